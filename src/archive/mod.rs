@@ -1,0 +1,5 @@
+//! The codecs: tar, frames, volumes, manifest. Bytes in, bytes out.
+
+mod codec;
+
+pub use codec::Codec;

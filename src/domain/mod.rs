@@ -1,0 +1,24 @@
+//! The words of the program as types: ids, sizes, paths, digests, clock, cancel, entry, outcome.
+//!
+//! Values that are settled. A value of these types is right by construction: it was parsed at a door.
+//! No I/O here but the one real clock; no room is known here.
+
+mod advice;
+mod cancel;
+mod clock;
+mod digest;
+mod entry;
+mod ids;
+mod outcome;
+mod path;
+mod size;
+
+pub use advice::{Advise, Trouble};
+pub use cancel::{Cancel, Stop};
+pub use clock::{Clock, FixedClock, SystemClock, stamp_text};
+pub use digest::{Digest, DigestParseError, Hasher};
+pub use entry::{Extent, FileTime, Kind, Owner, Stat, Xattr, Xattrs};
+pub use ids::{Host, IdError, JobName, RunId, SnapshotName, StoreId};
+pub use outcome::{Outcome, Skip, SkipCause, Skips, StopReason, Totals, Verdict};
+pub use path::{EntryPath, PathError};
+pub use size::{ByteCount, SizeError};

@@ -1,0 +1,32 @@
+//! `backup`: complete, ordinary, checksummed tarballs of a folder, at the price of the change.
+//!
+//! The library is the whole program; `main.rs` is a doorway. The house has floors. A room may use rooms on
+//! lower floors, never its own floor, never above; `tests/house.rs` checks it and reads this very drawing.
+//!
+//! ```text
+//! 8  cli
+//! 6  wiring
+//! 5  config  supervise
+//! 4  engine  verify
+//! 3  catalog
+//! 2  source  store
+//! 1  archive  schedule  report  observe
+//! 0  domain
+//! ```
+//!
+//! What each room is for, and what it never does, stands in `ARCHITECTURE.md`.
+
+pub mod archive;
+pub mod catalog;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod engine;
+pub mod observe;
+pub mod report;
+pub mod schedule;
+pub mod source;
+pub mod store;
+pub mod supervise;
+pub mod verify;
+pub mod wiring;

@@ -1,0 +1,3 @@
+//! The doorway: parse, call, exit.
+
+fn main() {}
