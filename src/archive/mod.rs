@@ -1,5 +1,16 @@
-//! The codecs: tar, frames, volumes, manifest. Bytes in, bytes out.
+//! The codecs: tar headers, frames, volumes' tables, manifests. Bytes in, bytes out.
+//!
+//! What a snapshot is made of, byte by byte, is specified in `FORMAT.md`, which is the rest of this page. This room
+//! knows no file names, no clock, no threads and no disk; whatever it decodes it decodes as if an enemy wrote it.
+//!
+#![doc = include_str!("FORMAT.md")]
 
 mod codec;
+mod frame;
+mod header;
+pub mod manifest;
+pub mod seek;
 
 pub use codec::Codec;
+pub use frame::{FRAME_BYTES, FRAME_BYTES_MAX, FrameError, FrameMaker, FrameReader};
+pub use header::{BLOCK, END_MARKER, SparseMap, TarHeader, TarKind, pad, padding};

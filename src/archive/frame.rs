@@ -1,0 +1,353 @@
+//! Frames: runs of tar bytes, each compressed on its own.
+//!
+//! Made in parallel, read one at a time, and damage costs one. A frame is one whole member of its format (a zstd
+//! frame with size and checksum, a gzip member, or bare bytes), so a volume is the plain concatenation of its frames.
+//! What does not shrink is stored, decided by a probe of its bytes and never by a name.
+//!
+//! Decoding never gives more than the length it was promised, whatever the input. No threads, no I/O.
+
+use twox_hash::XxHash64;
+use zstd_safe::{CCtx, CParameter, DCtx};
+
+use super::codec::Codec;
+
+/// How much tar stream a frame holds, about: between small entries it is cut when this is reached, and large files
+/// are cut into pieces of exactly this much. Large enough that compression loses little, small enough that one file
+/// is read out of a terabyte quickly.
+pub const FRAME_BYTES: usize = 1 << 20;
+
+/// No frame of ours is larger, stored or raw; a manifest that says otherwise is damaged or hostile.
+pub const FRAME_BYTES_MAX: u64 = 64 << 20;
+
+const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+/// RFC 8878, 3.1.1.2: no block is larger.
+const ZSTD_BLOCK_MAX: usize = 128 << 10;
+
+/// Below this, compressing is cheaper than asking whether to.
+const PROBE_FROM_BYTES: usize = 16 << 10;
+const PROBE_SLICES: usize = 16;
+const PROBE_SLICE_BYTES: usize = 2 << 10;
+
+/// RFC 1952, 2.3.1.1: the subfield that tells a member's lengths, so that a reader without manifest can skip.
+const GZIP_SUBFIELD: [u8; 2] = *b"BK";
+const GZIP_HEADER_LEN: usize = 10 + 2 + 4 + 8;
+
+/// A frame that cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// It is not a frame of this codec, or its content does not match its checksum.
+    #[error("the frame is damaged")]
+    Damaged,
+    /// It does not hold as many bytes as was said.
+    #[error("the frame does not hold as many bytes as the manifest says")]
+    WrongLength,
+}
+
+/// Compresses frames. One a worker: it keeps the compressor's tables between frames.
+pub struct FrameMaker {
+    codec: Codec,
+    zstd: CCtx<'static>,
+    probe: CCtx<'static>,
+    deflate: Option<Deflate>,
+    sample: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+struct Deflate {
+    compressor: libdeflater::Compressor,
+    storer: libdeflater::Compressor,
+}
+
+impl std::fmt::Debug for FrameMaker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FrameMaker({:?})", self.codec)
+    }
+}
+
+impl FrameMaker {
+    /// A maker for `codec`; levels outside the codec's range are taken as the nearest in it.
+    pub fn new(codec: Codec) -> Self {
+        let level = match codec {
+            Codec::Zstd { level } => i32::from(level.clamp(1, 19)),
+            Codec::Gzip { .. } | Codec::None => 1,
+        };
+        let deflate = match codec {
+            Codec::Gzip { level } => {
+                let lvl = |n: i32| libdeflater::CompressionLvl::new(n).expect("0 to 12 are levels of libdeflate");
+                Some(Deflate {
+                    compressor: libdeflater::Compressor::new(lvl(i32::from(level.clamp(1, 12)))),
+                    storer: libdeflater::Compressor::new(lvl(0)),
+                })
+            }
+            Codec::Zstd { .. } | Codec::None => None,
+        };
+        Self {
+            codec,
+            zstd: zstd_context(level, true),
+            probe: zstd_context(1, false),
+            deflate,
+            sample: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Makes the frame of `raw` in `out`, whose former content is dropped. Returns the low half of the XXH64 of `raw`
+    /// for the seek table (0 where the codec has none). Equal input gives equal bytes.
+    pub fn make(&mut self, raw: &[u8], out: &mut Vec<u8>) -> u32 {
+        out.clear();
+        match self.codec {
+            Codec::None => {
+                out.extend_from_slice(raw);
+                0
+            }
+            Codec::Zstd { .. } => {
+                if self.shrinks(raw) {
+                    out.reserve(zstd_safe::compress_bound(raw.len()));
+                    self.zstd.compress2(out, raw).expect("zstd compresses whatever fits into its own bound");
+                    if out.len() < raw.len() {
+                        let tail = out[out.len() - 4..].try_into().expect("a frame with a checksum ends in 4 bytes");
+                        return u32::from_le_bytes(tail);
+                    }
+                }
+                zstd_stored(raw, out)
+            }
+            Codec::Gzip { .. } => {
+                let shrinks = self.shrinks(raw);
+                let deflate = self.deflate.as_mut().expect("a gzip maker has its compressors");
+                let body = &mut self.scratch;
+                let mut used = None;
+                if shrinks {
+                    body.resize(deflate.compressor.deflate_compress_bound(raw.len()), 0);
+                    let len = deflate.compressor.deflate_compress(raw, body).expect("the bound suffices");
+                    used = (len < raw.len()).then_some(len);
+                }
+                let len = used.unwrap_or_else(|| {
+                    body.resize(deflate.storer.deflate_compress_bound(raw.len()), 0);
+                    deflate.storer.deflate_compress(raw, body).expect("the bound suffices")
+                });
+                gzip_member(raw, &body[..len], out);
+                0
+            }
+        }
+    }
+
+    /// Whether compressing is worth its time: a few slices of `raw`, at zstd's level 1, lose at least a thirty-second.
+    fn shrinks(&mut self, raw: &[u8]) -> bool {
+        if raw.len() < PROBE_FROM_BYTES.max(PROBE_SLICES * PROBE_SLICE_BYTES) {
+            return true;
+        }
+        self.sample.clear();
+        let stride = (raw.len() - PROBE_SLICE_BYTES) / (PROBE_SLICES - 1);
+        for slice in 0..PROBE_SLICES {
+            self.sample.extend_from_slice(&raw[slice * stride..][..PROBE_SLICE_BYTES]);
+        }
+        self.scratch.clear();
+        self.scratch.reserve(zstd_safe::compress_bound(self.sample.len()));
+        let len = self.probe.compress2(&mut self.scratch, &self.sample).expect("the bound suffices");
+        len < self.sample.len() - self.sample.len() / 32
+    }
+}
+
+fn zstd_context(level: i32, checksum: bool) -> CCtx<'static> {
+    let mut context = CCtx::create();
+    context.set_parameter(CParameter::CompressionLevel(level)).expect("1 to 19 are levels of zstd");
+    context.set_parameter(CParameter::ChecksumFlag(checksum)).expect("zstd has checksums");
+    context
+}
+
+/// A zstd frame of raw blocks: single segment, 4 bytes of content size, content checksum (RFC 8878, 3.1.1).
+fn zstd_stored(raw: &[u8], out: &mut Vec<u8>) -> u32 {
+    out.clear();
+    out.reserve(raw.len() + raw.len() / ZSTD_BLOCK_MAX * 3 + 32);
+    out.extend_from_slice(&ZSTD_MAGIC);
+    out.push(0b1010_0100);
+    out.extend_from_slice(&u32::try_from(raw.len()).expect("a frame is far below 4 GiB").to_le_bytes());
+    let mut blocks = raw.chunks(ZSTD_BLOCK_MAX).peekable();
+    if raw.is_empty() {
+        out.extend_from_slice(&[1, 0, 0]);
+    }
+    while let Some(block) = blocks.next() {
+        let last = u32::from(blocks.peek().is_none());
+        let header = last | u32::try_from(block.len()).expect("a block is at most 128 KiB") << 3;
+        out.extend_from_slice(&header.to_le_bytes()[..3]);
+        out.extend_from_slice(block);
+    }
+    let checksum = XxHash64::oneshot(0, raw) as u32;
+    out.extend_from_slice(&checksum.to_le_bytes());
+    checksum
+}
+
+fn gzip_member(raw: &[u8], deflated: &[u8], out: &mut Vec<u8>) {
+    let total = GZIP_HEADER_LEN + deflated.len() + 8;
+    out.reserve(total);
+    // ID1 ID2 CM=deflate FLG=FEXTRA MTIME=0 XFL=0 OS=unknown
+    out.extend_from_slice(&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255]);
+    out.extend_from_slice(&12_u16.to_le_bytes());
+    out.extend_from_slice(&GZIP_SUBFIELD);
+    out.extend_from_slice(&8_u16.to_le_bytes());
+    for len in [total, raw.len()] {
+        out.extend_from_slice(&u32::try_from(len).expect("a frame is far below 4 GiB").to_le_bytes());
+    }
+    out.extend_from_slice(deflated);
+    out.extend_from_slice(&libdeflater::crc32(raw).to_le_bytes());
+    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+}
+
+/// Decompresses frames. One a worker.
+pub struct FrameReader {
+    zstd: DCtx<'static>,
+    gzip: libdeflater::Decompressor,
+}
+
+impl std::fmt::Debug for FrameReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameReader")
+    }
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FrameReader {
+    /// Ready for any codec.
+    pub fn new() -> Self {
+        Self { zstd: DCtx::create(), gzip: libdeflater::Decompressor::new() }
+    }
+
+    /// Decodes one frame that holds exactly `raw_len` bytes into `out`, whose former content is dropped.
+    ///
+    /// # Errors
+    /// [`FrameError`] if it is not one whole frame of this codec with that many bytes and a right checksum.
+    pub fn read(&mut self, codec: Codec, stored: &[u8], raw_len: u64, out: &mut Vec<u8>) -> Result<(), FrameError> {
+        if raw_len > FRAME_BYTES_MAX {
+            return Err(FrameError::WrongLength);
+        }
+        let raw_len = raw_len as usize;
+        out.clear();
+        match codec {
+            Codec::None => {
+                if stored.len() != raw_len {
+                    return Err(FrameError::WrongLength);
+                }
+                out.extend_from_slice(stored);
+            }
+            Codec::Zstd { .. } => {
+                out.reserve(raw_len);
+                // `out` may have more room than was asked for; a frame that fills it is caught by the comparison
+                let len = self.zstd.decompress(out, stored).map_err(|_| FrameError::Damaged)?;
+                if len != raw_len {
+                    return Err(FrameError::WrongLength);
+                }
+            }
+            Codec::Gzip { .. } => {
+                out.resize(raw_len, 0);
+                let len = self.gzip.gzip_decompress(stored, out).map_err(|_| FrameError::Damaged)?;
+                if len != raw_len {
+                    return Err(FrameError::WrongLength);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Codec, FRAME_BYTES, FrameMaker, FrameReader};
+
+    /// Bytes that no compressor shrinks, the same each time.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        (0..len)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 32) as u8
+            })
+            .collect()
+    }
+
+    const ALL: [Codec; 3] = [Codec::Zstd { level: 3 }, Codec::Gzip { level: 6 }, Codec::None];
+
+    fn round_trip(codec: Codec, raw: &[u8]) -> usize {
+        let (mut stored, mut back) = (Vec::new(), Vec::new());
+        FrameMaker::new(codec).make(raw, &mut stored);
+        FrameReader::new().read(codec, &stored, raw.len() as u64, &mut back).expect("a whole frame");
+        assert!(back == raw, "{codec:?}, {} bytes", raw.len());
+        stored.len()
+    }
+
+    #[test]
+    fn frames_of_every_awkward_length_come_back() {
+        for codec in ALL {
+            for len in
+                [0, 1, 511, 512, 16 << 10, (32 << 10) - 1, 32 << 10, 128 << 10, (128 << 10) + 1, FRAME_BYTES, 3 << 20]
+            {
+                round_trip(codec, &noise(len));
+                round_trip(codec, &vec![7; len]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_stored_with_little_more_than_its_own_bytes() {
+        for codec in ALL {
+            let stored = round_trip(codec, &noise(FRAME_BYTES));
+            assert!(stored <= FRAME_BYTES + FRAME_BYTES / 1000, "{codec:?}: {stored}");
+        }
+        assert!(round_trip(Codec::Zstd { level: 3 }, &vec![b'x'; FRAME_BYTES]) < 1000);
+        assert!(round_trip(Codec::Gzip { level: 6 }, &vec![b'x'; FRAME_BYTES]) < 3000);
+    }
+
+    #[test]
+    fn a_frame_that_is_half_text_is_still_compressed() {
+        let mixed = [noise(FRAME_BYTES / 2), vec![b'a'; FRAME_BYTES / 2]].concat();
+        for codec in [Codec::Zstd { level: 3 }, Codec::Gzip { level: 6 }] {
+            assert!(round_trip(codec, &mixed) < FRAME_BYTES * 6 / 10, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_with_any_bit_flipped_is_refused_or_reads_the_same() {
+        let raw = [noise(600), vec![b'a'; 600]].concat();
+        for codec in [Codec::Zstd { level: 3 }, Codec::Gzip { level: 6 }] {
+            let (mut stored, mut back) = (Vec::new(), Vec::new());
+            FrameMaker::new(codec).make(&raw, &mut stored);
+            for bit in 0..stored.len() * 8 {
+                let mut harmed = stored.clone();
+                harmed[bit / 8] ^= 1 << (bit % 8);
+                let read = FrameReader::new().read(codec, &harmed, raw.len() as u64, &mut back);
+                // unused header bits change nothing that is read; the manifest's sha256 notices those
+                assert!(read.is_err() || back == raw, "{codec:?}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_never_gives_more_than_was_promised() {
+        for codec in ALL {
+            let (mut stored, mut back) = (Vec::new(), Vec::new());
+            FrameMaker::new(codec).make(&vec![0; 1 << 20], &mut stored);
+            assert!(FrameReader::new().read(codec, &stored, 1000, &mut back).is_err(), "{codec:?}");
+            assert!(FrameReader::new().read(codec, &stored, 2 << 20, &mut back).is_err(), "{codec:?}");
+            assert!(FrameReader::new().read(codec, &stored, u64::MAX, &mut back).is_err(), "{codec:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_anything_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), len in 0u64..5000) {
+            for codec in ALL {
+                let mut back = Vec::new();
+                let _ = FrameReader::new().read(codec, &bytes, len, &mut back);
+                prop_assert!(back.len() <= 5000.max(bytes.len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The manifest: the list of a snapshot's entries, and where each lies.
+//!
+//! JSON lines, compressed in frames of their own that begin at a line's beginning, closed by a seek table: so it is
+//! written and read as a stream, and one path is found in it without reading the rest. `FORMAT.md` specifies it.
+//!
+//! The danger here is trust. A manifest is read as if an enemy wrote it: paths are parsed, lengths are bounded, the
+//! order is checked while reading, and what does not fit is an error with its line, never a guess.
+
+mod line;
+mod read;
+mod write;
+
+pub use line::{Entry, EntryKind, FrameLine, Header, Line, Placed, Section, SkipLine, Trailer, VolumeLine};
+pub use read::{ManifestError, ManifestReader, ReadAt};
+pub use write::{Finished, ManifestWriter};
+
+/// The version that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
