@@ -1,1 +1,27 @@
-//! The room `catalog` (skeleton).
+//! What lies in a store: names, the order of a commit, the lease, opening a snapshot.
+//!
+//! The danger here is a snapshot that is listed and not whole. It exists if and only if a folder of its name does,
+//! and that folder appears by one rename of a draft whose every file was flushed, read back and compared. So this
+//! room writes drafts under names that no list shows, and nothing else ever makes a snapshot's name.
+//!
+//! This room reads no source, makes no frames, and decides nothing about which snapshots stay.
+
+mod draft;
+mod error;
+mod guide;
+mod layout;
+mod lease;
+mod list;
+mod record;
+mod runs;
+mod sums;
+
+pub use draft::{Draft, DraftFile, Published};
+pub use error::CatalogError;
+pub use guide::restore_guide;
+pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, volume_name};
+pub use lease::{Claim, Holder, Lease, LeaseState};
+pub use list::{Catalog, OpenManifest, StoredBytes, jobs_in};
+pub use record::{FileRecord, Previous, Record, VolumeRecord};
+pub use runs::RUNS_KEPT;
+pub use sums::{Sums, SumsError};

@@ -1,0 +1,183 @@
+//! A snapshot in the making: files under a name that no list shows, then one rename.
+//!
+//! The order is the promise. Every file is created exclusively, hashed while it is written, flushed, measured, and
+//! read back from the store; the checksums come last and name every other file; the folder is flushed; the marker and
+//! the lease are looked at once more; one rename publishes. A crash anywhere leaves a whole snapshot or a leftover.
+
+use super::error::CatalogError;
+use super::layout::{RECORD_NAME, SUMS_NAME};
+use super::lease::Lease;
+use super::list::Catalog;
+use super::record::{FileRecord, Record};
+use super::sums::Sums;
+use crate::domain::{Digest, Hasher, RunId, SnapshotName};
+use crate::store::{Key, StoreError, StoreWriter};
+
+const READ_BACK_BYTES: usize = 1 << 20;
+
+/// The unfinished snapshot of one run. Ends with [`Draft::publish`] or [`Draft::abandon`].
+#[derive(Debug)]
+pub struct Draft {
+    catalog: Catalog,
+    run: RunId,
+    folder: Key,
+    files: Vec<FileRecord>,
+}
+
+/// A file of a draft that is being written.
+pub struct DraftFile {
+    name: String,
+    writer: Box<dyn StoreWriter>,
+    hasher: Hasher,
+}
+
+impl std::fmt::Debug for DraftFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DraftFile({}, {})", self.name, self.writer.written())
+    }
+}
+
+/// A snapshot that is there.
+#[derive(Debug)]
+pub struct Published {
+    /// Why its name may be lost if the store's power goes now: it could not be flushed.
+    pub doubt: Option<StoreError>,
+}
+
+impl DraftFile {
+    /// Appends.
+    ///
+    /// # Errors
+    /// If the store fails; the file is then of no use.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.writer.write(bytes)?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Bytes so far.
+    pub fn written(&self) -> u64 {
+        self.writer.written()
+    }
+
+    /// Flushes, measures, closes.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn finish(self) -> Result<FileRecord, StoreError> {
+        let size = self.writer.written();
+        self.writer.finish()?;
+        Ok(FileRecord { name: self.name, size, sha256: self.hasher.finish() })
+    }
+}
+
+impl Draft {
+    /// Creates the folder of the run's unfinished work.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn create(catalog: &Catalog, run: &RunId) -> Result<Self, CatalogError> {
+        let folder = catalog.layout().partial(run);
+        catalog.store().create_folder(&folder)?;
+        Ok(Self { catalog: catalog.clone(), run: run.clone(), folder, files: Vec::new() })
+    }
+
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn create_file(&self, name: &str) -> Result<DraftFile, CatalogError> {
+        let writer = self.catalog.store().create(&self.folder.join(name)?)?;
+        Ok(DraftFile { name: name.to_owned(), writer, hasher: Hasher::new() })
+    }
+
+    /// The key of one of its files.
+    ///
+    /// # Errors
+    /// If the name is none.
+    pub fn key(&self, name: &str) -> Result<Key, CatalogError> {
+        Ok(self.folder.join(name)?)
+    }
+
+    /// Takes a finished file into the checksums. Its bytes were read back by the caller.
+    pub fn add(&mut self, file: FileRecord) {
+        self.files.push(file);
+    }
+
+    /// Writes a small file whole and reads it back.
+    ///
+    /// # Errors
+    /// If the store fails or gives back other bytes.
+    pub fn add_small(&mut self, name: &str, bytes: &[u8]) -> Result<FileRecord, CatalogError> {
+        let mut file = self.create_file(name)?;
+        file.write(bytes)?;
+        let file = file.finish()?;
+        self.read_back(&file)?;
+        self.add(file.clone());
+        Ok(file)
+    }
+
+    /// Reads a finished file from the store and compares it with what was written.
+    ///
+    /// # Errors
+    /// [`StoreError::ReadBackDiffers`] if it is another.
+    pub fn read_back(&self, file: &FileRecord) -> Result<(), CatalogError> {
+        let key = self.folder.join(&file.name)?;
+        let reader = self.catalog.store().open(&key)?;
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; READ_BACK_BYTES.min(file.size as usize)];
+        let mut offset = 0;
+        while offset < file.size {
+            let len = buffer.len().min((file.size - offset) as usize);
+            reader.read_at(offset, &mut buffer[..len])?;
+            hasher.update(&buffer[..len]);
+            offset += len as u64;
+        }
+        if reader.len() != file.size || hasher.finish() != file.sha256 {
+            return Err(StoreError::ReadBackDiffers { place: key.to_string(), offset: 0 }.into());
+        }
+        Ok(())
+    }
+
+    /// Writes the record and, last of all, the checksums of everything.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn seal(&mut self, record: &Record) -> Result<Digest, CatalogError> {
+        let mut text = serde_json::to_string_pretty(record).expect("a record is plain values");
+        text.push('\n');
+        let file = self.add_small(RECORD_NAME, text.as_bytes())?;
+        let sums = Sums::new(self.files.iter().map(|f| (f.name.clone(), f.sha256)).collect());
+        self.add_small(SUMS_NAME, sums.encode().as_bytes())?;
+        Ok(file.sha256)
+    }
+
+    /// Makes the snapshot appear. After an error nothing has appeared, and the draft is still there to be abandoned.
+    ///
+    /// # Errors
+    /// If the store is another now, the lease was lost, or the rename failed.
+    pub fn publish(&self, lease: &Lease, name: &SnapshotName) -> Result<Published, CatalogError> {
+        let store = self.catalog.store();
+        store.sync_folder(&self.folder)?;
+        store.check_identity()?;
+        lease.check()?;
+        let snapshot = self.catalog.layout().snapshot(name);
+        if let Err(error) = store.publish(&self.folder, &snapshot) {
+            // over NFS the server may have done it and only its answer was lost; then the name is there, and ours
+            let ours = self.catalog.record(name).is_ok_and(|(record, _)| record.run == self.run);
+            if !ours {
+                return Err(error.into());
+            }
+        }
+        let doubt = store.sync_folder(&self.catalog.layout().folder()).err();
+        Ok(Published { doubt })
+    }
+
+    /// Removes the unfinished work.
+    ///
+    /// # Errors
+    /// If the store refuses; a later run cleans up.
+    pub fn abandon(self) -> Result<(), CatalogError> {
+        Ok(self.catalog.store().remove_folder(&self.folder)?)
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong with what lies in a store.
+
+use crate::domain::{Advise, SnapshotName};
+use crate::store::{KeyError, StoreError};
+
+/// A failed look at, or change of, what lies in a store.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The store itself failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A name that no store takes.
+    #[error(transparent)]
+    Name(#[from] KeyError),
+    /// There is no such snapshot.
+    #[error("there is no snapshot {name}")]
+    NoSnapshot {
+        /// What was asked for.
+        name: String,
+    },
+    /// A file of a snapshot cannot be understood.
+    #[error("{file} of snapshot {snapshot} is damaged: {why}")]
+    Damaged {
+        /// The snapshot.
+        snapshot: SnapshotName,
+        /// The file in its folder.
+        file: String,
+        /// In words.
+        why: String,
+    },
+    /// A later version of this program wrote it.
+    #[error("{file} of snapshot {snapshot} has format {found}, and this program reads up to {newest}")]
+    Newer {
+        /// The snapshot.
+        snapshot: SnapshotName,
+        /// The file in its folder.
+        file: String,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        newest: u32,
+    },
+    /// Another run holds the lease.
+    #[error("the job is leased by {holder}")]
+    Leased {
+        /// In words.
+        holder: String,
+    },
+    /// The lease was lost while the run worked.
+    #[error("the lease was taken over by {holder} while this run worked")]
+    LeaseLost {
+        /// In words.
+        holder: String,
+    },
+}
+
+impl Advise for CatalogError {
+    fn advice(&self) -> String {
+        match self {
+            Self::Store(error) => error.advice(),
+            Self::Name(_) => "choose a shorter or plainer name for the job".into(),
+            Self::NoSnapshot { .. } => "`backup list` shows the snapshots that are there".into(),
+            Self::Damaged { .. } => "run `backup verify` on it to see what the damage costs; other snapshots are untouched".into(),
+            Self::Newer { .. } => "use the version of this program that made it, or a newer one".into(),
+            Self::Leased { .. } => {
+                "wait until that run ends; if it died, its lease ends by itself after its term, and `backup unlock` shows it".into()
+            }
+            Self::LeaseLost { .. } => {
+                "nothing was published; find out why this run was silent for longer than its lease's term (a suspended machine, a hung server)".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Listing and opening snapshots.
+
+use std::sync::Arc;
+
+use super::error::CatalogError;
+use super::layout::{Layout, MANIFEST_NAME, PARTIAL_PREFIX, RECORD_NAME, SUMS_NAME};
+use super::record::{FORMAT, Record};
+use super::sums::Sums;
+use crate::archive::manifest::{ManifestError, ManifestReader, ReadAt};
+use crate::domain::{Digest, JobName, RunId, SnapshotName};
+use crate::store::{Key, Listed, ListedKind, Store, StoreError, StoreReader};
+
+/// A record of a snapshot of ten thousand volumes is some megabytes; what is larger was not written by us.
+const RECORD_BYTES_MAX: u64 = 64 << 20;
+
+/// The snapshots of one job in one store.
+#[derive(Clone)]
+pub struct Catalog {
+    store: Arc<dyn Store>,
+    layout: Layout,
+}
+
+impl std::fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Catalog({}, {})", self.store.name(), self.layout.job())
+    }
+}
+
+/// A stored file as bytes at offsets.
+pub struct StoredBytes(Box<dyn StoreReader>);
+
+impl std::fmt::Debug for StoredBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredBytes({})", self.0.len())
+    }
+}
+
+impl ReadAt for StoredBytes {
+    type Error = StoreError;
+
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        self.0.read_at(offset, into)
+    }
+}
+
+/// A snapshot's manifest, open in the store.
+pub type OpenManifest = ManifestReader<StoredBytes>;
+
+/// The jobs that have a folder in the store, in order of names.
+///
+/// # Errors
+/// If the store cannot be listed.
+pub fn jobs_in(store: &dyn Store) -> Result<Vec<JobName>, StoreError> {
+    let mut jobs: Vec<JobName> = store
+        .list(&Key::top())?
+        .into_iter()
+        .filter(|listed| listed.kind == ListedKind::Folder)
+        .filter_map(|listed| listed.name.parse().ok())
+        .collect();
+    jobs.sort();
+    Ok(jobs)
+}
+
+impl Catalog {
+    /// Of `job` in `store`. Looks at nothing yet.
+    pub fn new(store: Arc<dyn Store>, job: JobName) -> Self {
+        Self { store, layout: Layout::new(job) }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Where things lie.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// All snapshots, oldest first. A job without a folder has none.
+    ///
+    /// # Errors
+    /// If the store cannot be listed.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotName>, CatalogError> {
+        let mut names: Vec<SnapshotName> = self
+            .listed()?
+            .into_iter()
+            .filter(|listed| listed.kind == ListedKind::Folder)
+            .filter_map(|listed| listed.name.parse().ok())
+            .filter(|name: &SnapshotName| name.job() == *self.layout.job())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Runs that left unfinished work behind, with when it was last touched by the store's clock.
+    ///
+    /// # Errors
+    /// If the store cannot be listed.
+    pub fn leftovers(&self) -> Result<Vec<(RunId, jiff::Timestamp)>, CatalogError> {
+        let mut found = Vec::new();
+        for listed in self.listed()? {
+            let run = listed.name.strip_prefix(PARTIAL_PREFIX).and_then(|id| id.parse::<RunId>().ok());
+            if let (Some(run), ListedKind::Folder) = (run, listed.kind) {
+                let inside = match self.store.list(&self.layout.partial(&run)) {
+                    Ok(inside) => inside,
+                    Err(StoreError::NotThere { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                };
+                let touched = inside.iter().map(|file| file.modified).fold(listed.modified, Ord::max);
+                found.push((run, touched));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A snapshot by its full name, or by its stamp or the beginning of either if only one fits, or `latest`.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSnapshot`] if none or several fit.
+    pub fn find(&self, wanted: &str) -> Result<SnapshotName, CatalogError> {
+        let all = self.snapshots()?;
+        if wanted == "latest" {
+            return all
+                .last()
+                .cloned()
+                .ok_or_else(|| CatalogError::NoSnapshot { name: format!("of job {} yet", self.layout.job()) });
+        }
+        if let Some(exact) = all.iter().find(|name| name.as_str() == wanted) {
+            return Ok(exact.clone());
+        }
+        let fits: Vec<&SnapshotName> = all
+            .iter()
+            .filter(|name| {
+                !wanted.is_empty() && (name.as_str().starts_with(wanted) || name.stamp().starts_with(wanted))
+            })
+            .collect();
+        match fits.as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(CatalogError::NoSnapshot { name: wanted.to_owned() }),
+            several => Err(CatalogError::NoSnapshot {
+                name: format!("that alone is called {wanted}: {} begin like that", several.len()),
+            }),
+        }
+    }
+
+    /// The record of a snapshot and the digest of its bytes.
+    ///
+    /// # Errors
+    /// If it is not there, damaged, newer, or another snapshot's.
+    pub fn record(&self, name: &SnapshotName) -> Result<(Record, Digest), CatalogError> {
+        let bytes = self.file(name, RECORD_NAME)?;
+        self.parse_record(name, &bytes).map(|record| (record, Digest::of(&bytes)))
+    }
+
+    /// Understands the bytes of a record.
+    ///
+    /// # Errors
+    /// If they are damaged, newer, or another snapshot's.
+    pub fn parse_record(&self, name: &SnapshotName, bytes: &[u8]) -> Result<Record, CatalogError> {
+        #[derive(serde::Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let damaged = |why: String| CatalogError::Damaged { snapshot: name.clone(), file: RECORD_NAME.into(), why };
+        let version: Version = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        if version.format > FORMAT {
+            return Err(CatalogError::Newer {
+                snapshot: name.clone(),
+                file: RECORD_NAME.into(),
+                found: version.format,
+                newest: FORMAT,
+            });
+        }
+        let record: Record = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        if record.snapshot != *name {
+            return Err(damaged(format!("it is the record of {}", record.snapshot)));
+        }
+        Ok(record)
+    }
+
+    /// The checksums of a snapshot.
+    ///
+    /// # Errors
+    /// If they are not there or not in their one form.
+    pub fn sums(&self, name: &SnapshotName) -> Result<Sums, CatalogError> {
+        let bytes = self.file(name, SUMS_NAME)?;
+        Sums::parse(&bytes).map_err(|e| CatalogError::Damaged {
+            snapshot: name.clone(),
+            file: SUMS_NAME.into(),
+            why: e.to_string(),
+        })
+    }
+
+    /// The manifest of a snapshot, opened.
+    ///
+    /// # Errors
+    /// If it is not there, damaged, newer, or another snapshot's.
+    pub fn manifest(&self, name: &SnapshotName) -> Result<OpenManifest, CatalogError> {
+        let key = self.layout.snapshot(name).join(MANIFEST_NAME)?;
+        let manifest = ManifestReader::open(StoredBytes(self.store.open(&key)?));
+        let manifest = manifest.map_err(|error| self.manifest_error(name, error))?;
+        if manifest.header().snapshot != *name {
+            return Err(CatalogError::Damaged {
+                snapshot: name.clone(),
+                file: MANIFEST_NAME.into(),
+                why: format!("it is the manifest of {}", manifest.header().snapshot),
+            });
+        }
+        Ok(manifest)
+    }
+
+    /// Places a manifest's error: the store's own errors stay the store's.
+    pub fn manifest_error(&self, name: &SnapshotName, error: ManifestError<StoreError>) -> CatalogError {
+        match error {
+            ManifestError::Read(error) => error.into(),
+            ManifestError::Damaged(why) => {
+                CatalogError::Damaged { snapshot: name.clone(), file: MANIFEST_NAME.into(), why }
+            }
+            ManifestError::Newer { found, newest } => {
+                CatalogError::Newer { snapshot: name.clone(), file: MANIFEST_NAME.into(), found, newest }
+            }
+        }
+    }
+
+    /// A small file of a snapshot, whole.
+    ///
+    /// # Errors
+    /// If it is not there or absurdly large.
+    pub fn file(&self, name: &SnapshotName, file: &str) -> Result<Vec<u8>, CatalogError> {
+        let folder = self.layout.snapshot(name);
+        self.read_small(&folder.join(file)?, RECORD_BYTES_MAX)
+    }
+
+    pub(super) fn read_small(&self, key: &Key, bytes_max: u64) -> Result<Vec<u8>, CatalogError> {
+        let reader = self.store.open(key)?;
+        let len = reader.len();
+        if len > bytes_max {
+            return Err(StoreError::Io {
+                deed: "reading",
+                place: key.to_string(),
+                source: std::io::Error::other(format!("it has {len} bytes, and such a file has at most {bytes_max}")),
+            }
+            .into());
+        }
+        let mut bytes = vec![0; len as usize];
+        reader.read_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn listed(&self) -> Result<Vec<Listed>, CatalogError> {
+        match self.store.list(&self.layout.folder()) {
+            Err(StoreError::NotThere { .. }) => Ok(Vec::new()),
+            other => Ok(other?),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The record of a snapshot, `snapshot.json`: small, for people and for other programs.
+//!
+//! Types of their own, with a version; what is computed with lives elsewhere. Fields may be added within a version,
+//! so unknown ones are passed over.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Codec;
+use crate::domain::{Digest, Host, JobName, RunId, SnapshotName, Totals, Verdict};
+
+/// The version that this program writes, and the newest that it reads.
+pub(super) const FORMAT: u32 = 1;
+
+/// Describes one snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The record's version.
+    pub format: u32,
+    /// Its name.
+    pub snapshot: SnapshotName,
+    /// The job.
+    pub job: JobName,
+    /// The run that made it.
+    pub run: RunId,
+    /// Where that ran.
+    pub host: Host,
+    /// The program and its version.
+    pub tool: String,
+    /// When the run began.
+    pub started: Timestamp,
+    /// When everything was written, just before it was published.
+    pub finished: Timestamp,
+    /// `ok` or `partial`.
+    pub verdict: Verdict,
+    /// The folders that were read.
+    pub sources: Vec<String>,
+    /// What was counted.
+    pub totals: Totals,
+    /// How many entries are missing or not as they should be; each is named in the manifest.
+    pub skipped: u64,
+    /// What makes it partial besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
+    /// Its volumes, in the order of their numbers in the manifest.
+    pub volumes: Vec<VolumeRecord>,
+    /// Its manifest.
+    pub manifest: FileRecord,
+    /// The snapshot before it, if there was one.
+    pub previous: Option<Previous>,
+}
+
+/// One volume of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// Its file name.
+    pub name: String,
+    /// How it is compressed.
+    pub codec: Codec,
+    /// Bytes in the file.
+    pub size: u64,
+    /// Bytes of the tar stream in it.
+    pub raw_size: u64,
+    /// How many frames.
+    pub frames: u64,
+    /// Of the file.
+    pub sha256: Digest,
+    /// The snapshot whose run wrote it.
+    pub written_by: SnapshotName,
+}
+
+/// A file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its name.
+    pub name: String,
+    /// Bytes in the file.
+    pub size: u64,
+    /// Of the file.
+    pub sha256: Digest,
+}
+
+/// The snapshot before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Previous {
+    /// Its name.
+    pub snapshot: SnapshotName,
+    /// The sha256 of its record, so that records form a chain.
+    pub record: Digest,
+}

@@ -1,0 +1,73 @@
+//! Run records: the outcome of every run, failed ones too, in `.runs/`.
+
+use super::error::CatalogError;
+use super::list::Catalog;
+use crate::domain::Outcome;
+use crate::report::RunRecord;
+use crate::store::{ListedKind, StoreError};
+
+/// How many are kept: a year of daily runs and some. Older ones are removed as new ones are written.
+pub const RUNS_KEPT: usize = 400;
+
+/// A record is a few lines with at most a thousand names; what is larger was not written by us.
+const RUN_BYTES_MAX: u64 = 16 << 20;
+
+impl Catalog {
+    /// Stores the outcome of a run under its time and id. Storing it again is no error: the record is the same.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn store_run(&self, outcome: &Outcome) -> Result<(), CatalogError> {
+        let store = self.store();
+        for folder in [self.layout().folder(), self.layout().runs()] {
+            match store.create_folder(&folder) {
+                Ok(()) | Err(StoreError::AlreadyThere { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut writer = match store.create(&self.layout().run(outcome.started, &outcome.run)) {
+            Ok(writer) => writer,
+            Err(StoreError::AlreadyThere { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        writer.write(RunRecord::from(outcome).encode().as_bytes())?;
+        writer.finish()?;
+        store.sync_folder(&self.layout().runs())?;
+        let names = self.run_names()?;
+        for old in names.iter().rev().skip(RUNS_KEPT) {
+            store.remove(&self.layout().runs().join(old)?)?;
+        }
+        Ok(())
+    }
+
+    /// The newest `count` runs, newest first. Records that cannot be read are passed over: they prove nothing.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn runs(&self, count: usize) -> Result<Vec<RunRecord>, CatalogError> {
+        let mut found = Vec::new();
+        for name in self.run_names()?.iter().rev() {
+            if found.len() == count {
+                break;
+            }
+            let bytes = self.read_small(&self.layout().runs().join(name)?, RUN_BYTES_MAX)?;
+            found.extend(RunRecord::decode(&bytes));
+        }
+        Ok(found)
+    }
+
+    fn run_names(&self) -> Result<Vec<String>, CatalogError> {
+        let listed = match self.store().list(&self.layout().runs()) {
+            Ok(listed) => listed,
+            Err(StoreError::NotThere { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut names: Vec<String> = listed
+            .into_iter()
+            .filter(|l| l.kind == ListedKind::File && l.name.ends_with(".json") && !l.name.starts_with('.'))
+            .map(|l| l.name)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+}
