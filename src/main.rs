@@ -1,3 +1,7 @@
 //! The doorway: parse, call, exit.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    backup::cli::main()
+}

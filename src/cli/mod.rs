@@ -1,1 +1,70 @@
-//! The room `cli` (skeleton).
+//! Arguments, screen, exit codes: one file a verb.
+//!
+//! Doors are thin. A command parses, calls one deed, shows the result, leaves. Parsing looks nothing up, so help and
+//! version work when all else is broken.
+
+mod arguments;
+mod completions;
+mod config;
+mod exit;
+mod init;
+mod list;
+mod man;
+mod run;
+mod screen;
+mod show;
+mod status;
+mod unlock;
+mod verify;
+mod which;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use arguments::{Arguments, Global, Verb};
+pub use exit::{Exit, Failure};
+pub use screen::Screen;
+
+use crate::wiring;
+
+/// Runs the program and gives its exit status.
+pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == wiring::CHILD_VERB) {
+        let told = wiring::run_child(&mut std::io::stdin().lock(), std::io::stdout());
+        return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // help and version come here as well, and are no error
+            let is_error = error.use_stderr();
+            let _ = error.print();
+            return if is_error { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let screen = Screen::new(&arguments.global);
+    match dispatch(&arguments, &screen) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            screen.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
+    let global = &arguments.global;
+    match &arguments.verb {
+        Verb::Run(verb) => run::run(verb, global, screen),
+        Verb::List(verb) => list::run(verb, global, screen),
+        Verb::Show(verb) => show::run(verb, global, screen),
+        Verb::Verify(verb) => verify::run(verb, global, screen),
+        Verb::Status(verb) => status::run(verb, global, screen),
+        Verb::Init(verb) => init::run(verb, global, screen),
+        Verb::Unlock(verb) => unlock::run(verb, global, screen),
+        Verb::Config(verb) => config::run(verb, global, screen),
+        Verb::Completions(verb) => completions::run(verb, screen),
+        Verb::Man(verb) => man::run(verb, screen),
+    }
+}

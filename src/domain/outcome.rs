@@ -54,6 +54,8 @@ pub enum SkipCause {
     Replaced,
     /// It changed each time it was read; stored as last read.
     Changed,
+    /// It could not be read to its end; stored with zeros in place of the rest.
+    Incomplete,
     /// Its folder could not be listed to the end; what lies beneath may be missing.
     Unlisted,
     /// It lies deeper than the walker goes; not in the snapshot.
@@ -65,7 +67,7 @@ pub enum SkipCause {
 impl SkipCause {
     /// Whether the entry is in the snapshot all the same.
     pub fn is_stored(self) -> bool {
-        matches!(self, Self::Changed | Self::Attributes | Self::Unlisted)
+        matches!(self, Self::Changed | Self::Incomplete | Self::Attributes | Self::Unlisted)
     }
 
     /// For people.
@@ -75,6 +77,7 @@ impl SkipCause {
             Self::Vanished => "vanished before it was read",
             Self::Replaced => "was replaced while it was read",
             Self::Changed => "changed while it was read",
+            Self::Incomplete => "could not be read to its end, the rest is zeros",
             Self::Unlisted => "could not be listed completely",
             Self::TooDeep => "lies too deep",
             Self::Attributes => "has attributes that could not be read",

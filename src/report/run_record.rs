@@ -90,7 +90,8 @@ impl From<&Skip> for SkipRecord {
 }
 
 impl SkipRecord {
-    fn to_skip(&self) -> Option<Skip> {
+    /// The skip it tells of; none if its path is no path.
+    pub fn to_skip(&self) -> Option<Skip> {
         let bytes = match (&self.path, &self.path_hex) {
             (Some(text), None) => text.as_bytes().to_vec(),
             (None, Some(hex)) => (0..hex.len())

@@ -1,1 +1,182 @@
-//! The room `schedule` (skeleton).
+//! When a job is due: cron expressions in the job's time zone.
+//!
+//! Arithmetic with the time as an argument. At daylight-saving changes the rules of Vixie cron hold: a time that does
+//! not exist runs once, right after the gap; a time that comes twice runs once; intervals run by elapsed time.
+
+use std::fmt;
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// How far ahead a firing is looked for: what does not fire within it never fires.
+const HORIZON_YEARS: i64 = 10;
+
+/// A cron expression in a zone.
+#[derive(Clone)]
+pub struct Schedule {
+    text: String,
+    cron: Cron,
+    zone: TimeZone,
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schedule({} {})", self.text, self.zone.iana_name().unwrap_or("?"))
+    }
+}
+
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.zone == other.zone
+    }
+}
+
+/// Text that is not a schedule, or one that never fires.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// Not a cron expression of five fields.
+    #[error("`{text}` is not a schedule: {why}")]
+    NotCron {
+        /// The text.
+        text: String,
+        /// In the parser's words.
+        why: String,
+    },
+    /// No such day ever comes.
+    #[error("`{text}` never comes")]
+    Never {
+        /// The text.
+        text: String,
+    },
+}
+
+impl Schedule {
+    /// Parses five fields (minute, hour, day of month, month, day of week) or `@daily` and its like.
+    ///
+    /// # Errors
+    /// If it is no such expression, or one like 31 February.
+    pub fn parse(text: &str, zone: TimeZone) -> Result<Self, ScheduleError> {
+        let refuse = |why: String| ScheduleError::NotCron { text: text.to_owned(), why };
+        let trimmed = text.trim();
+        if trimmed.len() > 200 {
+            return Err(refuse("it is longer than any schedule".to_owned()));
+        }
+        let fields = trimmed.split_whitespace().count();
+        if !trimmed.starts_with('@') && fields != 5 {
+            return Err(refuse(format!(
+                "it has {fields} fields, and five are expected: minute, hour, day of month, month, day of week"
+            )));
+        }
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(trimmed).map_err(|error| refuse(error.to_string()))?;
+        let schedule = Self { text: trimmed.to_owned(), cron, zone };
+        // a leap day comes within eight years of any day; any day of a month and week within forty
+        let reference = Timestamp::UNIX_EPOCH;
+        if schedule.next_within(reference, 4 * HORIZON_YEARS).is_none() {
+            return Err(ScheduleError::Never { text: text.to_owned() });
+        }
+        Ok(schedule)
+    }
+
+    /// As written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        self.cron.describe()
+    }
+
+    /// The first firing after `after`. None if none comes within ten years or time ends.
+    pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
+        self.next_within(after, HORIZON_YEARS)
+    }
+
+    /// The next `count` firings after `after`.
+    pub fn upcoming(&self, after: Timestamp, count: usize) -> Vec<Timestamp> {
+        std::iter::successors(self.next_after(after), |last| self.next_after(*last)).take(count).collect()
+    }
+
+    fn next_within(&self, after: Timestamp, years: i64) -> Option<Timestamp> {
+        let from = after.to_zoned(self.zone.clone());
+        let next = self.cron.find_next_occurrence(&from, false).ok()?.timestamp();
+        let span = next.duration_since(after).as_secs();
+        (next > after && span < years * 366 * 86_400).then_some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use jiff::tz::TimeZone;
+    use proptest::prelude::*;
+
+    use super::{Schedule, ScheduleError};
+
+    fn berlin(text: &str) -> Schedule {
+        Schedule::parse(text, TimeZone::get("Europe/Berlin").expect("a zone")).expect("a schedule")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    fn local(times: Vec<Timestamp>) -> Vec<String> {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        times.into_iter().map(|t| t.to_zoned(zone.clone()).strftime("%m-%d %H:%M %Z").to_string()).collect()
+    }
+
+    #[test]
+    fn a_time_that_does_not_exist_runs_once_right_after_the_gap() {
+        let times = berlin("30 2 * * *").upcoming(at("2026-03-28T00:00:00Z"), 3);
+        assert_eq!(local(times), ["03-28 02:30 CET", "03-29 03:00 CEST", "03-30 02:30 CEST"]);
+    }
+
+    #[test]
+    fn a_time_that_comes_twice_runs_once() {
+        let times = berlin("30 2 * * *").upcoming(at("2026-10-24T12:00:00Z"), 2);
+        assert_eq!(local(times), ["10-25 02:30 CEST", "10-26 02:30 CET"]);
+    }
+
+    #[test]
+    fn an_interval_runs_by_elapsed_time_through_the_hour_that_comes_twice() {
+        let times = berlin("*/30 2 * * *").upcoming(at("2026-10-24T12:00:00Z"), 4);
+        assert_eq!(local(times), ["10-25 02:00 CEST", "10-25 02:30 CEST", "10-25 02:00 CET", "10-25 02:30 CET"]);
+    }
+
+    #[test]
+    fn what_is_no_schedule_or_never_comes_is_refused() {
+        let zone = TimeZone::UTC;
+        for text in ["", "* * * *", "* * * * * *", "60 2 * * *", "0 2 * * mo0n", "@sometimes", "*/0 * * * *"] {
+            assert!(matches!(Schedule::parse(text, zone.clone()), Err(ScheduleError::NotCron { .. })), "{text}");
+        }
+        assert!(matches!(Schedule::parse("0 2 31 2 *", zone.clone()), Err(ScheduleError::Never { .. })));
+        assert!(Schedule::parse("0 2 29 2 *", zone).is_ok(), "a leap day comes");
+    }
+
+    #[test]
+    fn nicknames_and_names_are_understood() {
+        assert_eq!(
+            local(berlin("@daily").upcoming(at("2026-11-21T12:00:00Z"), 1)),
+            ["11-22 00:00 CET"]
+        );
+        assert_eq!(local(berlin("0 5 * * SUN").upcoming(at("2026-11-21T12:00:00Z"), 1)), ["11-22 05:00 CET"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_and_what_fires_fires_later(
+            text in "[@a-z0-9*/,#L -]{0,20}", seconds in -10_000_000_000i64..10_000_000_000,
+        ) {
+            if let Ok(schedule) = Schedule::parse(&text, TimeZone::UTC) {
+                let after = Timestamp::from_second(seconds).expect("a time");
+                if let Some(next) = schedule.next_after(after) {
+                    prop_assert!(next > after);
+                }
+            }
+        }
+    }
+}

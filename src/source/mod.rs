@@ -13,4 +13,9 @@ mod names;
 mod read;
 mod walk;
 
+pub use error::SourceError;
 pub use exclude::{ExcludeError, Excludes};
+pub use folder::{Descriptors, Place};
+pub use names::Names;
+pub use read::OpenFile;
+pub use walk::{Found, Item, Root, Walk, WalkOptions};

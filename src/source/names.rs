@@ -1,1 +1,59 @@
-//! names (skeleton)
+//! Names of users and groups, from `/etc/passwd` and `/etc/group`.
+//!
+//! Read once and by hand: a static program in a bare container has no name service. Users that only a directory
+//! server knows are stored by number, which is what a restore elsewhere needs anyway.
+
+use std::collections::HashMap;
+
+use crate::domain::Owner;
+
+/// Who is who on this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    users: HashMap<u32, Box<str>>,
+    groups: HashMap<u32, Box<str>>,
+}
+
+impl Names {
+    /// Reads the machine's files. What cannot be read gives no names.
+    pub fn load() -> Self {
+        let table = |path| parse(&std::fs::read(path).unwrap_or_default());
+        Self { users: table("/etc/passwd"), groups: table("/etc/group") }
+    }
+
+    /// The names of an owner.
+    pub fn owner(&self, uid: u32, gid: u32) -> Owner {
+        Owner { user: self.users.get(&uid).cloned(), group: self.groups.get(&gid).cloned() }
+    }
+}
+
+/// `name:password:number:…`; the first line of a number counts, as in the C library.
+fn parse(text: &[u8]) -> HashMap<u32, Box<str>> {
+    let mut names = HashMap::new();
+    for line in text.split(|b| *b == b'\n') {
+        let mut fields = line.split(|b| *b == b':');
+        let name = fields.next().and_then(|name| std::str::from_utf8(name).ok());
+        let number = fields.nth(1).and_then(|n| std::str::from_utf8(n).ok()).and_then(|n| n.parse().ok());
+        if let (Some(name), Some(number)) = (name, number)
+            && !name.is_empty()
+            && !name.starts_with('#')
+            && !name.contains('\0')
+        {
+            names.entry(number).or_insert_with(|| name.into());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn the_first_name_of_a_number_counts_and_odd_lines_are_passed_over() {
+        let names = parse(b"root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n#c:x:5:\n:x:6:\nbad\n+\nweb:x:33:33:::\nn:x:-1:\n\xff:x:7:");
+        assert_eq!(names.get(&0).map(|n| &**n), Some("root"));
+        assert_eq!(names.get(&33).map(|n| &**n), Some("web"));
+        assert_eq!(names.len(), 2);
+    }
+}

@@ -15,10 +15,10 @@ mod marker;
 mod mount;
 
 pub use error::StoreError;
-pub use folder::{FolderStore, Permissions};
+pub use folder::{FolderStore, Opened, Permissions};
 pub use key::{Key, KeyError};
 pub use marker::{MARKER_NAME, Marker};
-pub use mount::{Mount, MountKind, MountTable, RequireMount};
+pub use mount::{Mount, MountKind, MountTable, RequireMount, fstab_mount_points};
 
 use jiff::Timestamp;
 

@@ -1,1 +1,14 @@
-//! The room `wiring` (skeleton).
+//! From settings to live things: stores, clock, order, child, state.
+//!
+//! The one room that knows the machine: its environment, its name, its random numbers, where state lies. It decides
+//! nothing about a run; it connects what others made.
+
+mod child;
+mod environment;
+mod order;
+mod state;
+
+pub use child::{CHILD_VERB, run_child};
+pub use environment::{Environment, LoadError, Loaded, machine_name, own_path, pid, random_run, random_store, tool};
+pub use order::{JobPlan, order_for, open_configured, watch_signals};
+pub use state::{State, StateError};

@@ -1,0 +1,100 @@
+//! The command line as a type.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// Complete, ordinary, checksummed tarballs of a folder
+///
+/// Needs no configuration: `backup run --source DIR --to STORE` makes a snapshot, `backup list --store STORE` shows it.
+#[derive(Debug, Parser)]
+#[command(name = "backup", version, max_term_width = 100, after_help = EXIT_HELP, disable_help_subcommand = true)]
+pub struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What is to be done.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_HELP: &str = "Exit status: 0 ok, 1 failed, 2 usage or configuration, 3 partial (a snapshot was made, but something of \
+the source is missing in it), 4 damage found, 5 another run holds the lease, 6 the store is not there, 130/143 stopped by a signal. \
+Treat any other as failure.";
+
+/// Taken by every command.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// The configuration; default: $BACKUP_CONFIG, /etc/backup/backup.yaml, ./backup.yaml
+    #[arg(long, short, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON lines, each with a `type`
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but failures
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Where this machine remembers stores and undelivered outcomes
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a snapshot
+    Run(super::run::Verb),
+    /// List snapshots
+    List(super::list::Verb),
+    /// Show what a snapshot is made of
+    Show(super::show::Verb),
+    /// Check that a snapshot still is what it was
+    Verify(super::verify::Verb),
+    /// Show jobs, their last runs and their next ones
+    Status(super::status::Verb),
+    /// Make a folder a store
+    Init(super::init::Verb),
+    /// Show who holds a job's lease, and end a dead one
+    Unlock(super::unlock::Verb),
+    /// Check, show or describe the configuration
+    #[command(subcommand)]
+    Config(super::config::Verb),
+    /// Print completions for a shell
+    Completions(super::completions::Verb),
+    /// Write the manual pages into a folder
+    Man(super::man::Verb),
+}
+
+/// Which store and job: taken by every command that reads.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Which {
+    /// The store: its folder, or its name in the configuration
+    #[arg(long, short, value_name = "STORE")]
+    pub store: Option<PathBuf>,
+    /// The job; needed where a store or a configuration holds several
+    #[arg(long, short, value_name = "NAME")]
+    pub job: Option<String>,
+}
+
+/// What a run may be told against its configuration.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunOverrides {
+    /// Leave out what matches this pattern; may be given several times
+    #[arg(long, value_name = "GLOB", action = ArgAction::Append)]
+    pub exclude: Vec<String>,
+    /// zstd, gzip or none, with a level if wanted: zstd:6
+    #[arg(long, value_name = "CODEC")]
+    pub compression: Option<String>,
+    /// Take an empty source for well
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Workers; default: one for each processor
+    #[arg(long, value_name = "N")]
+    pub threads: Option<String>,
+    /// Fail when nothing moved for so long, such as 300s
+    #[arg(long, value_name = "DURATION")]
+    pub progress_timeout: Option<String>,
+    /// By how much the source may shrink before the run is partial, such as 50%
+    #[arg(long, value_name = "PERCENT")]
+    pub max_shrink: Option<String>,
+}

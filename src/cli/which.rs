@@ -1,0 +1,138 @@
+//! Finding the store and the job that a command means.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::arguments::{Global, Which};
+use super::exit::{Exit, Failure};
+use crate::catalog::{Catalog, jobs_in};
+use crate::config::{Overrides, Settings, StoreSettings};
+use crate::domain::{JobName, SnapshotName};
+use crate::store::Store;
+use crate::wiring::{self, Environment, LoadError, State};
+
+/// The settings, if there is a configuration; none if there is none at all.
+pub(super) fn settings(global: &Global) -> Result<Option<Settings>, Failure> {
+    match load(global, Overrides { state_dir: global.state_dir.clone(), ..Overrides::default() }) {
+        Ok(settings) => Ok(Some(settings)),
+        Err(LoadError::None) => Ok(None),
+        Err(error) => Err(Failure::of(Exit::Usage, &error)),
+    }
+}
+
+pub(super) fn load(global: &Global, overrides: Overrides) -> Result<Settings, LoadError> {
+    Ok(Environment::read().load(global.config.as_deref(), overrides)?.settings)
+}
+
+/// Where state lies.
+pub(super) fn state(global: &Global, settings: Option<&Settings>) -> State {
+    let folder = global
+        .state_dir
+        .clone()
+        .or_else(|| settings.map(|settings| settings.state_dir.clone()))
+        .unwrap_or_else(|| Environment::read().default_state_dir());
+    State::new(folder)
+}
+
+/// The stores that a reading command looks at, and the job if only one is meant.
+pub(super) struct Meant {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) jobs: Vec<JobName>,
+}
+
+/// The stores and jobs that `which` means: one store with `--store`, else those of the configuration.
+pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failure> {
+    let wanted = which.job.as_deref().map(job_name).transpose()?;
+    let settings = if which.store.as_deref().is_some_and(is_path) && global.config.is_none() {
+        None
+    } else {
+        settings(global)?
+    };
+    let state = state(global, settings.as_ref());
+    let stores = match (&which.store, &settings) {
+        (Some(given), settings) => vec![named_store(given, settings.as_ref())],
+        (None, Some(settings)) => settings.stores.values().cloned().collect(),
+        (None, None) => {
+            return Err(Failure::usage(
+                "no store was named, and there is no configuration",
+                "say which with --store STORE, or give a configuration with --config FILE",
+            ));
+        }
+    };
+    let mut all = Vec::new();
+    for settings_of_store in stores {
+        let store = open(&settings_of_store, &state)?;
+        let mut jobs = jobs_in(&*store)?;
+        if let Some(wanted) = &wanted {
+            jobs.retain(|job| job == wanted);
+        }
+        all.push(Meant { store, jobs });
+    }
+    Ok(all)
+}
+
+/// The one catalog that `which` means.
+pub(super) fn catalog(which: &Which, global: &Global) -> Result<Catalog, Failure> {
+    let mut found: Vec<(Arc<dyn Store>, JobName)> = Vec::new();
+    for Meant { store, jobs } in meant(which, global)? {
+        found.extend(jobs.into_iter().map(|job| (Arc::clone(&store), job)));
+    }
+    match found.len() {
+        1 => {
+            let (store, job) = found.remove(0);
+            Ok(Catalog::new(store, job))
+        }
+        0 => Err(Failure::usage(
+            match &which.job {
+                Some(job) => format!("there is no job {job} in the store"),
+                None => "there are no snapshots in the store yet".to_owned(),
+            },
+            "`backup list --store STORE` shows what is there",
+        )),
+        _ => {
+            let names: Vec<String> = found.iter().map(|(_, job)| job.to_string()).collect();
+            Err(Failure::usage(format!("several jobs are there: {}", names.join(", ")), "say which with --job NAME"))
+        }
+    }
+}
+
+/// The catalog in which a snapshot of this name lies: the name tells the job.
+pub(super) fn catalog_of(snapshot: &str, which: &Which, global: &Global) -> Result<(Catalog, SnapshotName), Failure> {
+    let mut which = which.clone();
+    if which.job.is_none()
+        && let Ok(name) = snapshot.parse::<SnapshotName>()
+    {
+        which.job = Some(name.job().to_string());
+    }
+    let catalog = catalog(&which, global)?;
+    let name = catalog.find(snapshot)?;
+    Ok((catalog, name))
+}
+
+/// A store given on the command line: the configuration's of that name, or the folder.
+pub(super) fn named_store(given: &Path, settings: Option<&Settings>) -> StoreSettings {
+    let known = given.to_str().and_then(|name| settings?.stores.get(name));
+    known.cloned().unwrap_or_else(|| {
+        let by_path = settings.and_then(|settings| settings.stores.values().find(|store| store.path == given));
+        by_path.cloned().unwrap_or_else(|| StoreSettings::local(absolute(given)))
+    })
+}
+
+/// A path as the child and the state know it: absolute, not resolved.
+pub(super) fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn is_path(given: &Path) -> bool {
+    given.components().count() > 1 || given.is_absolute()
+}
+
+fn open(settings: &StoreSettings, state: &State) -> Result<Arc<dyn Store>, Failure> {
+    Ok(wiring::open_configured(settings, state)?)
+}
+
+pub(super) fn job_name(text: &str) -> Result<JobName, Failure> {
+    text.parse().map_err(|error: crate::domain::IdError| {
+        Failure::usage(error.to_string(), "`backup list` shows the jobs that are there")
+    })
+}

@@ -1,0 +1,345 @@
+//! Making frames: what a worker does, and all that it does.
+//!
+//! It opens, reads, hashes and packs the entries of one plan, then compresses and hashes the frame. Everything the
+//! source does to us meanwhile ends here, as a skip; nothing here knows the store.
+//!
+//! The danger is a file that changes while it is read. It is looked at before and after; if it moved it is read
+//! again, a few times, and then stored as last read and told. If it was written so shortly before that the clock's
+//! grain could hide another write, it is read twice and compared.
+
+use std::time::Duration;
+
+use super::large::{is_same_content, read_sparse};
+use super::plan::{FramePlan, Piece, Planned, loss, skip};
+use super::turns::{Halt, Halted};
+use crate::archive::manifest::{Entry, EntryKind, Placed};
+use crate::archive::{Codec, END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
+use crate::domain::{Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
+use crate::source::{Found, Names, OpenFile, SourceError};
+
+/// How often a file that changes is read before it is stored as it is.
+const READ_TRIES: u32 = 3;
+
+/// Kernels stamp files by the tick (up to 10 ms); two writes within one look like one.
+const CLOCK_GRAIN: Duration = Duration::from_millis(20);
+
+/// A file that was small when it was listed and grew by more than this is cut: a frame is held in memory.
+const GROWTH_MAX: u64 = 8 << 20;
+
+/// A line of the manifest, placed within its frame.
+pub(super) enum MadeLine {
+    Entry {
+        entry: Entry,
+        /// Its offsets count from where its large file began, not from this frame.
+        of_large: bool,
+    },
+    Skip(Skip),
+}
+
+/// A frame, ready to be written.
+pub(super) struct Made {
+    pub(super) number: u64,
+    pub(super) raw_len: u64,
+    pub(super) stored: Vec<u8>,
+    pub(super) sha256: Digest,
+    pub(super) checksum: u32,
+    pub(super) lines: Vec<MadeLine>,
+    pub(super) totals: Totals,
+    /// A large file begins with this frame.
+    pub(super) begins_large: bool,
+}
+
+/// A worker's tools, reused from frame to frame.
+pub(super) struct Maker<'a> {
+    frames: FrameMaker,
+    names: &'a Names,
+    clock: &'a dyn Clock,
+    halt: Halt,
+    raw: Vec<u8>,
+}
+
+/// What became of a file.
+enum Stored {
+    Yes { entry: Box<Entry>, skips: Vec<Skip> },
+    No(Skip),
+}
+
+impl<'a> Maker<'a> {
+    pub(super) fn new(codec: Codec, names: &'a Names, clock: &'a dyn Clock, halt: Halt) -> Self {
+        Self { frames: FrameMaker::new(codec), names, clock, halt, raw: Vec::new() }
+    }
+
+    /// Makes one frame; `stored` is a buffer to be reused.
+    pub(super) fn make(&mut self, plan: FramePlan, stored: Vec<u8>) -> Result<Made, Halted> {
+        self.raw.clear();
+        let mut made = Made {
+            number: plan.number,
+            raw_len: 0,
+            stored,
+            sha256: Digest::from_bytes([0; 32]),
+            checksum: 0,
+            lines: Vec::with_capacity(plan.pieces.len()),
+            totals: Totals::default(),
+            begins_large: false,
+        };
+        for piece in plan.pieces {
+            match piece {
+                Piece::Entry(planned) => self.entry(planned, &mut made)?,
+                Piece::Part { file, part } => {
+                    made.begins_large = part == 0;
+                    let mut read = 0;
+                    let done = file.part(part, &mut self.raw, &self.halt, &mut read)?;
+                    made.totals.read_bytes.0 += read;
+                    if let Some(done) = done {
+                        count(&mut made.totals, &done.entry);
+                        made.lines.push(MadeLine::Entry { entry: done.entry, of_large: true });
+                        made.lines.extend(done.skips.into_iter().map(MadeLine::Skip));
+                    }
+                }
+                Piece::Skip(skip) => made.lines.push(MadeLine::Skip(skip)),
+                Piece::End => self.raw.extend_from_slice(&END_MARKER),
+            }
+        }
+        made.raw_len = self.raw.len() as u64;
+        if made.raw_len > 0 {
+            made.checksum = self.frames.make(&self.raw, &mut made.stored);
+            made.sha256 = Digest::of(&made.stored);
+        } else {
+            made.stored.clear();
+        }
+        Ok(made)
+    }
+
+    fn entry(&mut self, planned: Planned, made: &mut Made) -> Result<(), Halted> {
+        let Planned { found, names } = planned;
+        let stored = match (found.stat.kind, names) {
+            (Kind::File, None) => self.file(&found, made),
+            (Kind::File, Some((names, turn))) => {
+                let halt = self.halt.clone();
+                names.take(turn, &halt, |first| match first {
+                    Some(first) => self.hard_link(&found, first, made),
+                    None => {
+                        let stored = self.file(&found, made);
+                        if let Stored::Yes { .. } = stored {
+                            *first = Some(found.path.clone());
+                        }
+                        stored
+                    }
+                })?
+            }
+            _ => self.other(&found, made),
+        };
+        match stored {
+            Stored::Yes { entry, skips } => {
+                count(&mut made.totals, &entry);
+                made.lines.push(MadeLine::Entry { entry: *entry, of_large: false });
+                made.lines.extend(skips.into_iter().map(MadeLine::Skip));
+            }
+            Stored::No(skip) => made.lines.push(MadeLine::Skip(skip)),
+        }
+        Ok(())
+    }
+
+    /// A regular file that fits a frame: read, and read again while it changes.
+    fn file(&mut self, found: &Found, made: &mut Made) -> Stored {
+        let begin = self.raw.len();
+        let mut expected = found.stat.clone();
+        let mut seen: Option<(Stat, Digest)> = None;
+        for attempt in 1..=READ_TRIES {
+            self.raw.truncate(begin);
+            let last = attempt == READ_TRIES;
+            match self.read_once(&found.path, found, &expected, made) {
+                Ok(read) => {
+                    let settled = read.now.as_ref().is_some_and(|now| is_same_content(&read.stat, now));
+                    let sha256 = read.entry.sha256.expect("a file has a digest");
+                    let again = seen.as_ref().is_some_and(|(stat, digest)| {
+                        *digest == sha256 && is_same_content(stat, &read.stat)
+                    });
+                    let steady = settled && !read.cut && (again || !self.is_fresh(&read.stat));
+                    if steady || last {
+                        let mut entry = read.entry;
+                        let mut skips = read.skips;
+                        if !steady {
+                            entry.changed = true;
+                            skips.push(loss(&found.path, SkipCause::Changed, "it was written each time it was read"));
+                        }
+                        return Stored::Yes { entry, skips };
+                    }
+                    expected = read.now.unwrap_or(read.stat.clone());
+                    seen = Some((read.stat, sha256));
+                }
+                Err(SourceError::Replaced) if !last => match found.place.stat() {
+                    Ok(now) if now.kind == Kind::File => expected = now,
+                    Ok(_) => return self.give_up(begin, found, &SourceError::Replaced),
+                    Err(error) => return self.give_up(begin, found, &error),
+                },
+                Err(error @ SourceError::Vanished) => return self.give_up(begin, found, &error),
+                Err(error) if last => return self.give_up(begin, found, &error),
+                Err(_) => {}
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn give_up(&mut self, begin: usize, found: &Found, error: &SourceError) -> Stored {
+        self.raw.truncate(begin);
+        Stored::No(skip(found.path.clone(), error))
+    }
+
+    /// Whether the clock's grain could hide a write that came after the file was opened.
+    fn is_fresh(&self, stat: &Stat) -> bool {
+        let now = self.clock.now().as_nanosecond();
+        let newest = stat.ctime.max(stat.mtime).as_nanos();
+        (now - newest).unsigned_abs() < CLOCK_GRAIN.as_nanos()
+    }
+
+    fn read_once(
+        &mut self,
+        path: &EntryPath,
+        found: &Found,
+        expected: &Stat,
+        made: &mut Made,
+    ) -> Result<ReadOnce, SourceError> {
+        let file = found.place.open(expected)?;
+        let stat = file.stat().clone();
+        let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
+        let mut skips = Vec::new();
+        let xattrs = file.xattrs().unwrap_or_else(|error| {
+            skips.push(skip(path.clone(), &error));
+            Xattrs::default()
+        });
+        // what grew beyond what memory was planned for is cut to the length it had in its folder's listing
+        let held = sparse.as_ref().map_or(stat.size, SparseMap::body_len);
+        let too_much = held > found.stat.size.saturating_add(GROWTH_MAX)
+            || held.saturating_add(self.raw.len() as u64) > FRAME_BYTES_MAX / 2;
+        let cut = sparse.is_none() && too_much && held > found.stat.size;
+        let size = if cut { found.stat.size } else { stat.size };
+        let kind = sparse.as_ref().map_or(TarKind::File { size }, |map| TarKind::Sparse { map });
+        let owner = self.names.owner(stat.uid, stat.gid);
+        let head = header(path, kind, &stat, &owner, &xattrs);
+        let offset = self.raw.len() as u64;
+        head.encode(&mut self.raw);
+        let body = self.raw.len();
+        let len = head.body_len();
+        self.raw.resize(body + len as usize, 0);
+        let got = read_body(&file, sparse.as_ref(), &mut self.raw[body..])?;
+        made.totals.read_bytes.0 += got;
+        let sha256 = Digest::of(&self.raw[body..]);
+        pad(&mut self.raw, len);
+        let mut entry = entry_of(path, EntryKind::File, &stat, owner, &xattrs);
+        entry.size = size;
+        entry.sha256 = Some(sha256);
+        entry.sparse = sparse.is_some();
+        entry.placed = Placed { volume: 0, offset, body: body as u64, stored: len };
+        Ok(ReadOnce { now: file.stat_now().ok(), stat, entry: Box::new(entry), skips, cut })
+    }
+
+    fn hard_link(&mut self, found: &Found, first: &EntryPath, _: &mut Made) -> Stored {
+        let stat = &found.stat;
+        let owner = self.names.owner(stat.uid, stat.gid);
+        let xattrs = Xattrs::default();
+        let offset = self.raw.len() as u64;
+        header(&found.path, TarKind::HardLink { first }, stat, &owner, &xattrs).encode(&mut self.raw);
+        let mut entry = entry_of(&found.path, EntryKind::HardLink { first: first.clone() }, stat, owner, &xattrs);
+        entry.placed = Placed { volume: 0, offset, body: self.raw.len() as u64, stored: 0 };
+        Stored::Yes { entry: Box::new(entry), skips: Vec::new() }
+    }
+
+    /// A folder, symlink, FIFO or device: a header without a body.
+    fn other(&mut self, found: &Found, _: &mut Made) -> Stored {
+        let stat = &found.stat;
+        let target = match stat.kind {
+            Kind::Symlink => match found.place.read_link(stat) {
+                Ok(target) => target,
+                Err(error) => return Stored::No(skip(found.path.clone(), &error)),
+            },
+            _ => Box::default(),
+        };
+        let mut skips = Vec::new();
+        let xattrs = match found.place.xattrs(stat) {
+            Ok(xattrs) => xattrs,
+            Err(error @ (SourceError::Vanished | SourceError::Replaced)) if stat.kind != Kind::Folder => {
+                return Stored::No(skip(found.path.clone(), &error));
+            }
+            Err(error) => {
+                skips.push(skip(found.path.clone(), &error));
+                Xattrs::default()
+            }
+        };
+        let (tar, kind) = match stat.kind {
+            Kind::Folder => (TarKind::Folder, EntryKind::Folder),
+            Kind::Symlink => (TarKind::Symlink { target: &target }, EntryKind::Symlink { target: target.clone() }),
+            Kind::Fifo => (TarKind::Fifo, EntryKind::Fifo),
+            Kind::CharDevice => {
+                (TarKind::CharDevice { special: stat.special }, EntryKind::CharDevice { special: stat.special })
+            }
+            Kind::BlockDevice => {
+                (TarKind::BlockDevice { special: stat.special }, EntryKind::BlockDevice { special: stat.special })
+            }
+            Kind::File | Kind::Socket => unreachable!("files are read, sockets are never planned"),
+        };
+        let owner = self.names.owner(stat.uid, stat.gid);
+        let offset = self.raw.len() as u64;
+        header(&found.path, tar, stat, &owner, &xattrs).encode(&mut self.raw);
+        let mut entry = entry_of(&found.path, kind, stat, owner, &xattrs);
+        entry.placed = Placed { volume: 0, offset, body: self.raw.len() as u64, stored: 0 };
+        Stored::Yes { entry: Box::new(entry), skips }
+    }
+}
+
+struct ReadOnce {
+    stat: Stat,
+    now: Option<Stat>,
+    entry: Box<Entry>,
+    skips: Vec<Skip>,
+    cut: bool,
+}
+
+fn read_body(file: &OpenFile, sparse: Option<&SparseMap>, into: &mut [u8]) -> Result<u64, SourceError> {
+    match sparse {
+        None => Ok(file.read_at(0, into)? as u64),
+        Some(map) => read_sparse(file, map, 0, into),
+    }
+}
+
+fn header<'h>(
+    path: &'h EntryPath,
+    kind: TarKind<'h>,
+    stat: &Stat,
+    owner: &'h crate::domain::Owner,
+    xattrs: &'h Xattrs,
+) -> TarHeader<'h> {
+    TarHeader { path, kind, mode: stat.mode, uid: stat.uid, gid: stat.gid, owner, mtime: stat.mtime, xattrs }
+}
+
+fn entry_of(path: &EntryPath, kind: EntryKind, stat: &Stat, owner: crate::domain::Owner, xattrs: &Xattrs) -> Entry {
+    Entry {
+        path: path.clone(),
+        size: if matches!(kind, EntryKind::File) { stat.size } else { 0 },
+        kind,
+        mode: stat.mode,
+        uid: stat.uid,
+        gid: stat.gid,
+        owner,
+        mtime: stat.mtime,
+        ctime: stat.ctime,
+        inode: stat.inode,
+        sha256: None,
+        xattrs: xattrs.digest(),
+        sparse: false,
+        changed: false,
+        placed: Placed { volume: 0, offset: 0, body: 0, stored: 0 },
+    }
+}
+
+fn count(totals: &mut Totals, entry: &Entry) {
+    totals.entries += 1;
+    totals.content_bytes.0 += entry.size;
+    match entry.kind {
+        EntryKind::File => totals.files += 1,
+        EntryKind::Folder => totals.folders += 1,
+        EntryKind::Symlink { .. } => totals.symlinks += 1,
+        EntryKind::HardLink { .. } => totals.hard_links += 1,
+        EntryKind::Fifo | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => totals.special += 1,
+    }
+}

@@ -1,0 +1,150 @@
+//! The pipeline: where a run's threads start, and where they stop.
+//!
+//! ```text
+//! planner (one) ── bounded ──▶ workers (several) ── bounded ──▶ writer (the caller's thread)
+//!      ▲                                                             │
+//!      └────────────────────── a token for each frame in flight ─────┘
+//! ```
+//!
+//! Memory is bounded by the tokens: a frame's plan needs one, and gives it back when the frame is written. If any
+//! part fails or panics, `Halt` is raised, the channels close, and all threads end before `store_all` returns.
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::make::{Made, Maker};
+use super::plan::{FramePlan, PlanEnd, PlanTotals, Planner};
+use super::turns::{Halt, Halted};
+use super::write::{OrderedWriter, Written};
+use crate::archive::Codec;
+use crate::domain::{Cancel, Clock, EntryPath, Stop};
+use crate::source::{Item, Names};
+use crate::store::StoreError;
+
+/// Frames in flight for each worker: one being made, one planned, and room for the writer to wait for a slow one.
+const FRAMES_PER_WORKER: usize = 3;
+
+/// Why the pipeline ended without a volume.
+#[derive(Debug)]
+pub(super) enum PipelineError {
+    /// The store failed.
+    Store(StoreError),
+    /// Somebody asked to stop.
+    Stopped(Stop),
+    /// A worker or the planner panicked: a defect of this program.
+    Panicked,
+}
+
+/// What the pipeline works with.
+pub(super) struct Work<'a> {
+    pub(super) codec: Codec,
+    pub(super) threads: NonZeroUsize,
+    pub(super) names: &'a Names,
+    pub(super) roots: Vec<EntryPath>,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// Stores the whole walk.
+pub(super) fn store_all(
+    work: &Work<'_>,
+    walk: impl Iterator<Item = Item> + Send,
+    mut writer: OrderedWriter<'_>,
+) -> Result<(Written, PlanTotals), PipelineError> {
+    let workers = work.threads.get();
+    let in_flight = workers * FRAMES_PER_WORKER;
+    let halt = Halt::default();
+    let (give_token, take_token) = bounded::<()>(in_flight);
+    let (give_plan, take_plan) = bounded::<FramePlan>(in_flight);
+    let (give_made, take_made) = bounded::<Made>(in_flight);
+    let (give_buffer, take_buffer) = bounded::<Vec<u8>>(in_flight);
+    for _ in 0..in_flight {
+        give_token.send(()).expect("the receiver lives in this function");
+    }
+    std::thread::scope(|scope| {
+        let planner = scope.spawn(|| {
+            let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
+            let planner = Planner::new(work.names, work.roots.clone(), give);
+            let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk, work.cancel)));
+            if end.is_err() {
+                halt.raise();
+            }
+            // closing this channel lets the workers end
+            drop(give_plan);
+            drop(take_token);
+            end
+        });
+        for _ in 0..workers {
+            let (take_plan, give_made, take_buffer) = (take_plan.clone(), give_made.clone(), take_buffer.clone());
+            let halt = &halt;
+            scope.spawn(move || run_worker(work, &take_plan, &give_made, &take_buffer, halt));
+        }
+        drop((take_plan, give_made));
+        let written = write_all(&mut writer, &take_made, &give_token, &give_buffer, work.cancel, &halt);
+        if written.is_err() {
+            halt.raise();
+        }
+        // whoever waits for the writer ends when its channels close
+        drop((take_made, give_token, give_buffer));
+        let planned = planner.join().expect("the planner's panics are caught");
+        if let Some(stop) = work.cancel.asked() {
+            return Err(PipelineError::Stopped(stop));
+        }
+        written.map_err(PipelineError::Store)?;
+        match planned {
+            Ok(PlanEnd::Done(totals)) if !halt.is_raised() => Ok((writer.finish(), totals)),
+            _ => Err(PipelineError::Panicked),
+        }
+    })
+}
+
+fn run_worker(
+    work: &Work<'_>,
+    take_plan: &Receiver<FramePlan>,
+    give_made: &Sender<Made>,
+    take_buffer: &Receiver<Vec<u8>>,
+    halt: &Halt,
+) {
+    let mut maker = Maker::new(work.codec, work.names, work.clock, halt.clone());
+    for plan in take_plan {
+        if halt.is_raised() {
+            return;
+        }
+        let buffer = take_buffer.try_recv().unwrap_or_default();
+        match catch_unwind(AssertUnwindSafe(|| maker.make(plan, buffer))) {
+            Ok(Ok(made)) => {
+                if give_made.send(made).is_err() {
+                    return;
+                }
+            }
+            Ok(Err(Halted)) => return,
+            Err(_) => {
+                halt.raise();
+                return;
+            }
+        }
+    }
+}
+
+fn write_all(
+    writer: &mut OrderedWriter<'_>,
+    take_made: &Receiver<Made>,
+    give_token: &Sender<()>,
+    give_buffer: &Sender<Vec<u8>>,
+    cancel: &Cancel,
+    halt: &Halt,
+) -> Result<(), StoreError> {
+    for made in take_made {
+        if cancel.asked().is_some() || halt.is_raised() {
+            return Ok(());
+        }
+        writer.take(made, |buffer| {
+            // both fail only when nobody plans or makes frames any more
+            let _ = give_buffer.try_send(buffer);
+            let _ = give_token.try_send(());
+        })?;
+    }
+    Ok(())
+}

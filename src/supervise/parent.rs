@@ -1,0 +1,296 @@
+//! The parent's side: start the child, hear it, and know when it will say nothing any more.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::order::Order;
+use super::pipe::Message;
+use crate::domain::{
+    Cancel, Clock, Outcome, RunId, Skips, Stop, StopReason, StoreId, Totals, Trouble,
+};
+use crate::observe::{Event, Observer, Phase};
+
+/// How often the parent looks at the clock and at its own signals while the child is silent.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The child's last words are kept up to this; a panic's backtrace fits.
+const STDERR_BYTES_MAX: u64 = 64 << 10;
+
+/// A line is an outcome of a thousand skips at the most; what is longer is not ours.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// Messages that wait for the parent; the child waits when they are more.
+const MESSAGES_MAX: usize = 1024;
+
+/// How the child is started and how long it may be silent.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// This program's own file.
+    pub program: PathBuf,
+    /// The arguments that make it a run's child.
+    pub arguments: Vec<OsString>,
+    /// Silence for longer than this is failure. Longer than a server's reboot and its grace period.
+    pub deadline: Duration,
+    /// How long the child may take to clean up when it was asked to stop.
+    pub grace: Duration,
+}
+
+/// How a supervised run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it did, by its own word or, where it has none, by what was seen.
+    pub outcome: Outcome,
+    /// Runs whose outcomes lie in the store now; this one's among them if its child could store it.
+    pub recorded: Vec<RunId>,
+    /// The store that was opened.
+    pub store: Option<StoreId>,
+}
+
+enum Heard {
+    Message(Message),
+    Closed,
+}
+
+/// Runs `order` in a child and watches it to its end, or to its deadline.
+pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cancel, observer: &dyn Observer) -> Ended {
+    let started = clock.now();
+    let began = clock.since_start();
+    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None };
+    let failure = watch.run(child, order, clock, cancel, observer).err();
+    let outcome = watch.outcome.take().unwrap_or_else(|| Outcome {
+        job: order.job.clone(),
+        run: order.run.clone(),
+        host: order.host.clone(),
+        store: order.store.path.to_string_lossy().into_owned(),
+        sources: order.sources.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+        started,
+        finished: clock.now(),
+        took_ms: u64::try_from(clock.since_start().saturating_sub(began).as_millis()).unwrap_or(u64::MAX),
+        snapshot: None,
+        record: None,
+        totals: Totals::default(),
+        skips: Skips::default(),
+        doubts: Vec::new(),
+        notices: Vec::new(),
+        failure: Some(failure.unwrap_or_else(|| died("its process ended without telling how the run went", &[]))),
+    });
+    Ended { outcome, recorded: watch.recorded, store: watch.store }
+}
+
+struct Watch {
+    phase: Phase,
+    store: Option<StoreId>,
+    recorded: Vec<RunId>,
+    outcome: Option<Outcome>,
+}
+
+type Failure = (StopReason, Trouble);
+
+impl Watch {
+    fn run(
+        &mut self,
+        child: &Child,
+        order: &Order,
+        clock: &dyn Clock,
+        cancel: &Cancel,
+        observer: &dyn Observer,
+    ) -> Result<(), Failure> {
+        inherit_nothing();
+        let spawned = Command::new(&child.program)
+            .args(&child.arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut process = spawned
+            .map_err(|error| died("its process could not be started", &[error.to_string()]))?;
+        let pid = Pid::from_child(&process);
+        let text = serde_json::to_vec(order).expect("an order is plain values");
+        let mut stdin = process.stdin.take().expect("it was piped");
+        let told = stdin.write_all(&text);
+        drop(stdin);
+        let stdout = process.stdout.take().expect("it was piped");
+        let stderr = process.stderr.take().expect("it was piped");
+        let heard = listen(stdout);
+        let last_words = gather(stderr);
+        told.map_err(|error| died("its process did not take its order", &[error.to_string()]))?;
+
+        let mut moved = clock.since_start();
+        let mut asked: Option<(Stop, Duration)> = None;
+        loop {
+            match heard.recv_timeout(LOOK_EVERY) {
+                Ok(Heard::Message(message)) => {
+                    moved = clock.since_start();
+                    self.hear(message, observer);
+                }
+                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = clock.since_start();
+            if let (Some(stop), None) = (cancel.asked(), asked) {
+                asked = Some((stop, now));
+                let signal = if stop == Stop::Interrupted { Signal::INT } else { Signal::TERM };
+                // a child that is already gone closes its pipe, which is seen above
+                let _ = kill_process(pid, signal);
+            }
+            if let Some((stop, since)) = asked
+                && now.saturating_sub(since) > child.grace
+            {
+                let _ = kill_process(pid, Signal::KILL);
+                return Err(self.left_behind(stop, child.grace));
+            }
+            if now.saturating_sub(moved) > child.deadline {
+                let _ = kill_process(pid, Signal::KILL);
+                return Err(self.silent(child.deadline));
+            }
+        }
+        if self.outcome.is_some() {
+            // it has said its last word; it is reaped if it ends soon, and is init's otherwise
+            reap(&mut process, clock);
+            return Ok(());
+        }
+        let status = reap(&mut process, clock);
+        let words = last_words.recv_timeout(LOOK_EVERY).unwrap_or_default();
+        let tail: Vec<String> = words.lines().rev().take(5).map(str::to_owned).collect();
+        let tail: Vec<String> = tail.into_iter().rev().collect();
+        Err(match cancel.asked() {
+            Some(stop) => self.left_behind(stop, child.grace),
+            None => died(&format!("its process ended without telling how the run went ({status})"), &tail),
+        })
+    }
+
+    fn hear(&mut self, message: Message, observer: &dyn Observer) {
+        match message {
+            Message::Store { id } => self.store = Some(id),
+            Message::Started { snapshot } => observer.notice(&Event::Started { snapshot: &snapshot }),
+            Message::Phase { phase } => {
+                self.phase = phase;
+                observer.notice(&Event::Entered { phase });
+            }
+            Message::Expected { entries, bytes } => observer.notice(&Event::Expected { entries, bytes }),
+            Message::Progress { entries, bytes, stored } => {
+                observer.notice(&Event::Advanced { entries, bytes, stored });
+            }
+            Message::Skipped(record) => {
+                if let Some(skip) = record.to_skip() {
+                    observer.notice(&Event::Skipped { skip: &skip });
+                }
+            }
+            Message::Notice { text } => observer.notice(&Event::Notice { text: &text }),
+            Message::Recorded { runs } => self.recorded.extend(runs),
+            Message::Outcome { record } => self.outcome = Some(record.outcome()),
+        }
+    }
+
+    /// Past the deadline.
+    fn silent(&self, deadline: Duration) -> Failure {
+        let secs = deadline.as_secs();
+        let who = match self.phase {
+            Phase::Surveying => "the source has",
+            Phase::Storing => "the store (or the source) has",
+            Phase::Opening | Phase::Flushing | Phase::ReadingBack | Phase::Publishing => "the store has",
+        };
+        let what = format!("{who} not answered for {secs} s while {}", self.phase.words());
+        let advice = "check the server and the mount; this run's process was left behind and ends when the server answers; \
+                      nothing was published, and the next run cleans up"
+            .to_owned();
+        let reason = if self.phase == Phase::Surveying { StopReason::Source } else { StopReason::StoreAbsent };
+        (reason, Trouble { what, causes: Vec::new(), advice })
+    }
+
+    fn left_behind(&self, stop: Stop, grace: Duration) -> Failure {
+        let what = format!(
+            "the run was stopped while {} and did not end within {} s",
+            self.phase.words(),
+            grace.as_secs()
+        );
+        let advice = "nothing was published; the next run cleans up".to_owned();
+        (stop.into(), Trouble { what, causes: Vec::new(), advice })
+    }
+}
+
+fn died(what: &str, causes: &[String]) -> Failure {
+    let advice = "this is a defect or the machine's doing (out of memory?): see the log and the kernel's; \
+                  nothing was published, and the next run cleans up"
+        .to_owned();
+    let trouble = Trouble { what: format!("the run failed: {what}"), causes: causes.to_vec(), advice };
+    (StopReason::Program, trouble)
+}
+
+/// Hears the child's lines in a thread of its own, which ends with the pipe; a child that never ends keeps it, and
+/// nobody waits for it.
+fn listen(stdout: ChildStdout) -> Receiver<Heard> {
+    let (tell, heard) = bounded(MESSAGES_MAX);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout);
+        loop {
+            let mut line = Vec::new();
+            match lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+            // what is not a message was printed by something that should not print; the run's word is the outcome
+            if let Ok(message) = serde_json::from_slice(&line)
+                && tell.send(Heard::Message(message)).is_err()
+            {
+                return;
+            }
+        }
+        let _ = tell.send(Heard::Closed);
+    });
+    heard
+}
+
+fn gather(stderr: ChildStderr) -> Receiver<String> {
+    let (tell, words) = bounded(1);
+    std::thread::spawn(move || {
+        let mut stderr = stderr;
+        let mut text = Vec::new();
+        let _ = stderr.by_ref().take(STDERR_BYTES_MAX).read_to_end(&mut text);
+        // the rest is read and dropped, so that the child is never stuck on it
+        let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+        let _ = tell.send(String::from_utf8_lossy(&text).into_owned());
+    });
+    words
+}
+
+/// Waits for a process that has closed its output, but not for ever: in state D it never ends.
+fn reap(process: &mut std::process::Child, clock: &dyn Clock) -> String {
+    let since = clock.since_start();
+    let (_keep, never) = bounded::<()>(0);
+    while clock.since_start().saturating_sub(since) < Duration::from_secs(2) {
+        match process.try_wait() {
+            Ok(Some(status)) => return status.to_string(),
+            Ok(None) => {
+                let _ = never.recv_timeout(Duration::from_millis(5));
+            }
+            Err(error) => return error.to_string(),
+        }
+    }
+    "it is still there".to_owned()
+}
+
+/// Marks every descriptor above the standard ones as not to be inherited. Ours are so marked from birth; a shell or a
+/// build server may have left others open, and a child that hangs with one of them would hang its owner.
+fn inherit_nothing() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    for fd in numbers {
+        set_close_on_exec(fd);
+    }
+}
+
+#[expect(unsafe_code, reason = "a descriptor that another program left open has no owner in this one")]
+fn set_close_on_exec(fd: i32) {
+    // SAFETY: the borrow ends with the call, and the call neither closes nor reads; a number that names nothing any
+    // more gives EBADF, which is as good.
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+    let _ = rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC);
+}

@@ -1,0 +1,109 @@
+//! The child's side of a run: take the order, run it, tell how it went.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::order::{engine_job, open_store, watch_signals};
+use super::environment::random_store;
+use crate::catalog::Catalog;
+use crate::domain::{Cancel, Clock, Outcome, SystemClock};
+use crate::engine::{self, Context};
+use crate::observe::{Event, Observer};
+use crate::report::RunRecord;
+use crate::store::{FolderStore, MARKER_NAME, Store, StoreError};
+use crate::supervise::{Message, Order, PipeObserver};
+
+/// The hidden verb that makes this program a run's child.
+pub const CHILD_VERB: &str = "__run";
+
+/// Runs the order that comes from `input` and tells everything to `output`. Gives back false if there was no order.
+pub fn run_child(input: &mut dyn Read, output: impl Write + Send) -> bool {
+    // if the parent dies, somebody wants this run to end; it ends as with SIGTERM
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    let clock = SystemClock::new();
+    let cancel = Cancel::new();
+    watch_signals(&cancel);
+    let mut text = Vec::new();
+    let order: Order = match input.read_to_end(&mut text).map(|_| serde_json::from_slice(&text)) {
+        Ok(Ok(order)) => order,
+        Ok(Err(_)) | Err(_) => return false,
+    };
+    let observer = PipeObserver::new(output, &clock);
+    let (outcome, recorded) = run_order(&order, &clock, &cancel, &observer);
+    observer.send(&Message::Recorded { runs: recorded });
+    observer.send(&Message::Outcome { record: Box::new(RunRecord::from(&outcome)) });
+    true
+}
+
+fn run_order<W: Write + Send>(
+    order: &Order,
+    clock: &SystemClock,
+    cancel: &Cancel,
+    observer: &PipeObserver<'_, W>,
+) -> (Outcome, Vec<crate::domain::RunId>) {
+    let job = match engine_job(order) {
+        Ok(job) => job,
+        // patterns were compiled by the parent before; a difference would be a defect, not a configuration
+        Err(error) => unreachable!("the parent checked the order: {error}"),
+    };
+    let mut opened: Option<Arc<dyn Store>> = None;
+    let open = || {
+        let (store, notices) = open_or_init(order, clock)?;
+        observer.send(&Message::Store { id: store.id().clone() });
+        opened = Some(Arc::clone(&store));
+        Ok((store, notices))
+    };
+    let context = Context {
+        run: order.run.clone(),
+        host: order.host.clone(),
+        pid: super::environment::pid(),
+        tool: order.tool.clone(),
+        store_name: order.store.path.to_string_lossy().into_owned(),
+        clock,
+        cancel,
+        observer,
+    };
+    let outcome = engine::run(&job, open, &context);
+    let mut recorded = Vec::new();
+    if let Some(store) = opened {
+        let catalog = Catalog::new(store, order.job.clone());
+        for outcome in order.pending.iter().map(RunRecord::outcome).chain([outcome.clone()]) {
+            match catalog.store_run(&outcome) {
+                Ok(()) => recorded.push(outcome.run),
+                Err(error) => {
+                    let text = format!("the outcome could not be stored ({error}); it is kept here for the next run");
+                    observer.notice(&Event::Notice { text: &text });
+                    break;
+                }
+            }
+        }
+    }
+    (outcome, recorded)
+}
+
+/// Opens the store; makes it one on first use where the order allows that.
+fn open_or_init(order: &Order, clock: &dyn Clock) -> Result<(Arc<dyn Store>, Vec<String>), StoreError> {
+    let path = PathBuf::from(&order.store.path);
+    let first = open_store(&order.store);
+    let is_new = match &first {
+        // a folder that was a store before and has no marker now is another disk, never a new store
+        Err(StoreError::NoMarker { .. } | StoreError::Missing { .. }) => {
+            order.store.init && order.store.expected.is_none()
+        }
+        _ => false,
+    };
+    if !is_new {
+        return first;
+    }
+    let permissions = order.store.permissions;
+    FolderStore::init(&path, &order.store.require_mount, permissions, random_store(), clock.now(), &order.tool, true)?;
+    let (store, mut notices) = open_store(&order.store)?;
+    notices.push(format!(
+        "{} is a store from now on ({MARKER_NAME} was made): the program will refuse to write there if that marker is ever missing",
+        path.display()
+    ));
+    Ok((store, notices))
+}

@@ -1,0 +1,168 @@
+//! The machine's side of a start: environment, files of configuration, name, randomness.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, ConfigErrors, Overrides, Settings};
+use crate::domain::{Advise, Host, RunId, StoreId};
+
+/// Where a configuration is looked for when nobody says where.
+const CONFIG_PATHS: [&str; 2] = ["/etc/backup/backup.yaml", "./backup.yaml"];
+
+/// A configuration is a page or two; what is larger is another file.
+const CONFIG_BYTES_MAX: u64 = 256 << 10;
+
+/// What the process was given, read once.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Variables whose name and value are UTF-8.
+    pub variables: BTreeMap<String, String>,
+    /// The effective user.
+    pub is_root: bool,
+}
+
+impl Environment {
+    /// Reads it.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    pub fn read() -> Self {
+        let text = |value: OsString| value.into_string().ok();
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
+        Self { variables, is_root: rustix::process::geteuid().is_root() }
+    }
+
+    /// Where state lies unless it is configured.
+    pub fn default_state_dir(&self) -> PathBuf {
+        let of = |name: &str| self.variables.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
+        if self.is_root {
+            return PathBuf::from("/var/lib/backup");
+        }
+        of("XDG_STATE_HOME")
+            .or_else(|| of("HOME").map(|home| home.join(".local/state")))
+            .map_or_else(|| PathBuf::from("/var/lib/backup"), |base| base.join("backup"))
+    }
+
+    /// Loads the configuration: the file that is named, or the first that is there, or the environment alone.
+    ///
+    /// # Errors
+    /// If the named file cannot be read, none is there and the environment makes no job, or anything in it is wrong.
+    pub fn load(&self, file: Option<&Path>, overrides: Overrides) -> Result<Loaded, LoadError> {
+        let named = file.map(Path::to_owned).or_else(|| self.variables.get("BACKUP_CONFIG").map(PathBuf::from));
+        let found = match named {
+            Some(path) => Some(path),
+            None => CONFIG_PATHS.map(PathBuf::from).into_iter().find(|path| path.is_file()),
+        };
+        let file = match &found {
+            None if !config::makes_a_job(&self.variables) => return Err(LoadError::None),
+            None => None,
+            Some(path) => {
+                let text = read_text(path, CONFIG_BYTES_MAX)
+                    .map_err(|source| LoadError::Unreadable { path: path.clone(), source })?;
+                Some((path.clone(), text))
+            }
+        };
+        let settings = config::load(config::Inputs {
+            file,
+            env: &self.variables,
+            overrides,
+            default_state_dir: self.default_state_dir(),
+            read_secret: &|path| read_text(path, CONFIG_BYTES_MAX),
+        })
+        .map_err(LoadError::Wrong)?;
+        Ok(Loaded { settings, path: found })
+    }
+}
+
+/// A configuration and where it came from; no path if the environment alone made it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Checked.
+    pub settings: Settings,
+    /// The file.
+    pub path: Option<PathBuf>,
+}
+
+/// No configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is none.
+    #[error("there is no configuration")]
+    None,
+    /// It cannot be read.
+    #[error("the configuration {path} could not be read")]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is wrong. The message is all that is wrong, drawn under the lines.
+    #[error("{0}")]
+    Wrong(ConfigErrors),
+}
+
+impl Advise for LoadError {
+    fn advice(&self) -> String {
+        match self {
+            Self::None => format!(
+                "give --config FILE, or put one at {}, or set BACKUP_SOURCES and BACKUP_ARCHIVE, \
+                 or need none: `backup run --source DIR --to STORE`",
+                CONFIG_PATHS[0]
+            ),
+            Self::Unreadable { .. } => "check the path and that this user may read it".to_owned(),
+            Self::Wrong(_) => "correct it; `backup config check` checks it without running anything".to_owned(),
+        }
+    }
+}
+
+fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(bytes_max + 1).read_to_string(&mut text)?;
+    if read as u64 > bytes_max {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(text)
+}
+
+/// The machine, as it calls itself.
+pub fn machine_name() -> Host {
+    Host(rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// This process.
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// The program and its version.
+pub fn tool() -> String {
+    format!("backup {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// This program's own file, to start itself.
+///
+/// # Errors
+/// If the machine does not say.
+pub fn own_path() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// A new run's id.
+pub fn random_run() -> RunId {
+    RunId::from_random(random())
+}
+
+/// A new store's id.
+pub fn random_store() -> StoreId {
+    StoreId::from_random(random())
+}
+
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    assert_eq!(got, Ok(16), "the kernel gives 16 random bytes at once");
+    bytes
+}

@@ -1,0 +1,119 @@
+//! From settled settings to an order, from an order to an engine's job and an open store.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::environment::{machine_name, random_run, tool};
+use super::state::State;
+use crate::config::{JobSettings, StoreSettings};
+use crate::domain::{Cancel, Stop};
+use crate::engine::Job;
+use crate::source::{ExcludeError, Excludes};
+use crate::store::{FolderStore, Store, StoreError};
+use crate::supervise::{Order, StoreOrder};
+
+/// A job with its store, and whether that may be made on first use.
+#[derive(Clone, Debug)]
+pub struct JobPlan {
+    /// The job.
+    pub job: JobSettings,
+    /// Its store.
+    pub store: StoreSettings,
+    /// Whether the folder becomes a store if it is none.
+    pub init: bool,
+}
+
+/// The order for one run of `plan`.
+pub fn order_for(plan: &JobPlan, state: &State, survey: bool) -> Order {
+    let JobPlan { job, store, init } = plan;
+    let one = NonZeroUsize::MIN;
+    Order {
+        run: random_run(),
+        host: machine_name(),
+        tool: tool(),
+        job: job.name.clone(),
+        sources: job.sources.iter().map(|path| path.clone().into_os_string()).collect(),
+        exclude: job.exclude.clone(),
+        exclude_caches: job.exclude_caches,
+        exclude_if_present: job.exclude_if_present.clone(),
+        one_file_system: job.one_file_system,
+        max_file_size: job.max_file_size,
+        allow_empty: job.allow_empty,
+        codec: job.codec,
+        max_shrink_percent: job.max_shrink_percent,
+        threads: job.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)),
+        survey,
+        store: store_order(store, state, *init),
+        pending: state.pending(&job.name, &store.path.to_string_lossy()),
+    }
+}
+
+fn store_order(store: &StoreSettings, state: &State, init: bool) -> StoreOrder {
+    StoreOrder {
+        path: store.path.clone().into_os_string(),
+        require_mount: store.require_mount.clone(),
+        permissions: store.permissions,
+        expected: state.store_at(&store.path),
+        init,
+        lease_term: store.lease_term,
+    }
+}
+
+/// What the engine is to do.
+///
+/// # Errors
+/// If a pattern is none; the parent's configuration checks them first.
+pub(super) fn engine_job(order: &Order) -> Result<Job, ExcludeError> {
+    Ok(Job {
+        name: order.job.clone(),
+        sources: order.sources.iter().map(PathBuf::from).collect(),
+        excludes: Excludes::new(&order.exclude)?,
+        exclude_caches: order.exclude_caches,
+        exclude_if_present: order.exclude_if_present.as_ref().map(|name| name.as_bytes().into()),
+        one_file_system: order.one_file_system,
+        max_file_size: order.max_file_size,
+        allow_empty: order.allow_empty,
+        codec: order.codec,
+        max_shrink_percent: order.max_shrink_percent,
+        threads: order.threads,
+        lease_term: order.store.lease_term,
+        survey: order.survey,
+    })
+}
+
+/// Opens a store behind its guard, with what is worth knowing of it.
+///
+/// # Errors
+/// If it is not there, not the expected one, or not mounted as it must be.
+pub(super) fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<String>), StoreError> {
+    let opened = FolderStore::open(
+        Path::new(&order.path),
+        &order.require_mount,
+        order.permissions,
+        order.expected.as_ref(),
+    )?;
+    Ok((Arc::new(opened.store), opened.notices))
+}
+
+/// Opens a configured store for reading.
+///
+/// # Errors
+/// As [`open_store`].
+pub fn open_configured(store: &StoreSettings, state: &State) -> Result<Arc<dyn Store>, StoreError> {
+    open_store(&store_order(store, state, false)).map(|(store, _)| store)
+}
+
+/// SIGINT and SIGTERM ask the token to stop; nothing else happens in the handler's thread.
+pub fn watch_signals(cancel: &Cancel) {
+    let cancel = cancel.clone();
+    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
+    let mut signals = signals.expect("SIGINT and SIGTERM can be handled");
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            cancel.ask(if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated });
+        }
+    });
+}
