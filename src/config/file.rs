@@ -1,0 +1,205 @@
+//! The YAML file as a tree that knows where everything stands.
+//!
+//! Read within narrow bounds (nodes, depth, aliases, size): a configuration is a page or two. `${NAME}` is filled in
+//! from the environment; a name that is not set is an error where it stands.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::problem::{Problem, Spot};
+
+/// A configuration of a hundred jobs has some thousand nodes.
+const NODES_MAX: usize = 20_000;
+
+/// A value with where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+/// What YAML can say here.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    Null,
+    Bool(bool),
+    /// Numbers are kept as text: each key knows what its number means.
+    Scalar(String),
+    List(Vec<At<Node>>),
+    Map(Vec<(At<String>, At<Node>)>),
+}
+
+impl Node {
+    /// What it is, for people.
+    pub(super) fn words(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(_) => "true or false",
+            Self::Scalar(_) => "a text or number",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a map",
+        }
+    }
+}
+
+/// Parses a file.
+pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>) -> Result<At<Node>, Problem> {
+    if let Some(tab) = text.lines().scan(0, |at, line| { let start = *at; *at += line.len() + 1; Some((start, line)) })
+        .find_map(|(start, line)| {
+            let indent = line.len() - line.trim_start().len();
+            line[..indent].find('\t').map(|tab| start + tab)
+        })
+    {
+        return Err(Problem {
+            spot: Spot::File(tab..tab + 1),
+            what: "a tab at the beginning of a line".to_owned(),
+            allowed: "YAML is indented with spaces".to_owned(),
+            meant: None,
+        });
+    }
+    let mut options = serde_saphyr::Options::default();
+    if let Some(budget) = &mut options.budget {
+        budget.max_events = NODES_MAX;
+        budget.max_aliases = 100;
+        budget.max_anchors = 100;
+    }
+    options.with_snippet = false;
+    options.strict_booleans = true;
+    let variables: HashMap<String, String> = variables.clone().into_iter().collect();
+    let options = options.with_properties(variables);
+    match serde_saphyr::from_str_with_options::<Option<Spanned<Parsed>>>(text, options) {
+        Ok(Some(parsed)) => Ok(place(parsed, text)),
+        Ok(None) => Ok(At { value: Node::Null, span: 0..text.len().min(1) }),
+        Err(error) => {
+            let span = error.location().map_or(0..0, |location| span_of(&location, text));
+            Err(Problem {
+                spot: Spot::File(span),
+                what: plain(&error),
+                allowed: String::new(),
+                meant: None,
+            })
+        }
+    }
+}
+
+/// The parser's words without its own drawing of the place, which is drawn in our way.
+fn plain(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let first = text.lines().next().unwrap_or("it is not YAML").trim();
+    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+}
+
+fn at<T>(spanned: Spanned<T>, text: &str) -> At<T> {
+    At { span: span_of(&spanned.referenced, text), value: spanned.value }
+}
+
+fn span_of(location: &serde_saphyr::Location, text: &str) -> Range<usize> {
+    let span = location.span();
+    let start = match span.byte_offset() {
+        Some(offset) => usize::try_from(offset).unwrap_or(0),
+        None => {
+            let line_start = text.split_inclusive('\n').take(location.line().saturating_sub(1) as usize).map(str::len).sum::<usize>();
+            line_start + location.column().saturating_sub(1) as usize
+        }
+    };
+    let len = span.byte_len().map_or(1, |len| usize::try_from(len).unwrap_or(1));
+    let end = (start + len).min(text.len());
+    let start = start.min(end);
+    // a map or list is pointed at by its first line
+    let line = text.get(start..end).and_then(|part| part.find('\n')).map_or(end, |at| start + at);
+    start..line
+}
+
+/// The tree as the parser gives it, with its own positions.
+enum Parsed {
+    Null,
+    Bool(bool),
+    Scalar(String),
+    List(Vec<Spanned<Parsed>>),
+    Map(Vec<(Spanned<String>, Spanned<Parsed>)>),
+}
+
+/// Turns the parser's positions into ranges of bytes.
+fn place(parsed: Spanned<Parsed>, text: &str) -> At<Node> {
+    let span = span_of(&parsed.referenced, text);
+    let value = match parsed.value {
+        Parsed::Null => Node::Null,
+        Parsed::Bool(value) => Node::Bool(value),
+        Parsed::Scalar(value) => Node::Scalar(value),
+        Parsed::List(items) => Node::List(items.into_iter().map(|item| place(item, text)).collect()),
+        Parsed::Map(entries) => {
+            Node::Map(entries.into_iter().map(|(key, value)| (at(key, text), place(value, text))).collect())
+        }
+    };
+    At { value, span }
+}
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NodeVisitor)
+    }
+}
+
+struct NodeVisitor;
+
+impl<'de> Visitor<'de> for NodeVisitor {
+    type Value = Parsed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Parsed, E> {
+        Ok(Parsed::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Parsed, E> {
+        Ok(Parsed::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed, D::Error> {
+        Parsed::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Parsed, E> {
+        Ok(Parsed::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Parsed, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<Spanned<Parsed>>()? {
+            items.push(item);
+        }
+        Ok(Parsed::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<String>>()? {
+            let value = map.next_value::<Spanned<Parsed>>()?;
+            entries.push((key, value));
+        }
+        Ok(Parsed::Map(entries))
+    }
+}

@@ -1,0 +1,120 @@
+//! The keys: names, what they take, what they mean. The one place to add one.
+
+/// Where a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// At the top of the file.
+    Top,
+    /// In a store.
+    Store,
+    /// In a job.
+    Job,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// An absolute path.
+    Path,
+    /// One or several absolute paths.
+    Paths,
+    /// An IANA time zone.
+    Zone,
+    /// One or several patterns.
+    Patterns,
+    /// A file name.
+    FileName,
+    /// true or false.
+    Bool,
+    /// A number of bytes.
+    Size,
+    /// A length of time.
+    Duration,
+    /// 0% to 100%.
+    Percent,
+    /// A whole number from 1.
+    Count,
+    /// Octal permissions.
+    Mode,
+    /// no, any, nfs, cifs.
+    Mount,
+    /// zstd, gzip or none, with a level.
+    Codec,
+    /// One or several cron expressions.
+    Schedules,
+    /// The name of a store.
+    StoreName,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Where it stands.
+    pub scope: Scope,
+    /// In the file.
+    pub name: &'static str,
+    /// In the environment; each also with `_FILE`.
+    pub variable: Option<&'static str>,
+    pub(super) form: Form,
+    /// In words, for `config show`; empty if there is none.
+    pub default: &'static str,
+    /// One or two sentences for people.
+    pub about: &'static str,
+}
+
+const fn key(
+    scope: Scope,
+    name: &'static str,
+    variable: Option<&'static str>,
+    form: Form,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key { scope, name, variable, form, default, about }
+}
+
+/// All keys, in the order in which they are shown.
+pub(super) const KEYS: &[Key] = &[
+    key(Scope::Top, "timezone", None, Form::Zone, "UTC", "The IANA time zone of all schedules; default: $TZ, else UTC."),
+    key(Scope::Top, "state_dir", Some("BACKUP_STATE_DIR"), Form::Path, "/var/lib/backup", "Where this machine remembers which store was where, and outcomes that have not reached a store. May be lost."),
+    key(Scope::Store, "path", Some("BACKUP_ARCHIVE"), Form::Path, "", "The folder that is the store, or on the share that is mounted there. `backup init` makes it one."),
+    key(Scope::Store, "require_mount", Some("BACKUP_REQUIRE_MOUNT"), Form::Mount, "no", "Refuse the store unless it lies on such a mount: nfs, cifs, any (not the machine's own disk), or no."),
+    key(Scope::Store, "file_mode", Some("BACKUP_FILE_MODE"), Form::Mode, "0600", "Permissions of files in the store."),
+    key(Scope::Store, "dir_mode", Some("BACKUP_DIR_MODE"), Form::Mode, "0700", "Permissions of folders in the store."),
+    key(Scope::Store, "lease_term", Some("BACKUP_LEASE_TERM"), Form::Duration, "15m", "After how long a silence of a run another may take its lease over."),
+    key(Scope::Job, "source", Some("BACKUP_SOURCES"), Form::Paths, "", "The folder to snapshot, or a list of folders. One: names in the tar are relative to it. Several: their full paths without the leading slash."),
+    key(Scope::Job, "exclude", Some("BACKUP_EXCLUDE"), Form::Patterns, "", "Patterns of what is left out, relative to the source. Without a slash they match at any depth; with one at the end only folders."),
+    key(Scope::Job, "exclude_caches", Some("BACKUP_EXCLUDE_CACHES"), Form::Bool, "false", "Leave out what is in folders tagged with a CACHEDIR.TAG."),
+    key(Scope::Job, "exclude_if_present", Some("BACKUP_EXCLUDE_IF_PRESENT"), Form::FileName, "", "Leave out what is in folders that hold a file of this name."),
+    key(Scope::Job, "one_file_system", Some("BACKUP_ONE_FILE_SYSTEM"), Form::Bool, "true", "Do not enter other file systems that are mounted below the source."),
+    key(Scope::Job, "max_file_size", Some("BACKUP_MAX_FILE_SIZE"), Form::Size, "", "Leave out larger files."),
+    key(Scope::Job, "allow_empty", Some("BACKUP_ALLOW_EMPTY"), Form::Bool, "false", "Take an empty source for well. Otherwise the run fails: an empty source is most often a disk that is not mounted."),
+    key(Scope::Job, "store", None, Form::StoreName, "", "The store; may be left out if there is only one."),
+    key(Scope::Job, "schedule", Some("BACKUP_CRON_EXPRESSION"), Form::Schedules, "", "When it is due: a cron expression of five fields, @daily and its like, or a list of them."),
+    key(Scope::Job, "compression", Some("BACKUP_COMPRESSION"), Form::Codec, "zstd:3", "zstd, gzip (opens on anything) or none; with a level: {zstd: {level: 6}} or zstd:6."),
+    key(Scope::Job, "max_shrink", Some("BACKUP_MAX_SHRINK"), Form::Percent, "50%", "A source whose entries or content fell by more against the snapshot before makes the run partial."),
+    key(Scope::Job, "progress_timeout", Some("BACKUP_PROGRESS_TIMEOUT"), Form::Duration, "300s", "Fail when nothing moved for so long. Longer than the server's reboot and its grace period."),
+    key(Scope::Job, "threads", Some("BACKUP_THREADS"), Form::Count, "", "Workers; default: one for each processor."),
+];
+
+/// Variables that are no key of the file: read elsewhere, or only for a job without a file.
+pub(super) const OTHER_VARIABLES: &[(&str, &str)] = &[
+    ("BACKUP_CONFIG", "the configuration file"),
+    ("BACKUP_JOB", "the name of the job that the environment makes; default: the name of the folder"),
+];
+
+/// The keys of one scope.
+pub(super) fn of(scope: Scope) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.scope == scope)
+}
+
+/// The key of this name in a scope.
+pub(super) fn find(scope: Scope, name: &str) -> Option<&'static Key> {
+    of(scope).find(|key| key.name == name || (name == "sources" && key.name == "source"))
+}
+
+/// Every variable that means something, with what it means.
+pub fn environment_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let keys = KEYS.iter().filter_map(|key| Some((key.variable?, key.about)));
+    keys.chain(OTHER_VARIABLES.iter().copied())
+}

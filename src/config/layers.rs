@@ -1,0 +1,214 @@
+//! Flags, environment and file as layers: who says what about a key.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::file::{At, Node};
+use super::keys::{self, Form, Key};
+use super::problem::{Problem, Spot, nearest};
+use super::settings::Origin;
+
+/// What the command line says. Texts are checked like any other.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--state-dir`.
+    pub state_dir: Option<PathBuf>,
+    /// `--exclude`, in place of the configured ones.
+    pub exclude: Vec<String>,
+    /// `--compression`.
+    pub compression: Option<String>,
+    /// `--allow-empty`.
+    pub allow_empty: Option<bool>,
+    /// `--threads`.
+    pub threads: Option<String>,
+    /// `--progress-timeout`.
+    pub progress_timeout: Option<String>,
+    /// `--max-shrink`.
+    pub max_shrink: Option<String>,
+}
+
+impl Overrides {
+    /// What the command line says of a key, and by which flag.
+    fn get(&self, key: &Key) -> Option<(&'static str, Vec<String>)> {
+        let one = |flag, text: &Option<String>| text.clone().map(|text| (flag, vec![text]));
+        match key.name {
+            "state_dir" => {
+                let path = self.state_dir.as_ref()?;
+                let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                Some(("--state-dir", vec![absolute.to_string_lossy().into_owned()]))
+            }
+            "exclude" if !self.exclude.is_empty() => Some(("--exclude", self.exclude.clone())),
+            "compression" => one("--compression", &self.compression),
+            "allow_empty" => self.allow_empty.map(|value| ("--allow-empty", vec![value.to_string()])),
+            "threads" => one("--threads", &self.threads),
+            "progress_timeout" => one("--progress-timeout", &self.progress_timeout),
+            "max_shrink" => one("--max-shrink", &self.max_shrink),
+            _ => None,
+        }
+    }
+}
+
+/// Everything that settings are made from.
+pub struct Inputs<'a> {
+    /// The file's path and text, if there is one.
+    pub file: Option<(PathBuf, String)>,
+    /// The environment.
+    pub env: &'a BTreeMap<String, String>,
+    /// The command line.
+    pub overrides: Overrides,
+    /// Where state lies for this user.
+    pub default_state_dir: PathBuf,
+    /// Reads the file that a `_FILE` variable names.
+    pub read_secret: &'a dyn Fn(&Path) -> io::Result<String>,
+}
+
+/// Whether the environment alone makes a job.
+pub fn makes_a_job(env: &BTreeMap<String, String>) -> bool {
+    ["BACKUP_SOURCES", "BACKUP_ARCHIVE", "BACKUP_SOURCES_FILE", "BACKUP_ARCHIVE_FILE"].iter().any(|name| env.contains_key(*name))
+}
+
+/// What one layer says of a key.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) texts: Vec<(String, Spot)>,
+    pub(super) origin: Origin,
+}
+
+/// The environment's `BACKUP_*`, with `_FILE` read.
+pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let known: Vec<&str> = keys::environment_names().map(|(name, _)| name).collect();
+    let mut values = BTreeMap::new();
+    for (name, value) in inputs.env.iter().filter(|(name, _)| name.starts_with("BACKUP_")) {
+        let mut problem = |what: String, allowed: &str, meant| {
+            let spot = Spot::Named(format!("environment variable {name}"));
+            problems.push(Problem { spot, what, allowed: allowed.to_owned(), meant });
+        };
+        if known.contains(&name.as_str()) {
+            values.insert(name.clone(), value.clone());
+            continue;
+        }
+        match name.strip_suffix("_FILE").filter(|base| known.contains(base)) {
+            Some(base) if inputs.env.contains_key(base) => {
+                problem(format!("{base} is set as well"), "set one of the two", None);
+            }
+            Some(base) => match (inputs.read_secret)(Path::new(value)) {
+                Ok(text) => {
+                    values.insert(base.to_owned(), text.trim().to_owned());
+                }
+                Err(error) => problem(format!("`{value}` could not be read: {error}"), "a file that this user may read", None),
+            },
+            None => problem(
+                "no such variable is known".to_owned(),
+                "unset it; the variables are listed in README",
+                nearest(name, known.iter().copied()),
+            ),
+        }
+    }
+    values
+}
+
+/// Flag, then environment, then file.
+pub(super) fn say(
+    key: &'static Key,
+    overrides: &Overrides,
+    environment: &BTreeMap<String, String>,
+    node: Option<&At<Node>>,
+    line_of: &dyn Fn(usize) -> usize,
+    problems: &mut Vec<Problem>,
+) -> Option<Said> {
+    if let Some((flag, texts)) = overrides.get(key) {
+        let texts = texts.into_iter().map(|text| (text, Spot::Named(format!("flag {flag}")))).collect();
+        return Some(Said { texts, origin: Origin::Flag(flag) });
+    }
+    if let Some(name) = key.variable
+        && let Some(value) = environment.get(name)
+    {
+        let spot = Spot::Named(format!("environment variable {name}"));
+        let is_list = matches!(key.form, Form::Paths | Form::Patterns);
+        let separators: &[char] = if is_list { &[':', '\n'] } else { &['\n'] };
+        let texts: Vec<(String, Spot)> = match key.form {
+            Form::Paths | Form::Patterns | Form::Schedules => value
+                .split(separators)
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(|text| (text.to_owned(), spot.clone()))
+                .collect(),
+            _ => vec![(value.trim().to_owned(), spot)],
+        };
+        return Some(Said { texts, origin: Origin::Environment(name.to_owned()) });
+    }
+    let node = node?;
+    let texts = texts_of(key, node, problems)?;
+    Some(Said { texts, origin: Origin::File(line_of(node.span.start)) })
+}
+
+/// The texts of a node; a problem if it has not the shape that the key takes.
+fn texts_of(key: &Key, node: &At<Node>, problems: &mut Vec<Problem>) -> Option<Vec<(String, Spot)>> {
+    let spot = |span: &Range<usize>| Spot::File(span.clone());
+    let takes_list = matches!(key.form, Form::Paths | Form::Patterns | Form::Schedules);
+    let mut wrong = |node: &At<Node>, expected: &str| {
+        problems.push(Problem {
+            spot: Spot::File(node.span.clone()),
+            what: format!("`{}` takes {expected}, and this is {}", key.name, node.value.words()),
+            allowed: key.about.to_owned(),
+            meant: None,
+        });
+    };
+    match &node.value {
+        Node::Scalar(text) if key.form != Form::Bool => Some(vec![(text.clone(), spot(&node.span))]),
+        Node::Bool(value) if matches!(key.form, Form::Bool | Form::Mount) => {
+            Some(vec![(value.to_string(), spot(&node.span))])
+        }
+        Node::List(items) if takes_list => {
+            let mut texts = Vec::new();
+            for item in items {
+                match &item.value {
+                    Node::Scalar(text) => texts.push((text.clone(), spot(&item.span))),
+                    _ => wrong(item, "a list of texts"),
+                }
+            }
+            Some(texts)
+        }
+        Node::Map(entries) if key.form == Form::Codec => codec_of(entries, node, problems),
+        _ => {
+            let expected = match (takes_list, key.form) {
+                (true, _) => "a text or a list of texts",
+                (false, Form::Bool) => "true or false",
+                (false, _) => "one text or number",
+            };
+            wrong(node, expected);
+            None
+        }
+    }
+}
+
+/// `{zstd: {level: 6}}` as `zstd:6`.
+fn codec_of(
+    entries: &[(At<String>, At<Node>)],
+    node: &At<Node>,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<(String, Spot)>> {
+    const SHAPE: &str = "zstd, gzip, none, or with a level: {zstd: {level: 6}}";
+    let mut refuse = |span: &Range<usize>, what: &str, meant: Option<String>| {
+        let spot = Spot::File(span.clone());
+        problems.push(Problem { spot, what: what.to_owned(), allowed: SHAPE.to_owned(), meant });
+        None
+    };
+    let [(name, inner)] = entries else { return refuse(&node.span, "one compression is expected", None) };
+    match &inner.value {
+        Node::Null => Some(vec![(name.value.clone(), Spot::File(name.span.clone()))]),
+        Node::Map(inner_entries) => match inner_entries.as_slice() {
+            [] => Some(vec![(name.value.clone(), Spot::File(name.span.clone()))]),
+            [(key, At { value: Node::Scalar(level), span })] if key.value == "level" => {
+                Some(vec![(format!("{}:{level}", name.value), Spot::File(span.clone()))])
+            }
+            [(key, _), ..] => {
+                let meant = nearest(&key.value, ["level"].into_iter());
+                refuse(&key.span, &format!("`{}` is not a setting of a compression", key.value), meant)
+            }
+        },
+        _ => refuse(&inner.span, "a map with `level` is expected", None),
+    }
+}

@@ -1,0 +1,151 @@
+//! Settings that are right: what the rest of the program works with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::keys::{self, Scope};
+use crate::archive::Codec;
+use crate::domain::{ByteCount, JobName};
+use crate::schedule::Schedule;
+use crate::store::{Permissions, RequireMount};
+
+/// Everything that was configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Of all schedules.
+    pub timezone: TimeZone,
+    /// Where state lies.
+    pub state_dir: PathBuf,
+    /// By name.
+    pub stores: BTreeMap<String, StoreSettings>,
+    /// By name.
+    pub jobs: BTreeMap<JobName, JobSettings>,
+    /// Every value and where it came from, in order.
+    pub(super) rows: Vec<Row>,
+}
+
+/// A store.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// What it must be mounted as.
+    pub require_mount: RequireMount,
+    /// Of what is created in it.
+    pub permissions: Permissions,
+    /// After how long a silence a lease may be taken over.
+    pub lease_term: Duration,
+}
+
+/// The name of a store that no configuration names.
+pub(super) const UNNAMED_STORE: &str = "store";
+
+/// How long a lease lives without a word.
+pub(super) const LEASE_TERM: Duration = Duration::from_secs(15 * 60);
+
+impl StoreSettings {
+    /// A folder that is in no configuration, with every default.
+    pub fn local(path: PathBuf) -> Self {
+        Self {
+            name: UNNAMED_STORE.to_owned(),
+            path,
+            require_mount: RequireMount::No,
+            permissions: Permissions::default(),
+            lease_term: LEASE_TERM,
+        }
+    }
+}
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct JobSettings {
+    /// Its name.
+    pub name: JobName,
+    /// Absolute; none lies in another.
+    pub sources: Vec<PathBuf>,
+    /// Patterns that compile.
+    pub exclude: Vec<String>,
+    /// Leave out the content of cache folders.
+    pub exclude_caches: bool,
+    /// Leave out the content of folders that hold this file.
+    pub exclude_if_present: Option<String>,
+    /// Do not enter other file systems.
+    pub one_file_system: bool,
+    /// Leave out larger files.
+    pub max_file_size: Option<ByteCount>,
+    /// Whether an empty source is well.
+    pub allow_empty: bool,
+    /// A store that is there.
+    pub store: String,
+    /// In the configured zone.
+    pub schedules: Vec<Schedule>,
+    /// How frames are compressed.
+    pub codec: Codec,
+    /// By how much entries or content may fall.
+    pub max_shrink_percent: u8,
+    /// How long nothing may move.
+    pub progress_timeout: Duration,
+    /// Workers.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag(&'static str),
+    /// A variable.
+    Environment(String),
+    /// A line of the file.
+    File(usize),
+    /// Nobody said anything.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(line) => write!(f, "file, line {line}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// One value, for `config show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// For example `jobs.upload.compression`.
+    pub key: String,
+    /// As it was understood.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Every value and where it came from, defaults included.
+pub fn show(settings: &Settings) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut scope = |scope: Scope, prefix: &str| {
+        for key in keys::of(scope) {
+            let name = format!("{prefix}{}", key.name);
+            match settings.rows.iter().find(|row| row.key == name) {
+                Some(row) => rows.push(row.clone()),
+                None if key.default.is_empty() => {}
+                None => rows.push(Row { key: name, value: key.default.to_owned(), origin: Origin::Default }),
+            }
+        }
+    };
+    scope(Scope::Top, "");
+    settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
+    settings.jobs.keys().for_each(|job| scope(Scope::Job, &format!("jobs.{job}.")));
+    rows
+}

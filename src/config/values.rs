@@ -1,0 +1,182 @@
+//! From text to values: one function for each form, each saying what is allowed when it refuses.
+
+use std::num::NonZeroUsize;
+use std::path::{Component, PathBuf};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::problem::nearest;
+use crate::archive::Codec;
+use crate::domain::ByteCount;
+use crate::store::RequireMount;
+
+/// What is wrong with a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) what: String,
+    pub(super) allowed: String,
+    pub(super) meant: Option<String>,
+}
+
+fn refuse<T>(what: impl Into<String>, allowed: &str) -> Result<T, Refusal> {
+    Err(Refusal { what: what.into(), allowed: allowed.to_owned(), meant: None })
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, Refusal> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return refuse(format!("`{text}` is not an absolute path"), "write the whole path, beginning with `/`");
+    }
+    if path.components().any(|part| part == Component::ParentDir) || text.contains('\0') {
+        return refuse(format!("`{text}` is not a plain path"), "write it without `..`");
+    }
+    // `/a//b/` and `/a/b` are one folder, and shall be one in every comparison
+    Ok(path.components().collect())
+}
+
+pub(super) fn zone(text: &str) -> Result<TimeZone, Refusal> {
+    let name = text.strip_prefix(':').unwrap_or(text);
+    TimeZone::get(name).or_else(|_| {
+        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        Err(Refusal {
+            what: format!("`{text}` is not a time zone"),
+            allowed: "a name of the IANA database, such as Europe/Madrid or UTC".to_owned(),
+            meant: nearest(name, known.iter().map(String::as_str)),
+        })
+    })
+}
+
+pub(super) fn file_name(text: &str) -> Result<String, Refusal> {
+    if text.is_empty() || matches!(text, "." | "..") || text.contains(['/', '\0']) {
+        return refuse(format!("`{text}` is not a file name"), "a name without a slash");
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => refuse(format!("`{text}` is neither true nor false"), "true or false"),
+    }
+}
+
+pub(super) fn size(text: &str) -> Result<ByteCount, Refusal> {
+    text.parse().or_else(|_| {
+        refuse(format!("`{text}` is not a size"), "a number and a unit: 500MB, 2GiB, 1.5T")
+    })
+}
+
+/// Whole seconds, from one second to ten years; a day is 24 hours.
+pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
+    const ALLOWED: &str = "a number and a unit, from 1s: 300s, 15m, 24h, 30d";
+    const LONGEST_S: u64 = 10 * 366 * 86_400;
+    let span: Result<jiff::Span, _> = text.trim().parse();
+    let day = jiff::SpanRelativeTo::days_are_24_hours();
+    let signed = span.ok().and_then(|span| span.to_duration(day).ok());
+    match signed.map(Duration::try_from) {
+        Some(Ok(duration)) if (1..=LONGEST_S).contains(&duration.as_secs()) => Ok(Duration::from_secs(duration.as_secs())),
+        _ => refuse(format!("`{text}` is not a length of time"), ALLOWED),
+    }
+}
+
+pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
+    let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
+    match number {
+        Some(number) if number <= 100 => Ok(number),
+        _ => refuse(format!("`{text}` is not a share"), "a whole number from 0% to 100%, with its sign"),
+    }
+}
+
+pub(super) fn count(text: &str) -> Result<NonZeroUsize, Refusal> {
+    match text.trim().parse::<NonZeroUsize>() {
+        Ok(number) if number.get() <= 1024 => Ok(number),
+        _ => refuse(format!("`{text}` is not a number of workers"), "a whole number from 1 to 1024"),
+    }
+}
+
+/// Octal digits; the owner must be able to work with what is created, and nothing is made setuid.
+pub(super) fn mode(text: &str, needed: u32) -> Result<u32, Refusal> {
+    let digits = text.trim().trim_start_matches("0o");
+    let good = (1..=4).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if good && mode <= 0o777 && mode & needed == needed => Ok(mode),
+        _ => refuse(
+            format!("`{text}` are not permissions for this"),
+            if needed == 0o700 { "octal, at least 0700 for the owner: \"0700\", \"0750\"" } else { "octal, at least 0600 for the owner: \"0600\", \"0640\"" },
+        ),
+    }
+}
+
+pub(super) fn mount(text: &str) -> Result<RequireMount, Refusal> {
+    const KNOWN: [&str; 4] = ["no", "any", "nfs", "cifs"];
+    match text {
+        "no" | "false" => Ok(RequireMount::No),
+        "any" | "true" => Ok(RequireMount::Any),
+        "nfs" => Ok(RequireMount::Nfs),
+        "cifs" => Ok(RequireMount::Cifs),
+        _ => Err(Refusal {
+            what: format!("`{text}` is not a kind of mount"),
+            allowed: "no, any, nfs or cifs".to_owned(),
+            meant: nearest(text, KNOWN.into_iter()),
+        }),
+    }
+}
+
+/// `zstd`, `zstd:6`, `gzip`, `gzip:9`, `none`.
+pub(super) fn codec(text: &str) -> Result<Codec, Refusal> {
+    const ALLOWED: &str = "zstd (1 to 19), gzip (1 to 12) or none: zstd, zstd:6, {zstd: {level: 6}}";
+    let (name, level) = match text.split_once(':') {
+        Some((name, level)) => (name, Some(level)),
+        None => (text, None),
+    };
+    let in_range = |max: u8, default: u8| match level {
+        None => Ok(default),
+        Some(level) => match level.trim().parse::<u8>() {
+            Ok(level) if (1..=max).contains(&level) => Ok(level),
+            _ => refuse(format!("`{level}` is not a level of {name}"), ALLOWED),
+        },
+    };
+    match name {
+        "zstd" | "zst" => Ok(Codec::Zstd { level: in_range(19, 3)? }),
+        "gzip" | "gz" => Ok(Codec::Gzip { level: in_range(12, 6)? }),
+        "none" if level.is_none() => Ok(Codec::None),
+        _ => Err(Refusal {
+            what: format!("`{text}` is not a compression"),
+            allowed: ALLOWED.to_owned(),
+            meant: nearest(name, ["zstd", "gzip", "none"].into_iter()),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Codec, codec, duration, mode, path, percent};
+
+    #[test]
+    fn values_are_read_in_the_ways_people_write_them() {
+        assert_eq!(duration("300s"), Ok(Duration::from_secs(300)));
+        assert_eq!(duration("30d"), Ok(Duration::from_secs(30 * 86_400)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        for text in ["", "300", "-5m", "0s", "forever", "999999d", "5 potatoes"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!((percent("0%"), percent("100 %")), (Ok(0), Ok(100)));
+        assert!(percent("50").is_err() && percent("101%").is_err() && percent("-1%").is_err());
+        assert_eq!(codec("zstd:19"), Ok(Codec::Zstd { level: 19 }));
+        assert_eq!(codec("none"), Ok(Codec::None));
+        for text in ["zstd:0", "zstd:20", "gzip:13", "none:1", "lz4", "zstd:"] {
+            assert!(codec(text).is_err(), "{text}");
+        }
+        assert_eq!(mode("0640", 0o600), Ok(0o640));
+        assert_eq!(mode("600", 0o600), Ok(0o600));
+        for text in ["0400", "4755", "0888", "rw", ""] {
+            assert!(mode(text, 0o600).is_err(), "{text}");
+        }
+        assert_eq!(path("/a//b/./c/"), path("/a/b/c"));
+        assert!(path("a/b").is_err() && path("/a/../b").is_err() && path("").is_err());
+    }
+}
