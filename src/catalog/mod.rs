@@ -19,7 +19,7 @@ mod sums;
 
 pub use draft::{Draft, DraftFile, Published};
 pub use error::CatalogError;
-pub use frames::{FrameDamage, check_frames};
+pub use frames::{FrameDamage, Measure, check_frames};
 pub use guide::restore_guide;
 pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, volume_name};
 pub use lease::{Claim, Holder, Lease, LeaseState};

@@ -45,14 +45,21 @@ impl Catalog {
     /// # Errors
     /// If the store cannot be read.
     pub fn runs(&self, count: usize) -> Result<Vec<RunRecord>, CatalogError> {
-        let mut found = Vec::new();
-        for name in self.run_names()?.iter().rev() {
-            if found.len() == count {
+        let names = self.run_names()?;
+        let stamp = |name: &str| name.split('-').next().unwrap_or_default().to_owned();
+        let mut found: Vec<RunRecord> = Vec::new();
+        let mut oldest = String::new();
+        for name in names.iter().rev() {
+            // names tell seconds: runs of one second are told apart by their records
+            if found.len() >= count && stamp(name) != oldest {
                 break;
             }
+            oldest = stamp(name);
             let bytes = self.read_small(&self.layout().runs().join(name)?, RUN_BYTES_MAX)?;
             found.extend(RunRecord::decode(&bytes));
         }
+        found.sort_by_key(|record| std::cmp::Reverse(record.started));
+        found.truncate(count);
         Ok(found)
     }
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use crate::domain::{Advise, Outcome, StopReason, Trouble, Verdict};
 use crate::catalog::CatalogError;
+use crate::domain::{Advise, Outcome, StopReason, Trouble, Verdict};
 use crate::store::StoreError;
 
 /// How the program ends. Documented in README and `--help`; scripts treat any other code as failure.
@@ -45,7 +45,7 @@ impl From<&Outcome> for Exit {
             (_, Some(StopReason::StoreAbsent)) => Self::StoreAbsent,
             (_, Some(StopReason::Interrupted)) => Self::Interrupted,
             (_, Some(StopReason::Terminated)) => Self::Terminated,
-            (_, Some(StopReason::Source | StopReason::Store | StopReason::Program) | None) => Self::Failed,
+            (_, Some(StopReason::Source | StopReason::Store | StopReason::StoreFull | StopReason::Program) | None) => Self::Failed,
         }
     }
 }

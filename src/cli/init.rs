@@ -48,7 +48,9 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         match made {
             Ok(()) => screen.result(&format!("{} is a store now ({MARKER_NAME}, id {id})", store.path.display())),
             // saying it again is how a script makes sure
-            Err(StoreError::AlreadyThere { .. }) => screen.result(&format!("{} is a store already", store.path.display())),
+            Err(StoreError::AlreadyThere { .. }) => {
+                screen.result(&format!("{} is a store already", store.path.display()))
+            }
             Err(error) => return Err(error.into()),
         }
         // a person said that what is mounted now is right

@@ -155,11 +155,7 @@ fn from_flags(verb: &Verb, to: &std::path::Path, overrides: Overrides) -> Result
     Ok((settings, plans))
 }
 
-fn from_configuration(
-    verb: &Verb,
-    global: &Global,
-    overrides: Overrides,
-) -> Result<(Settings, Vec<JobPlan>), Failure> {
+fn from_configuration(verb: &Verb, global: &Global, overrides: Overrides) -> Result<(Settings, Vec<JobPlan>), Failure> {
     let settings = which::load(global, overrides).map_err(|error| Failure::of(Exit::Usage, &error))?;
     let known: Vec<String> = settings.jobs.keys().map(ToString::to_string).collect();
     let jobs: Vec<&JobSettings> = match (verb.jobs.as_slice(), verb.all) {
@@ -175,7 +171,10 @@ fn from_configuration(
             .iter()
             .map(|name| {
                 settings.jobs.values().find(|job| job.name.as_str() == name).ok_or_else(|| {
-                    Failure::usage(format!("there is no job {name}"), format!("the configuration has {}", known.join(", ")))
+                    Failure::usage(
+                        format!("there is no job {name}"),
+                        format!("the configuration has {}", known.join(", ")),
+                    )
                 })
             })
             .collect::<Result<_, _>>()?,
@@ -205,4 +204,3 @@ fn worse(one: Exit, other: Exit) -> Exit {
     let found = WORST_FIRST.into_iter().find(|exit| *exit == one || *exit == other);
     found.unwrap_or(Exit::Failed)
 }
-

@@ -131,7 +131,8 @@ impl Observer for Bar {
             }
             Event::Expected { bytes, .. } => {
                 self.bar.set_length(bytes.0);
-                self.bar.set_style(style(true).with_key("entries", |_: &ProgressState, _: &mut dyn std::fmt::Write| ()));
+                self.bar
+                    .set_style(style(true).with_key("entries", |_: &ProgressState, _: &mut dyn std::fmt::Write| ()));
             }
             Event::Advanced { entries, bytes, .. } => {
                 if let Ok(mut sum) = self.entries.lock() {

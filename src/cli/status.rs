@@ -58,7 +58,11 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             }
             if let Some(lease) = lease {
                 let state = if lease.is_stale() { "stale" } else { "at work" };
-                lines.push(format!("  lease     {} ({state}, renewed {} ago)", lease.holder, duration_words(lease.silent)));
+                lines.push(format!(
+                    "  lease     {} ({state}, renewed {} ago)",
+                    lease.holder,
+                    duration_words(lease.silent)
+                ));
             }
             if let (Some(next), Some(settings)) = (next, &settings) {
                 let local = next.to_zoned(settings.timezone.clone());

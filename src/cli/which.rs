@@ -43,11 +43,8 @@ pub(super) struct Meant {
 /// The stores and jobs that `which` means: one store with `--store`, else those of the configuration.
 pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failure> {
     let wanted = which.job.as_deref().map(job_name).transpose()?;
-    let settings = if which.store.as_deref().is_some_and(is_path) && global.config.is_none() {
-        None
-    } else {
-        settings(global)?
-    };
+    let settings =
+        if which.store.as_deref().is_some_and(is_path) && global.config.is_none() { None } else { settings(global)? };
     let state = state(global, settings.as_ref());
     let stores = match (&which.store, &settings) {
         (Some(given), settings) => vec![named_store(given, settings.as_ref())],

@@ -49,7 +49,13 @@ impl Node {
 
 /// Parses a file.
 pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>) -> Result<At<Node>, Problem> {
-    if let Some(tab) = text.lines().scan(0, |at, line| { let start = *at; *at += line.len() + 1; Some((start, line)) })
+    if let Some(tab) = text
+        .lines()
+        .scan(0, |at, line| {
+            let start = *at;
+            *at += line.len() + 1;
+            Some((start, line))
+        })
         .find_map(|(start, line)| {
             let indent = line.len() - line.trim_start().len();
             line[..indent].find('\t').map(|tab| start + tab)
@@ -77,12 +83,7 @@ pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>) -> Result<
         Ok(None) => Ok(At { value: Node::Null, span: 0..text.len().min(1) }),
         Err(error) => {
             let span = error.location().map_or(0..0, |location| span_of(&location, text));
-            Err(Problem {
-                spot: Spot::File(span),
-                what: plain(&error),
-                allowed: String::new(),
-                meant: None,
-            })
+            Err(Problem { spot: Spot::File(span), what: plain(&error), allowed: String::new(), meant: None })
         }
     }
 }
@@ -103,7 +104,11 @@ fn span_of(location: &serde_saphyr::Location, text: &str) -> Range<usize> {
     let start = match span.byte_offset() {
         Some(offset) => usize::try_from(offset).unwrap_or(0),
         None => {
-            let line_start = text.split_inclusive('\n').take(location.line().saturating_sub(1) as usize).map(str::len).sum::<usize>();
+            let line_start = text
+                .split_inclusive('\n')
+                .take(location.line().saturating_sub(1) as usize)
+                .map(str::len)
+                .sum::<usize>();
             line_start + location.column().saturating_sub(1) as usize
         }
     };

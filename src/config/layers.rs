@@ -66,7 +66,9 @@ pub struct Inputs<'a> {
 
 /// Whether the environment alone makes a job.
 pub fn makes_a_job(env: &BTreeMap<String, String>) -> bool {
-    ["BACKUP_SOURCES", "BACKUP_ARCHIVE", "BACKUP_SOURCES_FILE", "BACKUP_ARCHIVE_FILE"].iter().any(|name| env.contains_key(*name))
+    ["BACKUP_SOURCES", "BACKUP_ARCHIVE", "BACKUP_SOURCES_FILE", "BACKUP_ARCHIVE_FILE"]
+        .iter()
+        .any(|name| env.contains_key(*name))
 }
 
 /// What one layer says of a key.
@@ -97,7 +99,9 @@ pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
                 Ok(text) => {
                     values.insert(base.to_owned(), text.trim().to_owned());
                 }
-                Err(error) => problem(format!("`{value}` could not be read: {error}"), "a file that this user may read", None),
+                Err(error) => {
+                    problem(format!("`{value}` could not be read: {error}"), "a file that this user may read", None)
+                }
             },
             None => problem(
                 "no such variable is known".to_owned(),

@@ -9,7 +9,8 @@ use super::keys::{self, Form, Key, Scope};
 /// The schema as text, with a last line feed.
 pub fn schema() -> String {
     let mut properties = scope(Scope::Top);
-    properties.insert("stores".to_owned(), section(Scope::Store, "The places where snapshots lie, by name.", &["path"]));
+    properties
+        .insert("stores".to_owned(), section(Scope::Store, "The places where snapshots lie, by name.", &["path"]));
     properties.insert("jobs".to_owned(), section(Scope::Job, "What is to be snapshotted, by name.", &[]));
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -51,11 +52,13 @@ fn scope(scope: Scope) -> Map<String, Value> {
 fn property(key: &Key) -> Value {
     let text = |pattern: &str| json!({"type": "string", "pattern": pattern});
     let one_or_several = |item: Value| json!({"anyOf": [item, {"type": "array", "items": item}]});
-    let level = |max: u8| json!({
-        "type": ["object", "null"],
-        "additionalProperties": false,
-        "properties": {"level": {"type": "integer", "minimum": 1, "maximum": max}},
-    });
+    let level = |max: u8| {
+        json!({
+            "type": ["object", "null"],
+            "additionalProperties": false,
+            "properties": {"level": {"type": "integer", "minimum": 1, "maximum": max}},
+        })
+    };
     let mut value = match key.form {
         Form::Path => text("^/"),
         Form::Paths => one_or_several(text("^/")),

@@ -24,7 +24,8 @@ use crate::store::{Permissions, RequireMount};
 pub fn load(inputs: Inputs<'_>) -> Result<Settings, ConfigErrors> {
     let mut problems = Vec::new();
     let variables = environment(&inputs, &mut problems);
-    let text = inputs.file.as_ref().map_or_else(Text::default, |(path, text)| Text { path: path.clone(), text: text.clone() });
+    let text =
+        inputs.file.as_ref().map_or_else(Text::default, |(path, text)| Text { path: path.clone(), text: text.clone() });
     let tree = match &inputs.file {
         None => None,
         Some(_) => match file::parse(&text.text, inputs.env) {
@@ -64,7 +65,8 @@ pub fn from_flags(
     let flag = |name: &str| Spot::Named(format!("flag {name}"));
     let store = StoreSettings::local(to.components().collect());
     let name = settling.job_name(job.map(|name| (name, flag("--job"))), sources);
-    let sources: Vec<(PathBuf, Spot)> = sources.iter().map(|path| (path.components().collect(), flag("--source"))).collect();
+    let sources: Vec<(PathBuf, Spot)> =
+        sources.iter().map(|path| (path.components().collect(), flag("--source"))).collect();
     settling.check_sources(&sources);
     let settings = name.map(|name| {
         let zone = settling.zone(None);
@@ -210,7 +212,12 @@ impl Settling<'_> {
         }
         let Node::Map(entries) = &node.value else {
             let wrong = format!("`{}` takes a map of settings, and this is {}", name.value, node.value.words());
-            self.problem(Spot::File(node.span.clone()), wrong, format!("the settings of {what}, each on its line"), None);
+            self.problem(
+                Spot::File(node.span.clone()),
+                wrong,
+                format!("the settings of {what}, each on its line"),
+                None,
+            );
             return None;
         };
         let mut known: Vec<&str> = keys::of(scope).map(|key| key.name).collect();
@@ -226,7 +233,12 @@ impl Settling<'_> {
             if !known.contains(&key.value.as_str()) {
                 let meant = nearest(&key.value, known.iter().copied());
                 let allowed = format!("{of} has: {}", known.join(", "));
-                self.problem(Spot::File(key.span.clone()), format!("`{}` is not a key of {of}", key.value), allowed, meant);
+                self.problem(
+                    Spot::File(key.span.clone()),
+                    format!("`{}` is not a key of {of}", key.value),
+                    allowed,
+                    meant,
+                );
             }
         }
     }
@@ -285,8 +297,14 @@ impl Settling<'_> {
         if let Some(said) = self.said(key, "", node) {
             return self.parse_all(&said, values::zone).pop().unwrap_or(TimeZone::UTC);
         }
-        let Some(text) = self.inputs.env.get("TZ").filter(|text| !text.is_empty()).cloned() else { return TimeZone::UTC };
-        self.rows.push(Row { key: "timezone".to_owned(), value: text.clone(), origin: Origin::Environment("TZ".to_owned()) });
+        let Some(text) = self.inputs.env.get("TZ").filter(|text| !text.is_empty()).cloned() else {
+            return TimeZone::UTC;
+        };
+        self.rows.push(Row {
+            key: "timezone".to_owned(),
+            value: text.clone(),
+            origin: Origin::Environment("TZ".to_owned()),
+        });
         let spot = Spot::Named("environment variable TZ".to_owned());
         let said = Said { texts: vec![(text, spot)], origin: Origin::Default };
         self.parse_all(&said, values::zone).pop().unwrap_or(TimeZone::UTC)
@@ -310,7 +328,8 @@ impl Settling<'_> {
         let before = self.problems.len();
         let path = self.one(Scope::Store, "path", &prefix, entries, values::path);
         if path.is_none() && self.problems.len() == before {
-            let spot = at.map_or_else(|| Spot::Named("BACKUP_ARCHIVE".to_owned()), |(node, _)| Spot::File(node.span.clone()));
+            let spot =
+                at.map_or_else(|| Spot::Named("BACKUP_ARCHIVE".to_owned()), |(node, _)| Spot::File(node.span.clone()));
             self.problem(spot, "the store has no `path`", "the folder that is the store, such as /mnt/backup", None);
         }
         let require_mount = self.one(Scope::Store, "require_mount", &prefix, entries, values::mount);
@@ -407,7 +426,8 @@ impl Settling<'_> {
             }
         }
         if found.is_empty() && self.problems.len() == before {
-            let spot = at.map_or_else(|| Spot::Named("BACKUP_SOURCES".to_owned()), |(node, _)| Spot::File(node.span.clone()));
+            let spot =
+                at.map_or_else(|| Spot::Named("BACKUP_SOURCES".to_owned()), |(node, _)| Spot::File(node.span.clone()));
             self.problem(spot, "the job has no `source`", "the folder to snapshot, such as /var/www/upload", None);
         }
         self.check_sources(&found);
@@ -417,7 +437,9 @@ impl Settling<'_> {
     /// Sources that lie in each other would be stored twice.
     fn check_sources(&mut self, sources: &[(PathBuf, Spot)]) {
         for (index, (path, spot)) in sources.iter().enumerate() {
-            if let Some((other, _)) = sources[..index].iter().find(|(other, _)| path.starts_with(other) || other.starts_with(path)) {
+            if let Some((other, _)) =
+                sources[..index].iter().find(|(other, _)| path.starts_with(other) || other.starts_with(path))
+            {
                 let what = format!("`{}` and `{}` lie in each other", path.display(), other.display());
                 self.problem(spot.clone(), what, "give the outer one only, or exclude what is not wanted of it", None);
             }
@@ -444,7 +466,12 @@ impl Settling<'_> {
             (None, [only]) => (*only).clone_into(&mut job.store),
             (None, names) => {
                 let allowed = format!("say `store:` with one of: {}", names.join(", "));
-                self.problem(Spot::File(job_name.span.clone()), "the job has no `store`, and there are several", allowed, None);
+                self.problem(
+                    Spot::File(job_name.span.clone()),
+                    "the job has no `store`, and there are several",
+                    allowed,
+                    None,
+                );
             }
         }
     }

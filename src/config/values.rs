@@ -63,9 +63,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Refusal> {
 }
 
 pub(super) fn size(text: &str) -> Result<ByteCount, Refusal> {
-    text.parse().or_else(|_| {
-        refuse(format!("`{text}` is not a size"), "a number and a unit: 500MB, 2GiB, 1.5T")
-    })
+    text.parse().or_else(|_| refuse(format!("`{text}` is not a size"), "a number and a unit: 500MB, 2GiB, 1.5T"))
 }
 
 /// Whole seconds, from one second to ten years; a day is 24 hours.
@@ -76,7 +74,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     let day = jiff::SpanRelativeTo::days_are_24_hours();
     let signed = span.ok().and_then(|span| span.to_duration(day).ok());
     match signed.map(Duration::try_from) {
-        Some(Ok(duration)) if (1..=LONGEST_S).contains(&duration.as_secs()) => Ok(Duration::from_secs(duration.as_secs())),
+        Some(Ok(duration)) if (1..=LONGEST_S).contains(&duration.as_secs()) => {
+            Ok(Duration::from_secs(duration.as_secs()))
+        }
         _ => refuse(format!("`{text}` is not a length of time"), ALLOWED),
     }
 }
@@ -104,7 +104,11 @@ pub(super) fn mode(text: &str, needed: u32) -> Result<u32, Refusal> {
         Ok(mode) if good && mode <= 0o777 && mode & needed == needed => Ok(mode),
         _ => refuse(
             format!("`{text}` are not permissions for this"),
-            if needed == 0o700 { "octal, at least 0700 for the owner: \"0700\", \"0750\"" } else { "octal, at least 0600 for the owner: \"0600\", \"0640\"" },
+            if needed == 0o700 {
+                "octal, at least 0700 for the owner: \"0700\", \"0750\""
+            } else {
+                "octal, at least 0600 for the owner: \"0600\", \"0640\""
+            },
         ),
     }
 }

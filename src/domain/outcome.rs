@@ -177,6 +177,8 @@ pub enum StopReason {
     Source,
     /// The store refused or lost a write.
     Store,
+    /// The store has no room, before or while it was written to.
+    StoreFull,
     /// The store is not there: not mounted, no marker, another disk, no answer.
     StoreAbsent,
     /// Another run holds the lease.

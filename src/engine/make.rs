@@ -14,6 +14,7 @@ use super::plan::{FramePlan, Piece, Planned, loss, skip};
 use super::turns::{Halt, Halted};
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{Codec, END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
+use crate::catalog::Measure;
 use crate::domain::{Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
@@ -42,6 +43,7 @@ pub(super) struct Made {
     pub(super) raw_len: u64,
     pub(super) stored: Vec<u8>,
     pub(super) sha256: Digest,
+    pub(super) quick: u64,
     pub(super) checksum: u32,
     pub(super) lines: Vec<MadeLine>,
     pub(super) totals: Totals,
@@ -77,6 +79,7 @@ impl<'a> Maker<'a> {
             raw_len: 0,
             stored,
             sha256: Digest::from_bytes([0; 32]),
+            quick: 0,
             checksum: 0,
             lines: Vec::with_capacity(plan.pieces.len()),
             totals: Totals::default(),
@@ -104,6 +107,7 @@ impl<'a> Maker<'a> {
         if made.raw_len > 0 {
             made.checksum = self.frames.make(&self.raw, &mut made.stored);
             made.sha256 = Digest::of(&made.stored);
+            made.quick = Measure::quick(&made.stored);
         } else {
             made.stored.clear();
         }
@@ -152,9 +156,9 @@ impl<'a> Maker<'a> {
                 Ok(read) => {
                     let settled = read.now.as_ref().is_some_and(|now| is_same_content(&read.stat, now));
                     let sha256 = read.entry.sha256.expect("a file has a digest");
-                    let again = seen.as_ref().is_some_and(|(stat, digest)| {
-                        *digest == sha256 && is_same_content(stat, &read.stat)
-                    });
+                    let again = seen
+                        .as_ref()
+                        .is_some_and(|(stat, digest)| *digest == sha256 && is_same_content(stat, &read.stat));
                     let steady = settled && !read.cut && (again || !self.is_fresh(&read.stat));
                     if steady || last {
                         let mut entry = read.entry;

@@ -1,6 +1,6 @@
 //! One run, step by step, in the order that makes it safe.
 //!
-//! The order: source and store are opened before anything is written; room is checked before the lease; the draft is
+//! The order: store and source are opened before anything is written; room is checked before the lease; the draft is
 //! complete, flushed and read back before anything is published; whatever goes wrong before the rename removes the
 //! draft; whatever happens is an `Outcome`.
 
@@ -16,12 +16,12 @@ use super::write::{OrderedWriter, Written};
 use crate::archive::manifest::{self, Header, ManifestWriter, VolumeLine};
 use crate::archive::{Codec, seek};
 use crate::catalog::{
-    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, Previous, RESTORE_NAME, Record, VolumeRecord,
-    check_frames, restore_guide, volume_name,
+    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record,
+    VolumeRecord, check_frames, restore_guide, volume_name,
 };
 use crate::domain::{
-    Advise, ByteCount, Cancel, Clock, Digest, EntryPath, Host, JobName, Kind, Outcome, RunId, Skips, SnapshotName, Stop,
-    StopReason, Totals, Trouble, Verdict,
+    Advise, ByteCount, Cancel, Clock, Digest, EntryPath, Host, JobName, Kind, Outcome, RunId, Skips, SnapshotName,
+    Stop, StopReason, Totals, Trouble, Verdict,
 };
 use crate::observe::{Event, Observer, Phase};
 use crate::source::{Descriptors, Excludes, Item, Names, Root, SourceError, Walk, WalkOptions};
@@ -169,6 +169,7 @@ fn failure(error: &RunError) -> (StopReason, Trouble) {
             let reason = match error {
                 CatalogError::Leased { .. } => StopReason::Leased,
                 CatalogError::Store(store) if store.is_absent() => StopReason::StoreAbsent,
+                CatalogError::Store(StoreError::TooSmall { .. } | StoreError::NoRoom { .. }) => StopReason::StoreFull,
                 _ => StopReason::Store,
             };
             (reason, Trouble::from(error))
@@ -202,9 +203,10 @@ fn attempt(
     };
     context.observer.notice(&Event::Entered { phase: Phase::Opening });
     let descriptors = Descriptors::for_this_process();
-    drop(open_roots(job, &descriptors)?);
+    // the store first: a run that fails for its source is recorded there
     let (store, opened) = open_store()?;
     opened.into_iter().for_each(&mut note);
+    drop(open_roots(job, &descriptors)?);
     let catalog = Catalog::new(store, job.name.clone());
     let before = previous(&catalog, &mut note)?;
     check_room(job, context, &descriptors, &catalog, before.as_ref())?;
@@ -312,13 +314,10 @@ fn check_room(
 ) -> Result<(), RunError> {
     let free = catalog.store().room()?.free;
     let before = before.map(|(record, _)| &record.totals);
-    let doubtful = match before {
-        Some(totals) => free.0 < totals.stored_bytes.0.saturating_mul(2),
-        None => {
-            let roots = open_roots(job, descriptors)?;
-            free.0 < roots.iter().map(Root::file_system_used).sum::<ByteCount>().0
-        }
-    };
+    // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
+    // is worth it only where the answer could be a refusal
+    let bound = open_roots(job, descriptors)?.iter().map(Root::file_system_used).sum();
+    let doubtful = free < least_stored(job.codec, before, bound);
     let mut needed = ROOM_LEAST;
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
@@ -453,8 +452,7 @@ fn make(
         doubts: doubts.clone(),
         volumes: vec![volume],
         manifest,
-        previous: before
-            .map(|(record, digest)| Previous { snapshot: record.snapshot.clone(), record: *digest }),
+        previous: before.map(|(record, digest)| Previous { snapshot: record.snapshot.clone(), record: *digest }),
     };
     context.observer.notice(&Event::Entered { phase: Phase::Publishing });
     draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
@@ -465,7 +463,10 @@ fn make(
     let published = draft.publish(lease, &snapshot)?;
     let mut doubts = doubts;
     doubts.extend(published.doubt.map(|error| {
-        format!("the snapshot is there, but the store did not confirm that its name is durable ({error}): {}", error.advice())
+        format!(
+            "the snapshot is there, but the store did not confirm that its name is durable ({error}): {}",
+            error.advice()
+        )
     }));
     Ok(Done { snapshot, record: digest, totals, skips, doubts })
 }
@@ -529,7 +530,9 @@ fn flush_and_read_back(
     snapshot: &SnapshotName,
     written: Written,
 ) -> Result<(VolumeRecord, FileRecord), RunError> {
-    let Written { mut volume, mut manifest_file, mut manifest, mut manifest_ready, raw_size, frames, seek, .. } = written;
+    let Written {
+        mut volume, mut manifest_file, mut manifest, mut manifest_ready, raw_size, frames, quick, seek, ..
+    } = written;
     let frames_end = volume.written();
     let table = if let Codec::Zstd { .. } = job.codec { seek::encode(&seek) } else { Vec::new() };
     drop(seek);
@@ -543,7 +546,8 @@ fn flush_and_read_back(
         let (place, found) = (key.to_string(), reader.len());
         return Err(StoreError::WrongLength { place, found, written: volume.size }.into());
     }
-    let damaged = check_frames(&*reader, &frames, job.threads, true, context.cancel, context.observer);
+    let damaged =
+        check_frames(&*reader, &frames, Measure::Quick(&quick), job.threads, true, context.cancel, context.observer);
     let mut table_back = vec![0; table.len()];
     reader.read_at(frames_end, &mut table_back)?;
     if table_back != table {

@@ -24,6 +24,7 @@ pub(super) struct OrderedWriter<'a> {
     raw_offset: u64,
     large_began: u64,
     frames: Vec<FrameLine>,
+    quick: Vec<u64>,
     seek: Vec<SeekEntry>,
     totals: Totals,
     skips: Skips,
@@ -37,6 +38,7 @@ pub(super) struct Written {
     pub(super) manifest_ready: Vec<u8>,
     pub(super) raw_size: u64,
     pub(super) frames: Vec<FrameLine>,
+    pub(super) quick: Vec<u64>,
     pub(super) seek: Vec<SeekEntry>,
     pub(super) totals: Totals,
     pub(super) skips: Skips,
@@ -61,6 +63,7 @@ impl<'a> OrderedWriter<'a> {
             raw_offset: 0,
             large_began: 0,
             frames: Vec::new(),
+            quick: Vec::new(),
             seek: Vec::new(),
             totals: Totals::default(),
             skips: Skips::default(),
@@ -94,6 +97,7 @@ impl<'a> OrderedWriter<'a> {
             manifest_ready: self.manifest_ready,
             raw_size: self.raw_offset,
             frames: self.frames,
+            quick: self.quick,
             seek: self.seek,
             totals: self.totals,
             skips: self.skips,
@@ -116,6 +120,7 @@ impl<'a> OrderedWriter<'a> {
                 raw: made.raw_len,
                 sha256: made.sha256,
             });
+            self.quick.push(made.quick);
             let word = |len: u64| u32::try_from(len).expect("a frame is far below 4 GiB");
             self.seek.push(SeekEntry {
                 stored: word(made.stored.len() as u64),

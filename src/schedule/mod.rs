@@ -159,10 +159,7 @@ mod tests {
 
     #[test]
     fn nicknames_and_names_are_understood() {
-        assert_eq!(
-            local(berlin("@daily").upcoming(at("2026-11-21T12:00:00Z"), 1)),
-            ["11-22 00:00 CET"]
-        );
+        assert_eq!(local(berlin("@daily").upcoming(at("2026-11-21T12:00:00Z"), 1)), ["11-22 00:00 CET"]);
         assert_eq!(local(berlin("0 5 * * SUN").upcoming(at("2026-11-21T12:00:00Z"), 1)), ["11-22 05:00 CET"]);
     }
 

@@ -49,8 +49,13 @@ impl Excludes {
                 None if tied => text.to_owned(),
                 None => format!("**/{text}"),
             };
-            let glob = GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build().map_err(refuse)?;
-            if only_folders { folders.add(glob) } else { anything.add(glob) };
+            let glob =
+                GlobBuilder::new(&text).literal_separator(true).backslash_escape(true).build().map_err(refuse)?;
+            if only_folders {
+                folders.add(glob)
+            } else {
+                anything.add(glob)
+            };
         }
         let build = |builder: GlobSetBuilder| {
             builder.build().map_err(|source| ExcludeError { pattern: patterns.join(", "), source })

@@ -242,7 +242,8 @@ impl Walk {
             Seen::Entry(stat) => {
                 let path = level.path.join(name.to_bytes());
                 let place = Place::new(&level.folder, name.to_bytes());
-                let next = if stat.kind == Kind::Folder { Some(level.descend(&path, name, &stat, &shared)) } else { None };
+                let next =
+                    if stat.kind == Kind::Folder { Some(level.descend(&path, name, &stat, &shared)) } else { None };
                 self.ready.push_back(Item::Entry(Found { path, stat, place }));
                 match next {
                     None => {}
@@ -289,7 +290,13 @@ enum Descent {
 }
 
 impl Level {
-    fn new(folder: Arc<Folder>, path: EntryPath, relative: EntryPath, root_device: (u32, u32), scan: Arc<Unit>) -> Self {
+    fn new(
+        folder: Arc<Folder>,
+        path: EntryPath,
+        relative: EntryPath,
+        root_device: (u32, u32),
+        scan: Arc<Unit>,
+    ) -> Self {
         Self {
             folder,
             path,
@@ -560,7 +567,9 @@ impl Shared {
     fn work(&self, work: Work) -> Output {
         match work {
             Work::Scan { folder, relative } => Output::Scanned(self.scan(&folder, &relative)),
-            Work::Look { folder, relative, names, range } => Output::Looked(self.look(&folder, &relative, &names, range)),
+            Work::Look { folder, relative, names, range } => {
+                Output::Looked(self.look(&folder, &relative, &names, range))
+            }
         }
     }
 

@@ -259,7 +259,7 @@ impl Advise for StoreError {
             Self::NoRoom { .. } => {
                 "free some room or raise the quota, then run again; the unfinished work was removed, snapshots that are there are untouched".into()
             }
-            Self::TooSmall { .. } => "free some room or raise the quota, then run again; nothing was written".into(),
+            Self::TooSmall { .. } => "free some room or raise the quota, then run again; nothing was stored".into(),
             Self::ReadOnly { .. } => "mount or export it read-write, then run again; nothing was stored".into(),
             Self::Refused { .. } => {
                 "let the user that runs this write to the store (on NFS with root_squash root is `nobody`: chown the folder for it, or run as another user)".into()

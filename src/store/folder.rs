@@ -168,13 +168,7 @@ impl FolderStore {
     /// is left only with a program that makes our names, and over anything that holds files even that fails.
     fn move_to(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         let (from_folder, to_folder) = (self.parent(from)?, self.parent(to)?);
-        let moved = rustix::fs::renameat_with(
-            &from_folder,
-            from.name(),
-            &to_folder,
-            to.name(),
-            RenameFlags::NOREPLACE,
-        );
+        let moved = rustix::fs::renameat_with(&from_folder, from.name(), &to_folder, to.name(), RenameFlags::NOREPLACE);
         match moved {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 if self.stat(to)?.is_some() {
@@ -190,7 +184,13 @@ impl FolderStore {
         })
     }
 
-    fn remove_in(&self, folder: BorrowedFd<'_>, name: &std::ffi::CStr, key: &Key, depth: usize) -> Result<(), StoreError> {
+    fn remove_in(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &std::ffi::CStr,
+        key: &Key,
+        depth: usize,
+    ) -> Result<(), StoreError> {
         let fail = self.fail("removing", key);
         match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -482,11 +482,12 @@ impl StoreReader for FolderReader {
 /// Refuses what is not there, not a folder, or not mounted as it must be, and opens the rest.
 fn guard(path: &Path, require: &RequireMount) -> Result<(OwnedFd, Vec<String>), StoreError> {
     refuse_unmounted_fstab(path)?;
-    let real = std::fs::canonicalize(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOENT) => StoreError::Missing { path: path.to_owned() },
-        Some(Errno::NOTDIR) => StoreError::NotAFolder { path: path.to_owned() },
-        _ => StoreError::from_io("opening", path.display().to_string(), error),
-    })?;
+    let real =
+        std::fs::canonicalize(path).map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT) => StoreError::Missing { path: path.to_owned() },
+            Some(Errno::NOTDIR) => StoreError::NotAFolder { path: path.to_owned() },
+            _ => StoreError::from_io("opening", path.display().to_string(), error),
+        })?;
     let table = MountTable::parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default());
     let mut notices = Vec::new();
     match table.of(&real) {
@@ -542,9 +543,8 @@ fn read_marker(top: BorrowedFd<'_>, path: &Path) -> Result<Marker, StoreError> {
     let _ = rustix::fs::fadvise(&fd, 0, None, Advice::DontNeed);
     let mut bytes = Vec::new();
     let mut file = io::Read::take(std::fs::File::from(fd), MARKER_BYTES_MAX);
-    io::Read::read_to_end(&mut file, &mut bytes).map_err(|error| {
-        StoreError::from_io("reading", place.display().to_string(), error)
-    })?;
+    io::Read::read_to_end(&mut file, &mut bytes)
+        .map_err(|error| StoreError::from_io("reading", place.display().to_string(), error))?;
     Marker::parse(&bytes).map_err(|source| StoreError::BadMarker { path: place.clone(), source })
 }
 

@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_requirement_permits_its_kind_and_nothing_else() {
-        let table = MountTable::parse(INFO.strip_suffix(b"33 30 0:43 / /mnt/nas rw - ext4 /dev/vdb rw\n").expect("last"));
+        let table =
+            MountTable::parse(INFO.strip_suffix(b"33 30 0:43 / /mnt/nas rw - ext4 /dev/vdb rw\n").expect("last"));
         let permits = |require: RequireMount, path: &str| require.permits(table.of(Path::new(path)).expect("a mount"));
         for (require, root, nas, cifs, memory) in [
             (RequireMount::No, true, true, true, true),

@@ -11,9 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::order::Order;
 use super::pipe::Message;
-use crate::domain::{
-    Cancel, Clock, Outcome, RunId, Skips, Stop, StopReason, StoreId, Totals, Trouble,
-};
+use crate::domain::{Cancel, Clock, Outcome, RunId, Skips, Stop, StopReason, StoreId, Totals, Trouble};
 use crate::observe::{Event, Observer, Phase};
 
 /// How often the parent looks at the clock and at its own signals while the child is silent.
@@ -108,8 +106,7 @@ impl Watch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut process = spawned
-            .map_err(|error| died("its process could not be started", &[error.to_string()]))?;
+        let mut process = spawned.map_err(|error| died("its process could not be started", &[error.to_string()]))?;
         let pid = Pid::from_child(&process);
         let text = serde_json::to_vec(order).expect("an order is plain values");
         let mut stdin = process.stdin.take().expect("it was piped");
@@ -197,19 +194,17 @@ impl Watch {
             Phase::Opening | Phase::Flushing | Phase::ReadingBack | Phase::Publishing => "the store has",
         };
         let what = format!("{who} not answered for {secs} s while {}", self.phase.words());
-        let advice = "check the server and the mount; this run's process was left behind and ends when the server answers; \
+        let advice =
+            "check the server and the mount; this run's process was left behind and ends when the server answers; \
                       nothing was published, and the next run cleans up"
-            .to_owned();
+                .to_owned();
         let reason = if self.phase == Phase::Surveying { StopReason::Source } else { StopReason::StoreAbsent };
         (reason, Trouble { what, causes: Vec::new(), advice })
     }
 
     fn left_behind(&self, stop: Stop, grace: Duration) -> Failure {
-        let what = format!(
-            "the run was stopped while {} and did not end within {} s",
-            self.phase.words(),
-            grace.as_secs()
-        );
+        let what =
+            format!("the run was stopped while {} and did not end within {} s", self.phase.words(), grace.as_secs());
         let advice = "nothing was published; the next run cleans up".to_owned();
         (stop.into(), Trouble { what, causes: Vec::new(), advice })
     }

@@ -10,7 +10,8 @@ use super::report::{Damage, Report};
 use crate::archive::manifest::{FrameLine, Line, VolumeLine};
 use crate::archive::{Codec, seek};
 use crate::catalog::{
-    Catalog, CatalogError, MANIFEST_NAME, OpenManifest, RECORD_NAME, RESTORE_NAME, Record, SUMS_NAME, Sums, check_frames,
+    Catalog, CatalogError, MANIFEST_NAME, Measure, OpenManifest, RECORD_NAME, RESTORE_NAME, Record, SUMS_NAME, Sums,
+    check_frames,
 };
 use crate::domain::{ByteCount, Cancel, Digest, Hasher, SnapshotName};
 use crate::observe::{Event, Observer};
@@ -45,13 +46,7 @@ pub fn verify(
         options,
         cancel,
         observer,
-        report: Report {
-            snapshot: name.clone(),
-            bytes: ByteCount::ZERO,
-            frames: 0,
-            entries: 0,
-            damages: Vec::new(),
-        },
+        report: Report { snapshot: name.clone(), bytes: ByteCount::ZERO, frames: 0, entries: 0, damages: Vec::new() },
     };
     let folder = catalog.layout().snapshot(name);
     let listed = match catalog.store().list(&folder) {
@@ -218,7 +213,8 @@ impl Work<'_> {
             self.damage(MANIFEST_NAME, why);
         }
         self.whole(&volume.name, &*reader, sums)?;
-        let damaged = check_frames(&*reader, frames, self.options.threads, false, self.cancel, self.observer);
+        let damaged =
+            check_frames(&*reader, frames, Measure::Sha256, self.options.threads, false, self.cancel, self.observer);
         self.report.frames += frames.len() as u64;
         for damage in damaged {
             if let Some(error) = &damage.error
@@ -227,11 +223,19 @@ impl Work<'_> {
                 return Err(damage.error.expect("it was just looked at").into());
             }
             let Some(frame) = frames.iter().find(|f| f.offset == damage.offset) else { continue };
-            damaged_ranges.push((volume.volume, frame.raw_offset, frame.raw_offset + frame.raw, self.report.damages.len()));
+            damaged_ranges.push((
+                volume.volume,
+                frame.raw_offset,
+                frame.raw_offset + frame.raw,
+                self.report.damages.len(),
+            ));
             let why = damage.error.map_or_else(|| "its bytes differ".to_owned(), |error| error.to_string());
             self.report.damages.push(Damage {
                 frame: Some(damage.frame),
-                ..Damage::of(&volume.name, format!("frame {} at byte {} is damaged: {why}", damage.frame, damage.offset))
+                ..Damage::of(
+                    &volume.name,
+                    format!("frame {} at byte {} is damaged: {why}", damage.frame, damage.offset),
+                )
             });
         }
         Ok(())

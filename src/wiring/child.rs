@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::order::{engine_job, open_store, watch_signals};
 use super::environment::random_store;
+use super::order::{engine_job, open_store, watch_signals};
 use crate::catalog::Catalog;
-use crate::domain::{Cancel, Clock, Outcome, SystemClock};
+use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock};
 use crate::engine::{self, Context};
 use crate::observe::{Event, Observer};
 use crate::report::RunRecord;
@@ -68,7 +68,9 @@ fn run_order<W: Write + Send>(
     };
     let outcome = engine::run(&job, open, &context);
     let mut recorded = Vec::new();
-    if let Some(store) = opened {
+    let is_full = matches!(outcome.failure, Some((StopReason::StoreFull, _)));
+    // a store that is full is not written to for this either: the outcome is kept here until there is room
+    if let Some(store) = opened.filter(|_| !is_full) {
         let catalog = Catalog::new(store, order.job.clone());
         for outcome in order.pending.iter().map(RunRecord::outcome).chain([outcome.clone()]) {
             match catalog.store_run(&outcome) {

@@ -89,12 +89,8 @@ pub(super) fn engine_job(order: &Order) -> Result<Job, ExcludeError> {
 /// # Errors
 /// If it is not there, not the expected one, or not mounted as it must be.
 pub(super) fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<String>), StoreError> {
-    let opened = FolderStore::open(
-        Path::new(&order.path),
-        &order.require_mount,
-        order.permissions,
-        order.expected.as_ref(),
-    )?;
+    let opened =
+        FolderStore::open(Path::new(&order.path), &order.require_mount, order.permissions, order.expected.as_ref())?;
     Ok((Arc::new(opened.store), opened.notices))
 }
 

@@ -136,7 +136,8 @@ impl State {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail("created"))?;
         let aside = path.with_extension(format!("new-{}", std::process::id()));
         let written = (|| {
-            let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
             file.write_all(bytes)?;
             file.sync_all()?;
             std::fs::rename(&aside, path)

@@ -1,0 +1,181 @@
+//! A store with faults: a coat around any store that fails its Nth call, once or from then on, before doing it or
+//! after (the deed is done and its answer lost). Without a fault planned it is the store, and passes the same suite.
+
+#![allow(dead_code, clippy::allow_attributes, reason = "each test plans its own faults")]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use backup::domain::StoreId;
+use backup::store::{Key, Listed, Room, Store, StoreError, StoreReader, StoreWriter};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which call, counted from 1 over all deeds.
+    pub call: u64,
+    /// What the machine says.
+    pub errno: i32,
+    /// Whether every later call fails as well.
+    pub for_ever: bool,
+    /// Whether the deed is done all the same.
+    pub after: bool,
+}
+
+/// The coat.
+pub struct Faulty {
+    inner: Arc<dyn Store>,
+    plan: Arc<Plan>,
+}
+
+pub struct Plan {
+    fault: Option<Fault>,
+    calls: AtomicU64,
+}
+
+impl Plan {
+    fn meet<T>(&self, deed: &'static str, act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        match self.fault {
+            Some(fault) if call == fault.call || (fault.for_ever && call > fault.call) => {
+                if fault.after {
+                    let _ = act();
+                }
+                Err(StoreError::from_io(deed, "a file", io::Error::from_raw_os_error(fault.errno)))
+            }
+            _ => act(),
+        }
+    }
+}
+
+impl Faulty {
+    pub fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
+        Self { inner, plan: Arc::new(Plan { fault, calls: AtomicU64::new(0) }) }
+    }
+
+    /// How many calls were made: the plan of a matrix.
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan)
+    }
+}
+
+impl Plan {
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Store for Faulty {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+
+    fn check_identity(&self) -> Result<(), StoreError> {
+        self.plan.meet("asking for", || self.inner.check_identity())
+    }
+
+    fn create_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.plan.meet("creating", || self.inner.create_folder(folder))
+    }
+
+    fn create(&self, file: &Key) -> Result<Box<dyn StoreWriter>, StoreError> {
+        let writer = self.plan.meet("creating", || self.inner.create(file))?;
+        Ok(Box::new(FaultyWriter { inner: Some(writer), plan: Arc::clone(&self.plan), written: 0 }))
+    }
+
+    fn open(&self, file: &Key) -> Result<Box<dyn StoreReader>, StoreError> {
+        let reader = self.plan.meet("opening", || self.inner.open(file))?;
+        Ok(Box::new(FaultyReader { inner: reader, plan: Arc::clone(&self.plan) }))
+    }
+
+    fn list(&self, folder: &Key) -> Result<Vec<Listed>, StoreError> {
+        self.plan.meet("listing", || self.inner.list(folder))
+    }
+
+    fn stat(&self, key: &Key) -> Result<Option<Listed>, StoreError> {
+        self.plan.meet("looking at", || self.inner.stat(key))
+    }
+
+    fn sync_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.plan.meet("flushing", || self.inner.sync_folder(folder))
+    }
+
+    fn publish(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.plan.meet("renaming", || self.inner.publish(from, to))
+    }
+
+    fn link(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.plan.meet("linking", || self.inner.link(from, to))
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.plan.meet("renaming", || self.inner.rename(from, to))
+    }
+
+    fn touch(&self, file: &Key) -> Result<(), StoreError> {
+        self.plan.meet("touching", || self.inner.touch(file))
+    }
+
+    fn now(&self) -> Result<jiff::Timestamp, StoreError> {
+        self.plan.meet("asking the time", || self.inner.now())
+    }
+
+    fn remove(&self, file: &Key) -> Result<(), StoreError> {
+        self.plan.meet("removing", || self.inner.remove(file))
+    }
+
+    fn remove_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.plan.meet("removing", || self.inner.remove_folder(folder))
+    }
+
+    fn room(&self) -> Result<Room, StoreError> {
+        self.plan.meet("asking the room", || self.inner.room())
+    }
+}
+
+struct FaultyWriter {
+    inner: Option<Box<dyn StoreWriter>>,
+    plan: Arc<Plan>,
+    written: u64,
+}
+
+impl StoreWriter for FaultyWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let inner = self.inner.as_mut().ok_or_else(|| StoreError::Poisoned { place: "a file".into() })?;
+        let result = self.plan.meet("writing", || inner.write(bytes));
+        match &result {
+            Ok(()) => self.written += bytes.len() as u64,
+            Err(_) => self.inner = None,
+        }
+        result
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        let inner = self.inner.take().ok_or_else(|| StoreError::Poisoned { place: "a file".into() })?;
+        self.plan.meet("flushing", || inner.finish())
+    }
+}
+
+struct FaultyReader {
+    inner: Box<dyn StoreReader>,
+    plan: Arc<Plan>,
+}
+
+impl StoreReader for FaultyReader {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        self.plan.meet("reading", || self.inner.read_at(offset, into))
+    }
+}

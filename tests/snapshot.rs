@@ -1,0 +1,237 @@
+//! Snapshots: what a run makes, as other programs see it.
+
+#![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
+
+mod site;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use site::tree::{assert_same, awkward, noise, picture, sparse};
+use site::{Site, has, is_root, names_in};
+
+#[test]
+fn an_awkward_tree_comes_back_from_plain_tar_in_every_detail() {
+    let site = Site::new();
+    awkward(&site.source());
+    let before = picture(&site.source());
+    for codec in ["zstd", "gzip", "none"] {
+        site.run(&["--compression", codec]).exits(0).says("1 sockets");
+        assert_same(&before, &picture(&site.untar()));
+    }
+    assert_same(&before, &picture(&site.source()));
+    site.on_store(&["verify", "--all"]).exits(0);
+}
+
+#[test]
+fn an_independent_script_agrees_with_every_line_of_the_manifest_and_every_frame() {
+    if !(has("python3", "the independent script") && has("zstd", "the independent script")) {
+        return;
+    }
+    let site = Site::new();
+    awkward(&site.source());
+    for codec in ["zstd", "gzip", "none"] {
+        site.run(&["--compression", codec]).exits(0);
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_snapshot.py");
+        let check = |folder: &Path| Command::new("python3").arg(&script).arg(folder).output().expect("python3 starts");
+        let done = check(&site.newest());
+        assert!(done.status.success(), "{codec}: {}", String::from_utf8_lossy(&done.stdout));
+        // the script can fail: one flipped bit in the middle of the volume
+        let mut bytes = fs::read(site.volume()).expect("a volume");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(site.volume(), bytes).expect("a volume");
+        assert!(!check(&site.newest()).status.success(), "{codec}: a flipped bit");
+        fs::remove_dir_all(site.newest()).expect("removed");
+    }
+}
+
+#[test]
+fn other_readers_see_the_same_files() {
+    let site = Site::new();
+    for number in 0..300 {
+        site.file(&format!("folder {}/file {number}", number % 7), noise(number, (number * 97) as usize));
+    }
+    site.file("large", noise(9, 5 << 20)).file("text", "a line of text\n".repeat(300_000));
+    let before = contents(&site.source());
+    site.run(&["--compression", "gzip"]).exits(0);
+    let gzip = site.volume();
+    let gzip = gzip.to_str().expect("a plain path");
+    site.run(&["--compression", "zstd"]).exits(0);
+    let zstd = site.volume();
+    let zstd = zstd.to_str().expect("a plain path");
+    let python = "import sys,tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+    let readers: Vec<(&str, Vec<String>)> = vec![
+        ("tar", vec!["tar".into(), "-xf".into(), zstd.into(), "-C".into()]),
+        ("tar", vec!["tar".into(), "-xzf".into(), gzip.into(), "-C".into()]),
+        ("bsdtar", vec!["bsdtar".into(), "-xf".into(), zstd.into(), "-C".into()]),
+        ("bsdtar", vec!["bsdtar".into(), "-xf".into(), gzip.into(), "-C".into()]),
+        ("busybox", vec!["busybox".into(), "tar".into(), "-xzf".into(), gzip.into(), "-C".into()]),
+        ("python3", vec!["python3".into(), "-c".into(), python.into(), gzip.into()]),
+    ];
+    for (tool, arguments) in readers {
+        if !has(tool, "reading a volume with it") {
+            continue;
+        }
+        let to = tempfile::tempdir_in(site.path()).expect("a folder");
+        let done = Command::new(&arguments[0]).args(&arguments[1..]).arg(to.path()).output().expect("it starts");
+        assert!(done.status.success(), "{tool}: {}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(contents(to.path()), before, "{arguments:?}");
+    }
+    for (tool, file) in [("zstd", zstd), ("gzip", gzip), ("pigz", gzip)] {
+        if has(tool, "testing a volume with it") {
+            let done = Command::new(tool).args(["-t", file]).output().expect("it starts");
+            assert!(done.status.success(), "{tool}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+    }
+}
+
+/// Names and contents only.
+fn contents(root: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for name in names_in(&folder) {
+            let path = folder.join(name);
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
+                found.push((name, fs::read(path).expect("a file")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_commands_of_restore_txt_give_the_tree_back() {
+    if !is_root("RESTORE.txt restores owners and attributes") {
+        return;
+    }
+    let site = Site::new();
+    awkward(&site.source());
+    for codec in ["zstd", "gzip", "none"] {
+        site.run(&["--compression", codec]).exits(0);
+        let text = fs::read_to_string(site.newest().join("RESTORE.txt")).expect("RESTORE.txt");
+        let to = site.path().join(format!("restored by {codec}"));
+        let script: String = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .map(|line| line.replace("TO=/path/to/an/empty/folder", &format!("TO='{}'", to.display())) + "\n")
+            .collect();
+        assert!(script.contains("sha256sum -c") && script.contains("tar "), "commands are indented:\n{text}");
+        let done = Command::new("sh").args(["-e", "-c", &script]).current_dir(site.newest()).output().expect("sh starts");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert_same(&picture(&site.source()), &picture(&to));
+    }
+}
+
+#[test]
+fn equal_input_gives_equal_volumes_for_any_number_of_threads() {
+    let site = Site::new();
+    awkward(&site.source());
+    for number in 0..400 {
+        site.file(&format!("many/{}/{number}", number % 13), noise(number, (number * 131) as usize));
+    }
+    let mut volumes = Vec::new();
+    for threads in ["1", "2", "3", "8"] {
+        site.run(&["--threads", threads]).exits(0);
+        volumes.push(fs::read(site.volume()).expect("a volume"));
+    }
+    assert!(volumes.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn several_sources_lie_under_their_full_paths() {
+    let site = Site::new();
+    let (one, other) = (site.path().join("one/data"), site.path().join("other"));
+    for folder in [&one, &other] {
+        fs::create_dir_all(folder).expect("a folder");
+        fs::write(folder.join("file"), folder.to_str().expect("plain")).expect("a file");
+    }
+    let mut command = site.command(["run", "--job", "upload"]);
+    for folder in [&other, &one] {
+        command.arg("--source").arg(folder);
+    }
+    let ran: site::Ran = command.arg("--to").arg(site.store()).output().expect("it starts").into();
+    ran.exits(0);
+    let back = site.untar();
+    for folder in [&one, &other] {
+        let relative = folder.strip_prefix("/").expect("absolute");
+        assert_eq!(fs::read_to_string(back.join(relative).join("file")).expect("a file"), folder.to_str().expect("plain"));
+    }
+}
+
+#[test]
+fn what_is_excluded_is_left_out_and_counted() {
+    let site = Site::new();
+    site.file("keep", "k").file("a.tmp", "t").file("deep/b.tmp", "t").file("cache/x", "c").file("cache/keep", "c");
+    site.file("tagged/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n").file("tagged/big", "b");
+    let config = format!(
+        "stores: {{s: {{path: {}}}}}\njobs: {{upload: {{source: {}, exclude: ['*.tmp', 'cache/**'], exclude_caches: true, exclude_if_present: .no}}}}\n",
+        site.store().display(),
+        site.source().display()
+    );
+    site.file("secret/.no", "").file("secret/file", "s");
+    fs::write(site.path().join("backup.yaml"), config).expect("a configuration");
+    site.backup(["init", "--store", "s", "--config", "backup.yaml"]).exits(6).says("does not exist");
+    fs::create_dir(site.store()).expect("a folder");
+    site.backup(["init", "--config", "backup.yaml"]).exits(0);
+    let ran = site.backup(["run", "--config", "backup.yaml", "--json"]).exits(0);
+    assert_eq!(ran.json()["totals"]["excluded"], 7);
+    let back = contents(&site.untar());
+    let names: Vec<&str> = back.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["keep", "tagged/CACHEDIR.TAG"]);
+}
+
+#[test]
+fn sixty_thousand_names_of_one_file_stay_one_file() {
+    let site = Site::new();
+    site.file("first", noise(4, 10_000));
+    for number in 0..59_999 {
+        let folder = site.source().join(format!("{}", number / 1000));
+        if number % 1000 == 0 {
+            fs::create_dir(&folder).expect("a folder");
+        }
+        fs::hard_link(site.source().join("first"), folder.join(number.to_string())).expect("a link");
+    }
+    let ran = site.run(&["--json"]).exits(0);
+    assert_eq!((&ran.json()["totals"]["files"], &ran.json()["totals"]["hard_links"]), (&1.into(), &59_999.into()));
+    use std::os::unix::fs::MetadataExt;
+    let back = site.untar();
+    assert_eq!(fs::metadata(back.join("59/59998")).expect("a name").nlink(), 60_000);
+}
+
+#[test]
+fn a_terabyte_of_hole_costs_next_to_nothing() {
+    let site = Site::new();
+    sparse(&site.source().join("disk.img"), 1 << 40, &[(1 << 35, 100_000)]);
+    let ran = site.run(&["--json"]).exits(0);
+    assert!(ran.json()["totals"]["stored_bytes"].as_u64().expect("a number") < 200_000);
+    assert_same(&picture(&site.source()), &picture(&site.untar()));
+}
+
+#[test]
+fn a_path_beyond_what_the_kernel_takes_at_once_is_stored() {
+    let site = Site::new();
+    let name = "p".repeat(200);
+    // by handle: no call of the kernel takes such a path
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let open = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut at = openat(CWD, site.source(), open, Mode::empty()).expect("a folder");
+    for _ in 0..30 {
+        mkdirat(&at, &name, Mode::RWXU).expect("a folder");
+        at = openat(&at, &name, open, Mode::empty()).expect("a folder");
+    }
+    openat(&at, "bottom", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).expect("a file");
+    site.run(&["--json"]).exits(0);
+    let listed = Command::new("tar").arg("-tf").arg(site.volume()).stderr(Stdio::null()).output().expect("tar starts");
+    let list = String::from_utf8(listed.stdout).expect("UTF-8");
+    let longest = list.lines().map(str::len).max().expect("a line");
+    assert_eq!(longest, 30 * 201 + "bottom".len());
+    let removed = Command::new("rm").arg("-rf").arg(site.source()).status();
+    assert!(removed.expect("rm starts").success());
+}

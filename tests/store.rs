@@ -1,0 +1,189 @@
+//! Stores: the suite that every store and every coat passes, and runs over a store that fails at any of its calls.
+
+#![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
+
+mod faults;
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backup::archive::Codec;
+use backup::catalog::Catalog;
+use backup::domain::{Cancel, Host, RunId, StoreId, SystemClock, Verdict};
+use backup::engine::{Context, Job, run};
+use backup::observe::Silent;
+use backup::source::Excludes;
+use backup::store::{FolderStore, Permissions, RequireMount, Store, conformance};
+use backup::verify::{Options, verify};
+use faults::{Fault, Faulty};
+
+fn folder_store(path: &Path) -> Arc<dyn Store> {
+    let (no, permissions) = (RequireMount::No, Permissions::default());
+    let id = StoreId::from_random([1; 16]);
+    let created = "2026-11-21T00:00:00Z".parse().expect("a time");
+    FolderStore::init(path, &no, permissions, id.clone(), created, "a test", true).expect("a new store");
+    Arc::new(FolderStore::open(path, &no, permissions, Some(&id)).expect("a store").store)
+}
+
+#[track_caller]
+fn assert_conforms(store: &Arc<dyn Store>) {
+    let failures = conformance::check(store);
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn the_folder_store_keeps_every_promise() {
+    // a share can be given: BACKUP_TEST_STORE_DIR=/mnt/nas cargo test --test store
+    let given = std::env::var_os("BACKUP_TEST_STORE_DIR");
+    let folder = given.map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a folder");
+    assert_conforms(&folder_store(&folder.path().join("store")));
+}
+
+#[test]
+fn a_coat_without_a_fault_keeps_every_promise() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_conforms(&(Arc::new(Faulty::new(folder_store(&folder.path().join("store")), None)) as Arc<dyn Store>));
+}
+
+#[test]
+fn the_suite_notices_a_store_that_loses_its_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fault = Fault { call: 40, errno: 5, for_ever: true, after: false };
+    let store = Arc::new(Faulty::new(folder_store(&folder.path().join("store")), Some(fault))) as Arc<dyn Store>;
+    assert!(conformance::check(&store).len() > conformance::count() / 2);
+}
+
+#[test]
+fn what_is_created_has_exactly_the_configured_permissions_whatever_the_umask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    drop(folder_store(&path));
+    let permissions = Permissions { file_mode: 0o666, dir_mode: 0o777 };
+    let store = FolderStore::open(&path, &RequireMount::No, permissions, None).expect("a store").store;
+    let inner = backup::store::Key::top().join("folder").expect("a key");
+    store.create_folder(&inner).expect("created");
+    store.create(&inner.join("file").expect("a key")).expect("created").finish().expect("finished");
+    let mode = |path: &str| fs::metadata(folder.path().join("store").join(path)).expect("there").permissions().mode() & 0o7777;
+    assert_eq!((mode("folder"), mode("folder/file")), (0o777, 0o666));
+    assert_eq!(mode(".backup-store.json"), 0o600);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_folder_of_ours_is_not_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder_store(&folder.path().join("store"));
+    fs::create_dir(folder.path().join("outside")).expect("a folder");
+    std::os::unix::fs::symlink(folder.path().join("outside"), folder.path().join("store/job")).expect("a link");
+    let key = backup::store::Key::top().join("job").and_then(|job| job.join("file")).expect("a key");
+    assert!(store.create(&key).is_err());
+    assert_eq!(fs::read_dir(folder.path().join("outside")).expect("a folder").count(), 0);
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    store: Arc<dyn Store>,
+    job: Job,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = folder.path().join("source");
+        fs::create_dir_all(source.join("inner")).expect("a folder");
+        fs::write(source.join("file"), vec![7; 2_500_000]).expect("a file");
+        fs::write(source.join("inner/other"), "other").expect("a file");
+        let job = Job {
+            name: "job".parse().expect("a name"),
+            sources: vec![source],
+            excludes: Excludes::none(),
+            exclude_caches: false,
+            exclude_if_present: None,
+            one_file_system: true,
+            max_file_size: None,
+            allow_empty: false,
+            codec: Codec::default(),
+            max_shrink_percent: 50,
+            threads: NonZeroUsize::new(2).expect("two"),
+            lease_term: Duration::from_secs(900),
+            survey: false,
+        };
+        let store = folder_store(&folder.path().join("store"));
+        Self { folder, store, job }
+    }
+
+    fn run(&self, number: u64, store: Arc<dyn Store>) -> backup::domain::Outcome {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        let (clock, cancel) = (SystemClock::new(), Cancel::new());
+        let context = Context {
+            run: RunId::from_random(id),
+            host: Host("test".into()),
+            pid: 1,
+            tool: "a test".into(),
+            store_name: "a store".into(),
+            clock: &clock,
+            cancel: &cancel,
+            observer: &Silent,
+        };
+        run(&self.job, || Ok((store, Vec::new())), &context)
+    }
+
+    fn catalog(&self) -> Catalog {
+        Catalog::new(Arc::clone(&self.store), self.job.name.clone())
+    }
+
+    fn clear(&self) {
+        for entry in fs::read_dir(self.folder.path().join("store/job")).expect("the job's folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { fs::remove_dir_all(path).expect("removed") } else { fs::remove_file(path).expect("removed") }
+        }
+    }
+}
+
+/// Every call of a run fails once, and from then on, in three ways; before it is done and after. What the outcome says
+/// is what lies in the store: a snapshot that was promised verifies, and where none was promised none is listed.
+#[test]
+fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
+    const ENOSPC: i32 = 28;
+    const EIO: i32 = 5;
+    const ESTALE: i32 = 116;
+    let world = World::new();
+    let counted = Faulty::new(Arc::clone(&world.store), None);
+    let plan = counted.plan();
+    assert_eq!(world.run(0, Arc::new(counted)).verdict(), Verdict::Ok);
+    let calls = plan.calls();
+    world.clear();
+    let options = Options { threads: NonZeroUsize::MIN };
+    let (mut runs, mut promised) = (0_u64, 0);
+    for call in 1..=calls + 1 {
+        for errno in [ENOSPC, EIO, ESTALE] {
+            for (for_ever, after) in [(false, false), (true, false), (false, true)] {
+                let fault = Fault { call, errno, for_ever, after };
+                runs += 1;
+                let outcome = world.run(runs, Arc::new(Faulty::new(Arc::clone(&world.store), Some(fault))));
+                let catalog = world.catalog();
+                let listed = catalog.snapshots().expect("listed");
+                match &outcome.snapshot {
+                    Some(name) => {
+                        promised += 1;
+                        assert_eq!(listed, [name.clone()], "{fault:?}");
+                        let report = verify(&catalog, name, options, &Cancel::new(), &Silent).expect("verified");
+                        assert!(report.is_well(), "{fault:?}: {:?}", report.damages);
+                    }
+                    None => {
+                        assert!(outcome.failure.is_some(), "{fault:?}");
+                        assert_eq!(listed, [], "{fault:?}: {outcome:?}");
+                    }
+                }
+                world.clear();
+            }
+        }
+    }
+    eprintln!("{runs} runs over {calls} calls, {promised} promised a snapshot and had it");
+    assert!(calls > 40 && promised >= 9, "the call after the last is no fault at all");
+    assert!(promised < runs / 2);
+}
