@@ -120,12 +120,17 @@ fn a_store_without_room_is_refused_before_and_failed_cleanly_during() {
     let run = "$BACKUP --state-dir state run --source $SOURCE --to $STORE";
     let ran = in_own_mounts(
         &site,
-        &format!("mount -t tmpfs -o size=3m none $STORE && {run} --compression none; echo code $?; ls -A $STORE/upload"),
+        &format!(
+            "mount -t tmpfs -o size=3m none $STORE && {run} --compression none; echo code $?; ls -A $STORE/upload"
+        ),
     );
     ran.exits(2).says("code 1").says("this run needs about").says("nothing was stored");
     let ran = in_own_mounts(
         &site,
-        &format!("mount -t tmpfs -o size=3m none $STORE && {}; echo code $?; ls -A $STORE/upload | sed 's/^/left: /'", run.replace("state ", "other-state ")),
+        &format!(
+            "mount -t tmpfs -o size=3m none $STORE && {}; echo code $?; ls -A $STORE/upload | sed 's/^/left: /'",
+            run.replace("state ", "other-state ")
+        ),
     );
     let ran = ran.exits(0).says("code 1").says("no room left in the store").says("the unfinished work was removed");
     ran.does_not_say("left: .partial").does_not_say("left: .lease");
@@ -168,7 +173,11 @@ fn a_store_that_this_user_may_not_write_is_told_with_the_reason() {
     fs::set_permissions(site.store().join(".backup-store.json"), fs::Permissions::from_mode(0o644)).expect("a mode");
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(env!("CARGO_BIN_EXE_backup"));
-    command.args(["--state-dir", "/nonexistent/state", "run", "--source"]).arg(site.source()).arg("--to").arg(site.store());
+    command
+        .args(["--state-dir", "/nonexistent/state", "run", "--source"])
+        .arg(site.source())
+        .arg("--to")
+        .arg(site.store());
     let ran: site::Ran = command.output().expect("setpriv starts").into();
     if ran.err.contains("execve") || ran.code == Some(127) {
         eprintln!("SKIPPED: another user cannot reach the binary");

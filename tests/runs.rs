@@ -81,7 +81,9 @@ fn the_lease_of_a_run_that_died_is_taken_over_after_its_term_and_only_then() {
     fs::create_dir(&unfinished).expect("a folder");
     fs::write(unfinished.join("half"), "half a volume").expect("a file");
     let aged = |path: &Path, age_s: i64| {
-        let now = jiff::Timestamp::try_from(fs::metadata(site.source().join("a")).expect("a file").modified().expect("a time"));
+        let now = jiff::Timestamp::try_from(
+            fs::metadata(site.source().join("a")).expect("a file").modified().expect("a time"),
+        );
         site::tree::set_mtime(path, now.expect("a time").as_second() - age_s, 0);
     };
     for (age_s, code) in [(0, 5), (500, 5), (700, 0)] {
@@ -197,7 +199,9 @@ fn what_cannot_be_read_is_named_and_the_run_is_partial() {
     fs::set_permissions(site.source().join("closed"), fs::Permissions::from_mode(0)).expect("a mode");
     fs::set_permissions(site.source().join("folder"), fs::Permissions::from_mode(0)).expect("a mode");
     let ran = run_as_nobody(&site).exits(3);
-    ran.says("PARTIAL").says("closed could not be read: Permission denied").says("folder could not be listed completely");
+    ran.says("PARTIAL")
+        .says("closed could not be read: Permission denied")
+        .says("folder could not be listed completely");
     let shown = site.on_store(&["show", "--skipped"]).exits(0);
     let shown = shown.says("closed: could not be read").says("folder: could not be listed");
     shown.does_not_say("hidden");
@@ -303,7 +307,8 @@ fn verify_names_the_frame_and_the_files_that_are_damaged() {
     let mut harmed = whole.clone();
     harmed[2_500_000] ^= 1;
     fs::write(&volume, &harmed).expect("written");
-    let ran = site.on_store(&["verify"]).exits(4).says("DAMAGED").says("frame ").says("entries lie in it").says("file 2");
+    let ran =
+        site.on_store(&["verify"]).exits(4).says("DAMAGED").says("frame ").says("entries lie in it").says("file 2");
     ran.does_not_say("file 7");
     fs::write(&volume, &whole[..whole.len() - 1]).expect("written");
     site.on_store(&["verify"]).exits(4).says("bytes, and");

@@ -123,7 +123,8 @@ fn the_commands_of_restore_txt_give_the_tree_back() {
             .map(|line| line.replace("TO=/path/to/an/empty/folder", &format!("TO='{}'", to.display())) + "\n")
             .collect();
         assert!(script.contains("sha256sum -c") && script.contains("tar "), "commands are indented:\n{text}");
-        let done = Command::new("sh").args(["-e", "-c", &script]).current_dir(site.newest()).output().expect("sh starts");
+        let done =
+            Command::new("sh").args(["-e", "-c", &script]).current_dir(site.newest()).output().expect("sh starts");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         assert_same(&picture(&site.source()), &picture(&to));
     }
@@ -161,7 +162,10 @@ fn several_sources_lie_under_their_full_paths() {
     let back = site.untar();
     for folder in [&one, &other] {
         let relative = folder.strip_prefix("/").expect("absolute");
-        assert_eq!(fs::read_to_string(back.join(relative).join("file")).expect("a file"), folder.to_str().expect("plain"));
+        assert_eq!(
+            fs::read_to_string(back.join(relative).join("file")).expect("a file"),
+            folder.to_str().expect("plain")
+        );
     }
 }
 

@@ -67,7 +67,8 @@ fn what_is_created_has_exactly_the_configured_permissions_whatever_the_umask() {
     let inner = backup::store::Key::top().join("folder").expect("a key");
     store.create_folder(&inner).expect("created");
     store.create(&inner.join("file").expect("a key")).expect("created").finish().expect("finished");
-    let mode = |path: &str| fs::metadata(folder.path().join("store").join(path)).expect("there").permissions().mode() & 0o7777;
+    let mode =
+        |path: &str| fs::metadata(folder.path().join("store").join(path)).expect("there").permissions().mode() & 0o7777;
     assert_eq!((mode("folder"), mode("folder/file")), (0o777, 0o666));
     assert_eq!(mode(".backup-store.json"), 0o600);
 }
@@ -139,7 +140,11 @@ impl World {
     fn clear(&self) {
         for entry in fs::read_dir(self.folder.path().join("store/job")).expect("the job's folder") {
             let path = entry.expect("an entry").path();
-            if path.is_dir() { fs::remove_dir_all(path).expect("removed") } else { fs::remove_file(path).expect("removed") }
+            if path.is_dir() {
+                fs::remove_dir_all(path).expect("removed")
+            } else {
+                fs::remove_file(path).expect("removed")
+            }
         }
     }
 }

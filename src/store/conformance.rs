@@ -139,7 +139,9 @@ fn many_at_once(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
     std::thread::scope(|scope| {
         for number in 0..20 {
             let (failed, file) = (&failed, key(folder, &format!("f{number}")));
-            scope.spawn(move || failed.fetch_add(usize::from(put(store, &file, &sample(number * 5000)).is_err()), Ordering::Relaxed));
+            scope.spawn(move || {
+                failed.fetch_add(usize::from(put(store, &file, &sample(number * 5000)).is_err()), Ordering::Relaxed)
+            });
         }
     });
     ensure(failed.load(Ordering::Relaxed) == 0, "a writer failed")?;

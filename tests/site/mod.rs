@@ -57,7 +57,10 @@ impl Site {
     pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_backup"));
         command.args(arguments).env_clear().current_dir(self.path()).stdin(Stdio::null());
-        command.env("BACKUP_STATE_DIR", self.path().join("state")).env("HOME", self.path()).env("XDG_STATE_HOME", self.path().join("xdg"));
+        command
+            .env("BACKUP_STATE_DIR", self.path().join("state"))
+            .env("HOME", self.path())
+            .env("XDG_STATE_HOME", self.path().join("xdg"));
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
@@ -102,7 +105,11 @@ impl Site {
 
     /// The snapshots that are there, oldest first.
     pub fn snapshots(&self) -> Vec<PathBuf> {
-        names_in(&self.job()).into_iter().filter(|name| !name.starts_with('.')).map(|name| self.job().join(name)).collect()
+        names_in(&self.job())
+            .into_iter()
+            .filter(|name| !name.starts_with('.'))
+            .map(|name| self.job().join(name))
+            .collect()
     }
 
     /// The newest snapshot's folder.
@@ -121,7 +128,14 @@ impl Site {
     pub fn untar(&self) -> PathBuf {
         let to = tempfile::tempdir_in(self.path()).expect("a folder").keep();
         let mut tar = Command::new("tar");
-        tar.args(["--warning=no-timestamp", "--warning=no-unknown-keyword", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf"]);
+        tar.args([
+            "--warning=no-timestamp",
+            "--warning=no-unknown-keyword",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--numeric-owner",
+            "-xpf",
+        ]);
         let done = tar.arg(self.volume()).arg("-C").arg(&to).output().expect("tar starts");
         assert!(done.status.success(), "tar: {}", String::from_utf8_lossy(&done.stderr));
         to
@@ -129,7 +143,10 @@ impl Site {
 
     /// What is left of unfinished work.
     pub fn leftovers(&self) -> Vec<String> {
-        names_in(&self.job()).into_iter().filter(|name| name.starts_with(".partial-") || name.starts_with(".lease")).collect()
+        names_in(&self.job())
+            .into_iter()
+            .filter(|name| name.starts_with(".partial-") || name.starts_with(".lease"))
+            .collect()
     }
 }
 
@@ -189,7 +206,8 @@ pub fn is_root(what: &str) -> bool {
 
 /// Whether a tool is there; says aloud what is skipped otherwise.
 pub fn has(tool: &str, what: &str) -> bool {
-    let found = std::env::split_paths("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").any(|folder| folder.join(tool).exists());
+    let found =
+        std::env::split_paths("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").any(|folder| folder.join(tool).exists());
     if !found {
         eprintln!("SKIPPED without `{tool}`: {what}");
     }

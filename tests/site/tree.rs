@@ -52,7 +52,8 @@ fn visit(root: &Path, path: &Path, found: &mut BTreeMap<Vec<u8>, String>, inodes
     }
     found.insert(relative, text);
     if kind.is_dir() {
-        let mut names: Vec<_> = fs::read_dir(path).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(path).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
         names.sort();
         for name in names {
             visit(root, &path.join(name), found, inodes);
@@ -87,7 +88,8 @@ pub fn assert_same(before: &BTreeMap<Vec<u8>, String>, after: &BTreeMap<Vec<u8>,
                 let text = side.get(path).unwrap_or(&absent);
                 text.chars().take(400).collect::<String>()
             };
-            writeln!(differences, "{}\n  was {}\n  is  {}", path.escape_ascii(), show(before), show(after)).expect("text");
+            writeln!(differences, "{}\n  was {}\n  is  {}", path.escape_ascii(), show(before), show(after))
+                .expect("text");
         }
     }
     assert!(differences.is_empty(), "the trees differ:\n{differences}");
@@ -116,7 +118,15 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 /// Every kind of entry, odd names, odd numbers, holes, links, attributes. What needs root is left out without it.
 pub fn awkward(root: &Path) {
     let write = |name: &[u8], content: &[u8]| fs::write(root.join(OsStr::from_bytes(name)), content).expect("a file");
-    for name in [&b"plain"[..], b"not\xffutf8", "gr\u{fc}n\u{1f600}".as_bytes(), b"-rf", b"new\nline", b"\x1b[2Jescape", b" spaces "] {
+    for name in [
+        &b"plain"[..],
+        b"not\xffutf8",
+        "gr\u{fc}n\u{1f600}".as_bytes(),
+        b"-rf",
+        b"new\nline",
+        b"\x1b[2Jescape",
+        b" spaces ",
+    ] {
         write(name, name);
     }
     let every_byte: Vec<u8> = (1..=255).filter(|b| *b != b'/').collect();
@@ -150,9 +160,12 @@ pub fn awkward(root: &Path) {
     sparse(&root.join("sparse small"), 600_000, &[(100_000, 5000)]);
     sparse(&root.join("only a hole"), 5 << 20, &[]);
     sparse(&root.join("hole at the end"), 3 << 20, &[(0, 1 << 20)]);
-    rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o640.into(), 0).expect("a FIFO");
+    rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), rustix::fs::FileType::Fifo, 0o640.into(), 0)
+        .expect("a FIFO");
     std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
-    for (number, (sec, nsec)) in [(-1, 500_000_000), (-2_147_483_648, 0), (8_589_934_592, 1), (0, 0), (1, 999_999_999)].into_iter().enumerate() {
+    for (number, (sec, nsec)) in
+        [(-1, 500_000_000), (-2_147_483_648, 0), (8_589_934_592, 1), (0, 0), (1, 999_999_999)].into_iter().enumerate()
+    {
         let name = format!("time {number}");
         write(name.as_bytes(), b"time");
         set_mtime(&root.join(name), sec, nsec);
@@ -165,8 +178,10 @@ pub fn awkward(root: &Path) {
     }
     if rustix::process::geteuid().is_root() {
         use rustix::fs::{CWD, FileType, mknodat};
-        mknodat(CWD, root.join("char"), FileType::CharacterDevice, 0o600.into(), rustix::fs::makedev(1, 3)).expect("a device");
-        mknodat(CWD, root.join("block"), FileType::BlockDevice, 0o600.into(), rustix::fs::makedev(259, 300)).expect("a device");
+        mknodat(CWD, root.join("char"), FileType::CharacterDevice, 0o600.into(), rustix::fs::makedev(1, 3))
+            .expect("a device");
+        mknodat(CWD, root.join("block"), FileType::BlockDevice, 0o600.into(), rustix::fs::makedev(259, 300))
+            .expect("a device");
         write(b"owned", b"owned");
         std::os::unix::fs::chown(root.join("owned"), Some(u32::MAX - 1), Some(2_097_152)).expect("an owner");
         // a POSIX ACL and a file capability, as the kernel stores them
