@@ -714,7 +714,7 @@ def check_entry(stream, path, value, offset, body, length):
             wrong += check_header(header, path, value, length)
         except Bad as error:
             wrong.append(str(error))
-    hasher, head = hashlib.sha256(), b""
+    hasher, head = hashlib.sha256(), bytearray()
     for part in stream.parts(length):
         hasher.update(part)
         if value.get("sparse") and len(head) < HEADER_MAX:
@@ -871,7 +871,8 @@ def check_header(header, path, value, length):
         version = (records.get(b"GNU.sparse.major"), records.get(b"GNU.sparse.minor"))
         facts.append(("version of sparse", version, (b"1", b"0")))
         facts.append(("size when expanded", pax_number(records.get(b"GNU.sparse.realsize", b"")), value["size"]))
-    return [f"{what}: {told!r} in the tar header, {ours!r} in the manifest" for what, told, ours in facts if told != ours]
+    wrong = [fact for fact in facts if fact[1] != fact[2]]
+    return [f"{what}: {told!r} in the tar header, {ours!r} in the manifest" for what, told, ours in wrong]
 
 
 # --- all of it --------------------------------------------------------------------------------------------------

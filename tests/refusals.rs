@@ -197,3 +197,30 @@ fn a_command_line_that_is_wrong_exits_with_2_and_says_what_is_right() {
     site.backup(["--help"]).exits(0).says("Exit status: 0 ok");
     site.backup(["--version"]).exits(0).says(env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn one_empty_source_among_several_is_not_taken_for_well() {
+    let site = Site::new();
+    site.file("a", "a");
+    let empty = site.path().join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let run = |more: &[&str]| -> site::Ran {
+        let mut command = site.run_command(&["--job", "both"]);
+        command.arg("--source").arg(&empty).args(more).output().expect("it starts").into()
+    };
+    run(&[]).exits(1).says("is empty").says("1 of");
+    run(&["--allow-empty"]).exits(0);
+}
+
+#[test]
+fn a_store_in_its_own_source_is_not_stored_into_itself() {
+    let site = Site::new();
+    site.file("a", "a");
+    let store = site.source().join("inner/store");
+    for _ in 0..2 {
+        let mut command = site.command(["run", "--state-dir", "state", "--json", "--source"]);
+        let ran: site::Ran = command.arg(site.source()).arg("--to").arg(&store).output().expect("it starts").into();
+        let ran = ran.exits(0).says("the store lies in the source");
+        assert_eq!(ran.json()["totals"]["files"], 1);
+    }
+}

@@ -71,7 +71,9 @@ fn other_readers_see_the_same_files() {
         ("python3", vec!["python3".into(), "-c".into(), python.into(), gzip.into()]),
     ];
     for (tool, arguments) in readers {
-        if !has(tool, "reading a volume with it") {
+        if !has(tool, "reading a volume with it")
+            || (arguments.contains(&zstd.to_owned()) && !has("zstd", "reading a zstd volume"))
+        {
             continue;
         }
         let to = tempfile::tempdir_in(site.path()).expect("a folder");
@@ -114,6 +116,9 @@ fn the_commands_of_restore_txt_give_the_tree_back() {
     let site = Site::new();
     awkward(&site.source());
     for codec in ["zstd", "gzip", "none"] {
+        if codec == "zstd" && !has("zstd", "the commands of a zstd snapshot") {
+            continue;
+        }
         site.run(&["--compression", codec]).exits(0);
         let text = fs::read_to_string(site.newest().join("RESTORE.txt")).expect("RESTORE.txt");
         let to = site.path().join(format!("restored by {codec}"));
@@ -143,6 +148,22 @@ fn equal_input_gives_equal_volumes_for_any_number_of_threads() {
         volumes.push(fs::read(site.volume()).expect("a volume"));
     }
     assert!(volumes.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn another_program_finds_its_way_by_the_seek_table() {
+    let site = Site::new();
+    site.file("a large file", noise(5, 6 << 20)).file("text", "words ".repeat(500_000));
+    site.run(&[]).exits(0);
+    let raw = fs::read(site.volume()).map(std::io::Cursor::new).expect("a volume");
+    let mut decoder = zeekstd::Decoder::new(raw).expect("a seek table");
+    let mut whole = Vec::new();
+    std::io::Read::read_to_end(&mut decoder, &mut whole).expect("decodes");
+    let at = whole.len() as u64 - 3_000_000;
+    decoder.set_offset(at).expect("an offset");
+    let mut tail = Vec::new();
+    std::io::Read::read_to_end(&mut decoder, &mut tail).expect("decodes");
+    assert_eq!(tail, whole[at as usize..]);
 }
 
 #[test]
@@ -231,7 +252,7 @@ fn a_path_beyond_what_the_kernel_takes_at_once_is_stored() {
         at = openat(&at, &name, open, Mode::empty()).expect("a folder");
     }
     openat(&at, "bottom", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU).expect("a file");
-    site.run(&["--json"]).exits(0);
+    site.run(&["--compression", "none"]).exits(0);
     let listed = Command::new("tar").arg("-tf").arg(site.volume()).stderr(Stdio::null()).output().expect("tar starts");
     let list = String::from_utf8(listed.stdout).expect("UTF-8");
     let longest = list.lines().map(str::len).max().expect("a line");

@@ -27,6 +27,7 @@ fn walk(root: &Path, count: usize, descriptors: &Arc<Descriptors>) -> Walk {
         exclude_if_present: None,
         one_file_system: true,
         max_file_size: None,
+        avoid: None,
         threads: threads(count),
     };
     Walk::new(vec![root], options)

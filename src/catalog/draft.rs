@@ -10,7 +10,8 @@ use super::lease::Lease;
 use super::list::Catalog;
 use super::record::{FileRecord, Record};
 use super::sums::Sums;
-use crate::domain::{Digest, Hasher, RunId, SnapshotName};
+use crate::domain::{ByteCount, Digest, Hasher, RunId, SnapshotName};
+use crate::observe::{Event, Observer, Silent};
 use crate::store::{Key, StoreError, StoreWriter};
 
 const READ_BACK_BYTES: usize = 1 << 20;
@@ -22,6 +23,7 @@ pub struct Draft {
     run: RunId,
     folder: Key,
     files: Vec<FileRecord>,
+    in_doubt: bool,
 }
 
 /// A file of a draft that is being written.
@@ -79,7 +81,7 @@ impl Draft {
     pub fn create(catalog: &Catalog, run: &RunId) -> Result<Self, CatalogError> {
         let folder = catalog.layout().partial(run);
         catalog.store().create_folder(&folder)?;
-        Ok(Self { catalog: catalog.clone(), run: run.clone(), folder, files: Vec::new() })
+        Ok(Self { catalog: catalog.clone(), run: run.clone(), folder, files: Vec::new(), in_doubt: false })
     }
 
     /// Begins a file.
@@ -112,7 +114,7 @@ impl Draft {
         let mut file = self.create_file(name)?;
         file.write(bytes)?;
         let file = file.finish()?;
-        self.read_back(&file)?;
+        self.read_back(&file, &Silent)?;
         self.add(file.clone());
         Ok(file)
     }
@@ -121,7 +123,7 @@ impl Draft {
     ///
     /// # Errors
     /// [`StoreError::ReadBackDiffers`] if it is another.
-    pub fn read_back(&self, file: &FileRecord) -> Result<(), CatalogError> {
+    pub fn read_back(&self, file: &FileRecord, observer: &dyn Observer) -> Result<(), CatalogError> {
         let key = self.folder.join(&file.name)?;
         let reader = self.catalog.store().open(&key)?;
         let mut hasher = Hasher::new();
@@ -132,6 +134,8 @@ impl Draft {
             reader.read_at(offset, &mut buffer[..len])?;
             hasher.update(&buffer[..len]);
             offset += len as u64;
+            let (bytes, stored) = (ByteCount(len as u64), ByteCount::ZERO);
+            observer.notice(&Event::Advanced { entries: 0, bytes, stored });
         }
         if reader.len() != file.size || hasher.finish() != file.sha256 {
             return Err(StoreError::ReadBackDiffers { place: key.to_string(), offset: 0 }.into());
@@ -156,7 +160,7 @@ impl Draft {
     ///
     /// # Errors
     /// If the store is another now, the lease was lost, or the rename failed.
-    pub fn publish(&self, lease: &Lease, name: &SnapshotName) -> Result<Published, CatalogError> {
+    pub fn publish(&mut self, lease: &Lease, name: &SnapshotName) -> Result<Published, CatalogError> {
         let store = self.catalog.store();
         store.sync_folder(&self.folder)?;
         store.check_identity()?;
@@ -166,6 +170,8 @@ impl Draft {
             // over NFS the server may have done it and only its answer was lost; then the name is there, and ours
             let ours = self.catalog.record(name).is_ok_and(|(record, _)| record.run == self.run);
             if !ours {
+                // a server may still carry out a rename that it has not answered: then nothing may be taken out of it
+                self.in_doubt = !matches!(error, StoreError::AlreadyThere { .. } | StoreError::Refused { .. });
                 return Err(error.into());
             }
         }
@@ -173,11 +179,14 @@ impl Draft {
         Ok(Published { doubt })
     }
 
-    /// Removes the unfinished work.
+    /// Removes the unfinished work, unless the store may still be publishing it: then a later run cleans up.
     ///
     /// # Errors
     /// If the store refuses; a later run cleans up.
     pub fn abandon(self) -> Result<(), CatalogError> {
+        if self.in_doubt {
+            return Ok(());
+        }
         Ok(self.catalog.store().remove_folder(&self.folder)?)
     }
 }

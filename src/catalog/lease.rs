@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::error::CatalogError;
 use super::list::Catalog;
 use crate::domain::{Host, RunId};
-use crate::store::{Key, Store, StoreError};
+use crate::store::{Key, Store, StoreError, create_whole};
 
 const LEASE_BYTES_MAX: u64 = 64 << 10;
 
@@ -107,9 +107,13 @@ impl Lease {
         for _ in 0..TRIES {
             match create_claim(store, &catalog.layout().lease(), &claim) {
                 Ok(()) => {
-                    store.sync_folder(&catalog.layout().folder())?;
                     let lease = Self { catalog: catalog.clone(), claim, taken_over_from };
-                    lease.check()?;
+                    let held = store.sync_folder(&catalog.layout().folder()).map_err(CatalogError::from);
+                    if let Err(error) = held.and_then(|()| lease.check()) {
+                        // nobody shall wait a whole term for a run that never began
+                        let _ = lease.release();
+                        return Err(error);
+                    }
                     return Ok(lease);
                 }
                 Err(StoreError::AlreadyThere { .. }) => {}
@@ -208,11 +212,9 @@ impl Catalog {
 }
 
 fn create_claim(store: &dyn Store, key: &Key, claim: &Claim) -> Result<(), StoreError> {
-    let mut writer = store.create(key)?;
-    let text = serde_json::to_string(claim).expect("a claim is plain text and numbers");
-    writer.write(text.as_bytes())?;
-    writer.write(b"\n")?;
-    writer.finish()
+    let mut text = serde_json::to_string(claim).expect("a claim is plain text and numbers");
+    text.push('\n');
+    create_whole(store, key, text.as_bytes())
 }
 
 /// Removes the stale lease if this run is the one that may. False if another is at it.

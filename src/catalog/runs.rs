@@ -4,7 +4,7 @@ use super::error::CatalogError;
 use super::list::Catalog;
 use crate::domain::Outcome;
 use crate::report::RunRecord;
-use crate::store::{ListedKind, StoreError};
+use crate::store::{ListedKind, StoreError, create_whole};
 
 /// How many are kept: a year of daily runs and some. Older ones are removed as new ones are written.
 pub const RUNS_KEPT: usize = 400;
@@ -25,13 +25,20 @@ impl Catalog {
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut writer = match store.create(&self.layout().run(outcome.started, &outcome.run)) {
-            Ok(writer) => writer,
-            Err(StoreError::AlreadyThere { .. }) => return Ok(()),
+        let key = self.layout().run(outcome.started, &outcome.run);
+        let text = RunRecord::from(outcome).encode();
+        match create_whole(store, &key, text.as_bytes()) {
+            Ok(()) => {}
+            Err(StoreError::AlreadyThere { .. }) => {
+                if self.read_small(&key, RUN_BYTES_MAX).is_ok_and(|bytes| bytes == text.as_bytes()) {
+                    return Ok(());
+                }
+                // a crash cut it; nothing else makes this name
+                store.remove(&key)?;
+                create_whole(store, &key, text.as_bytes())?;
+            }
             Err(error) => return Err(error.into()),
-        };
-        writer.write(RunRecord::from(outcome).encode().as_bytes())?;
-        writer.finish()?;
+        }
         store.sync_folder(&self.layout().runs())?;
         let names = self.run_names()?;
         for old in names.iter().rev().skip(RUNS_KEPT) {
@@ -55,8 +62,11 @@ impl Catalog {
                 break;
             }
             oldest = stamp(name);
-            let bytes = self.read_small(&self.layout().runs().join(name)?, RUN_BYTES_MAX)?;
-            found.extend(RunRecord::decode(&bytes));
+            match self.read_small(&self.layout().runs().join(name)?, RUN_BYTES_MAX) {
+                Ok(bytes) => found.extend(RunRecord::decode(&bytes)),
+                Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+                Err(_) => {}
+            }
         }
         found.sort_by_key(|record| std::cmp::Reverse(record.started));
         found.truncate(count);

@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
 use crate::config::{self, JobSettings, Overrides, Settings, StoreSettings};
-use crate::domain::{Advise, Cancel, Clock, Outcome, SystemClock};
+use crate::domain::{Advise, Cancel, Clock, Outcome, Stop, SystemClock};
 use crate::report::{Next, RunRecord, summary};
 use crate::supervise::{Child, supervise};
 use crate::wiring::{self, CHILD_VERB, Environment, JobPlan, LoadError, State};
@@ -51,7 +51,6 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         threads: verb.overrides.threads.clone(),
         progress_timeout: verb.overrides.progress_timeout.clone(),
         max_shrink: verb.overrides.max_shrink.clone(),
-        ..Overrides::default()
     };
     let (settings, plans) = match &verb.to {
         Some(to) => from_flags(verb, to, overrides)?,
@@ -62,8 +61,10 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     wiring::watch_signals(&cancel);
     let mut worst = Exit::Ok;
     for plan in plans {
-        if cancel.asked().is_some() {
-            break;
+        match cancel.asked() {
+            Some(Stop::Interrupted) => return Ok(Exit::Interrupted),
+            Some(Stop::Terminated) => return Ok(Exit::Terminated),
+            None => {}
         }
         let outcome = run_one(&plan, &state, &settings, &cancel, screen)?;
         worst = worse(worst, Exit::from(&outcome));

@@ -92,7 +92,10 @@ pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>) -> Result<
 fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or("it is not YAML").trim();
-    first.strip_prefix("error: ").unwrap_or(first).to_owned()
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    // its advice is for programmers, and its place is drawn below
+    let first = first.split(", set ").next().unwrap_or(first);
+    first.split(" at line ").next().unwrap_or(first).to_owned()
 }
 
 fn at<T>(spanned: Spanned<T>, text: &str) -> At<T> {

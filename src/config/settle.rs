@@ -11,7 +11,6 @@ use super::layers::{Inputs, Overrides, Said, environment, say};
 use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
 use super::settings::{JobSettings, LEASE_TERM, Origin, Row, Settings, StoreSettings, UNNAMED_STORE};
 use super::values::{self, Refusal};
-use crate::archive::Codec;
 use crate::domain::JobName;
 use crate::schedule::Schedule;
 use crate::source::Excludes;
@@ -38,8 +37,8 @@ pub fn load(inputs: Inputs<'_>) -> Result<Settings, ConfigErrors> {
     };
     let mut settling = Settling { inputs: &inputs, variables, text: &text, problems, rows: Vec::new() };
     let settings = match &tree {
-        Some(tree) => settling.from_file(tree),
-        None => settling.from_environment(),
+        Some(tree) => settling.by_file(tree),
+        None => settling.by_environment(),
     };
     settling.finish(settings)
 }
@@ -108,7 +107,7 @@ impl Settling<'_> {
         self.problems.push(Problem { spot, what: what.into(), allowed: allowed.into(), meant });
     }
 
-    fn from_file(&mut self, tree: &At<Node>) -> Option<Settings> {
+    fn by_file(&mut self, tree: &At<Node>) -> Option<Settings> {
         let Node::Map(top) = &tree.value else {
             let allowed = "a map with `stores` and `jobs`; config/backup.yaml is an example";
             self.problem(Spot::File(tree.span.clone()), "this is not a configuration", allowed, None);
@@ -144,7 +143,7 @@ impl Settling<'_> {
         Some(Settings { timezone: zone, state_dir, stores, jobs, rows: Vec::new() })
     }
 
-    fn from_environment(&mut self) -> Option<Settings> {
+    fn by_environment(&mut self) -> Option<Settings> {
         let zone = self.zone(None);
         let state_dir = self.state_dir(None);
         let store = self.store(UNNAMED_STORE, None);
@@ -385,7 +384,7 @@ impl Settling<'_> {
             allow_empty: self.one(job, "allow_empty", &prefix, entries, values::boolean).unwrap_or(false),
             store: String::new(),
             schedules,
-            codec: self.one(job, "compression", &prefix, entries, values::codec).unwrap_or(Codec::default()),
+            codec: self.one(job, "compression", &prefix, entries, values::codec).unwrap_or_default(),
             max_shrink_percent: self.one(job, "max_shrink", &prefix, entries, values::percent).unwrap_or(50),
             progress_timeout: self
                 .one(job, "progress_timeout", &prefix, entries, values::duration)

@@ -37,13 +37,13 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Refusal> {
 
 pub(super) fn zone(text: &str) -> Result<TimeZone, Refusal> {
     let name = text.strip_prefix(':').unwrap_or(text);
-    TimeZone::get(name).or_else(|_| {
+    TimeZone::get(name).map_err(|_| {
         let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        Err(Refusal {
+        Refusal {
             what: format!("`{text}` is not a time zone"),
             allowed: "a name of the IANA database, such as Europe/Madrid or UTC".to_owned(),
             meant: nearest(name, known.iter().map(String::as_str)),
-        })
+        }
     })
 }
 

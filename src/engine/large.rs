@@ -102,7 +102,7 @@ impl LargeFile {
                 Ok(got) => {
                     *read += got;
                     state.read_bytes += got;
-                    if got < len as u64 && self.sparse.is_none() && state.loss.is_none() {
+                    if got < self.data_in(start, len as u64) && state.loss.is_none() {
                         state.loss = Some((SkipCause::Changed, "it became shorter".to_owned()));
                     }
                 }
@@ -148,6 +148,12 @@ impl LargeFile {
             placed: Placed { volume: 0, offset: 0, body: self.header_len(), stored: self.body_len },
         };
         Ok(Some(LargeDone { entry, skips }))
+    }
+
+    /// How many of these bytes of the body come from the file, and not from the map of a sparse one.
+    fn data_in(&self, start: u64, len: u64) -> u64 {
+        let map_len = self.sparse.as_ref().map_or(0, |map| map.text().len() as u64);
+        (start + len).saturating_sub(start.max(map_len))
     }
 
     fn is_unchanged(&self) -> bool {

@@ -104,6 +104,7 @@ impl<'a> Maker<'a> {
             }
         }
         made.raw_len = self.raw.len() as u64;
+        assert!(made.raw_len <= FRAME_BYTES_MAX, "a frame is bounded by its plan and by what may grow meanwhile");
         if made.raw_len > 0 {
             made.checksum = self.frames.make(&self.raw, &mut made.stored);
             made.sha256 = Digest::of(&made.stored);
@@ -121,11 +122,13 @@ impl<'a> Maker<'a> {
             (Kind::File, Some((names, turn))) => {
                 let halt = self.halt.clone();
                 names.take(turn, &halt, |first| match first {
-                    Some(first) => self.hard_link(&found, first, made),
+                    Some((first, listed)) if is_one_file(listed, &found.stat) => self.hard_link(&found, first, made),
+                    // its number was given to another file meanwhile, or it was written: it is stored for itself
+                    Some(_) => self.file(&found, made),
                     None => {
                         let stored = self.file(&found, made);
                         if let Stored::Yes { .. } = stored {
-                            *first = Some(found.path.clone());
+                            *first = Some((found.path.clone(), found.stat.clone()));
                         }
                         stored
                     }
@@ -154,7 +157,7 @@ impl<'a> Maker<'a> {
             let last = attempt == READ_TRIES;
             match self.read_once(&found.path, found, &expected, made) {
                 Ok(read) => {
-                    let settled = read.now.as_ref().is_some_and(|now| is_same_content(&read.stat, now));
+                    let settled = read.whole && read.now.as_ref().is_some_and(|now| is_same_content(&read.stat, now));
                     let sha256 = read.entry.sha256.expect("a file has a digest");
                     let again = seen
                         .as_ref()
@@ -208,7 +211,7 @@ impl<'a> Maker<'a> {
         let stat = file.stat().clone();
         let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
         let mut skips = Vec::new();
-        let xattrs = file.xattrs().unwrap_or_else(|error| {
+        let xattrs = self.that_fit(file.xattrs()).unwrap_or_else(|error| {
             skips.push(skip(path.clone(), &error));
             Xattrs::default()
         });
@@ -217,6 +220,9 @@ impl<'a> Maker<'a> {
         let too_much = held > found.stat.size.saturating_add(GROWTH_MAX)
             || held.saturating_add(self.raw.len() as u64) > FRAME_BYTES_MAX / 2;
         let cut = sparse.is_none() && too_much && held > found.stat.size;
+        if too_much && !cut {
+            return Err(SourceError::Unreadable(std::io::ErrorKind::FileTooLarge.into()));
+        }
         let size = if cut { found.stat.size } else { stat.size };
         let kind = sparse.as_ref().map_or(TarKind::File { size }, |map| TarKind::Sparse { map });
         let owner = self.names.owner(stat.uid, stat.gid);
@@ -228,6 +234,7 @@ impl<'a> Maker<'a> {
         self.raw.resize(body + len as usize, 0);
         let got = read_body(&file, sparse.as_ref(), &mut self.raw[body..])?;
         made.totals.read_bytes.0 += got;
+        let wanted = len - sparse.as_ref().map_or(0, |map| map.text().len() as u64);
         let sha256 = Digest::of(&self.raw[body..]);
         pad(&mut self.raw, len);
         let mut entry = entry_of(path, EntryKind::File, &stat, owner, &xattrs);
@@ -235,7 +242,17 @@ impl<'a> Maker<'a> {
         entry.sha256 = Some(sha256);
         entry.sparse = sparse.is_some();
         entry.placed = Placed { volume: 0, offset, body: body as u64, stored: len };
-        Ok(ReadOnce { now: file.stat_now().ok(), stat, entry: Box::new(entry), skips, cut })
+        Ok(ReadOnce { whole: got == wanted, now: file.stat_now().ok(), stat, entry: Box::new(entry), skips, cut })
+    }
+
+    /// Attributes, unless so many came together in one frame that it would grow too large.
+    fn that_fit(&self, xattrs: Result<Xattrs, SourceError>) -> Result<Xattrs, SourceError> {
+        let xattrs = xattrs?;
+        let bytes: usize = xattrs.iter().map(|xattr| xattr.name.len() + xattr.value.len()).sum();
+        if bytes > 0 && (self.raw.len() + bytes) as u64 > FRAME_BYTES_MAX / 4 {
+            return Err(SourceError::Attributes(std::io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(xattrs)
     }
 
     fn hard_link(&mut self, found: &Found, first: &EntryPath, _: &mut Made) -> Stored {
@@ -260,7 +277,7 @@ impl<'a> Maker<'a> {
             _ => Box::default(),
         };
         let mut skips = Vec::new();
-        let xattrs = match found.place.xattrs(stat) {
+        let xattrs = match self.that_fit(found.place.xattrs(stat)) {
             Ok(xattrs) => xattrs,
             Err(error @ (SourceError::Vanished | SourceError::Replaced)) if stat.kind != Kind::Folder => {
                 return Stored::No(skip(found.path.clone(), &error));
@@ -291,7 +308,14 @@ impl<'a> Maker<'a> {
     }
 }
 
+/// Whether two looks at one inode saw one file. Its ctime may differ: a new name for it moves that.
+fn is_one_file(one: &Stat, other: &Stat) -> bool {
+    one.size == other.size && one.mtime == other.mtime
+}
+
 struct ReadOnce {
+    /// Whether as much could be read as the file's length says.
+    whole: bool,
     stat: Stat,
     now: Option<Stat>,
     entry: Box<Entry>,

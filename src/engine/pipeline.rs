@@ -11,8 +11,9 @@
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::make::{Made, Maker};
 use super::plan::{FramePlan, PlanEnd, PlanTotals, Planner};
@@ -20,11 +21,15 @@ use super::turns::{Halt, Halted};
 use super::write::{OrderedWriter, Written};
 use crate::archive::Codec;
 use crate::domain::{Cancel, Clock, EntryPath, Stop};
+use crate::observe::Observer;
 use crate::source::{Item, Names};
 use crate::store::StoreError;
 
 /// Frames in flight for each worker: one being made, one planned, and room for the writer to wait for a slow one.
 const FRAMES_PER_WORKER: usize = 3;
+
+/// How often the writer looks whether the pipeline has halted, while no frame comes.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Why the pipeline ended without a volume.
 #[derive(Debug)]
@@ -45,6 +50,7 @@ pub(super) struct Work<'a> {
     pub(super) roots: Vec<EntryPath>,
     pub(super) clock: &'a dyn Clock,
     pub(super) cancel: &'a Cancel,
+    pub(super) observer: &'a dyn Observer,
 }
 
 /// Stores the whole walk.
@@ -66,7 +72,7 @@ pub(super) fn store_all(
     std::thread::scope(|scope| {
         let planner = scope.spawn(|| {
             let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
-            let planner = Planner::new(work.names, work.roots.clone(), give);
+            let planner = Planner::new(work.names, work.observer, work.roots.clone(), give);
             let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk, work.cancel)));
             if end.is_err() {
                 halt.raise();
@@ -136,15 +142,20 @@ fn write_all(
     cancel: &Cancel,
     halt: &Halt,
 ) -> Result<(), StoreError> {
-    for made in take_made {
+    loop {
         if cancel.asked().is_some() || halt.is_raised() {
             return Ok(());
         }
+        // a worker that died holds a frame that all others may be waiting behind: it is looked for, not only waited for
+        let made = match take_made.recv_timeout(LOOK_EVERY) {
+            Ok(made) => made,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
         writer.take(made, |buffer| {
             // both fail only when nobody plans or makes frames any more
             let _ = give_buffer.try_send(buffer);
             let _ = give_token.try_send(());
         })?;
     }
-    Ok(())
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::large::LargeFile;
 use super::turns::Turns;
 use crate::archive::FRAME_BYTES;
-use crate::domain::{Cancel, EntryPath, Kind, Skip, SkipCause, Totals};
+use crate::domain::{ByteCount, Cancel, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::observe::{Event, Observer};
 use crate::source::{Found, Item, Names, SourceError};
 
 /// A frame of small things holds at most so many entries and skips, however small they are.
@@ -35,8 +36,8 @@ pub(super) struct Planned {
     pub(super) names: Option<(Arc<LinkedNames>, u64)>,
 }
 
-/// The first path under which an inode's content was stored; none while no name could be read.
-pub(super) type LinkedNames = Turns<Option<EntryPath>>;
+/// The first path under which an inode's content was stored, and how it was listed; none while no name could be read.
+pub(super) type LinkedNames = Turns<Option<(EntryPath, Stat)>>;
 
 /// One frame's work.
 pub(super) struct FramePlan {
@@ -57,8 +58,10 @@ pub(super) enum PlanEnd {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PlanTotals {
     pub(super) counted: Totals,
-    /// Entries and skips below the roots: a source without any is empty.
-    pub(super) below_roots: u64,
+    /// Sources in which something was found.
+    pub(super) filled_roots: usize,
+    /// The store lies in the source.
+    pub(super) holds_store: bool,
 }
 
 struct Group {
@@ -67,8 +70,12 @@ struct Group {
     names_left: u32,
 }
 
+/// After so many items whoever watches is told that the source answers, also where nothing is stored of them.
+const SIGN_OF_LIFE_EVERY: u64 = 1024;
+
 pub(super) struct Planner<'a, F> {
     names: &'a Names,
+    observer: &'a dyn Observer,
     roots: Vec<EntryPath>,
     give: F,
     number: u64,
@@ -80,9 +87,11 @@ pub(super) struct Planner<'a, F> {
 
 impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     /// `give` takes a frame's work and says whether it wants more.
-    pub(super) fn new(names: &'a Names, roots: Vec<EntryPath>, give: F) -> Self {
+    pub(super) fn new(names: &'a Names, observer: &'a dyn Observer, mut roots: Vec<EntryPath>, give: F) -> Self {
+        roots.sort();
         Self {
             names,
+            observer,
             roots,
             give,
             number: 0,
@@ -95,7 +104,11 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
 
     /// Plans the whole walk.
     pub(super) fn plan(mut self, walk: impl Iterator<Item = Item>, cancel: &Cancel) -> PlanEnd {
-        for item in walk {
+        for (item, number) in walk.zip(1_u64..) {
+            if number % SIGN_OF_LIFE_EVERY == 0 {
+                let none = ByteCount::ZERO;
+                self.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
+            }
             if cancel.asked().is_some() || !self.item(item) {
                 return PlanEnd::Stopped;
             }
@@ -110,15 +123,11 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn item(&mut self, item: Item) -> bool {
         match item {
             Item::Entry(found) => {
-                if !self.roots.contains(&found.path) {
-                    self.totals.below_roots += 1;
-                }
+                self.fill(&found.path);
                 self.entry(found)
             }
             Item::Skipped { path, error } => {
-                if !self.roots.contains(&path) {
-                    self.totals.below_roots += 1;
-                }
+                self.fill(&path);
                 self.push(Piece::Skip(skip(path, &error)), 0)
             }
             Item::Excluded => {
@@ -129,6 +138,10 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 self.totals.counted.sockets += 1;
                 true
             }
+            Item::Avoided { .. } => {
+                self.totals.holds_store = true;
+                true
+            }
             Item::MountPoint { .. } => {
                 self.totals.counted.mounts += 1;
                 true
@@ -136,17 +149,31 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         }
     }
 
+    /// Something lies at `path`: the source it lies in is not empty. Sources come one after another, in order.
+    fn fill(&mut self, path: &EntryPath) {
+        while self.roots.first().is_some_and(|root| path != root && path.is_within(root)) {
+            self.roots.remove(0);
+            self.totals.filled_roots += 1;
+        }
+        // a source whose root comes after an empty one has not been reached; the empty one is passed
+        if let Some(at) = self.roots.iter().position(|root| path == root) {
+            self.roots.drain(..at);
+        }
+    }
+
     fn entry(&mut self, found: Found) -> bool {
         let stat = &found.stat;
         if stat.kind != Kind::File {
-            return self.push(Piece::Entry(Planned { found, names: None }), 2 * 512);
+            let estimate = 2 * 512 + 2 * found.path.as_bytes().len() as u64;
+            return self.push(Piece::Entry(Planned { found, names: None }), estimate);
         }
         let names = if stat.links > 1 { Some(self.turn(&found)) } else { None };
         let is_first = names.as_ref().is_none_or(|(_, turn)| *turn == 0);
         if is_first && stat.size > FRAME_BYTES as u64 {
             return self.large(found, names);
         }
-        let estimate = if is_first { 3 * 512 + stat.size.next_multiple_of(512) } else { 2 * 512 };
+        let names_len = 2 * found.path.as_bytes().len() as u64;
+        let estimate = names_len + if is_first { 3 * 512 + stat.size.next_multiple_of(512) } else { 2 * 512 };
         self.push(Piece::Entry(Planned { found, names }), estimate)
     }
 
@@ -171,12 +198,12 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
 
     fn large(&mut self, found: Found, names: Option<(Arc<LinkedNames>, u64)>) -> bool {
         let key = (found.stat.device, found.stat.inode);
-        let path = found.path.clone();
+        let (path, stat) = (found.path.clone(), found.stat.clone());
         let unlimited = super::turns::Halt::default();
         match LargeFile::open(found, self.names) {
             Ok(file) => {
                 if let Some((names, turn)) = &names {
-                    let stored = |first: &mut Option<EntryPath>| *first = Some(path.clone());
+                    let stored = |first: &mut Option<(EntryPath, Stat)>| *first = Some((path.clone(), stat));
                     names.take(*turn, &unlimited, stored).expect("the first turn never waits");
                 }
                 let file = Arc::new(file);

@@ -5,6 +5,7 @@
 //! draft; whatever happens is an `Outcome`.
 
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +120,7 @@ struct Done {
     totals: Totals,
     skips: Skips,
     doubts: Vec<String>,
+    holds_store: bool,
 }
 
 /// Runs `job` into the store that `open_store` gives (with what is worth knowing of it), and tells how it went. The
@@ -151,6 +153,10 @@ pub fn run(
     };
     match result {
         Ok(done) => {
+            if done.holds_store {
+                let text = "the store lies in the source: its folder is stored, what is in it is not";
+                outcome.notices.push(text.to_owned());
+            }
             outcome.snapshot = Some(done.snapshot);
             outcome.record = Some(done.record);
             outcome.totals = done.totals;
@@ -208,7 +214,7 @@ fn attempt(
     opened.into_iter().for_each(&mut note);
     drop(open_roots(job, &descriptors)?);
     let catalog = Catalog::new(store, job.name.clone());
-    let before = previous(&catalog, &mut note)?;
+    let before = previous(&catalog, &mut |_| ())?;
     check_room(job, context, &descriptors, &catalog, before.as_ref())?;
     let claim = Claim {
         run: context.run.clone(),
@@ -222,6 +228,8 @@ fn attempt(
         note(format!("took over the stale lease of {holder}"));
     }
     let result = while_renewed(&lease, || {
+        // again, now that nobody else can add to them
+        let before = previous(&catalog, &mut note)?;
         clean_leftovers(&catalog, context, job.lease_term, &mut note)?;
         let mut draft = Draft::create(&catalog, &context.run)?;
         let result = make(job, context, &descriptors, &catalog, &lease, &mut draft, started, before.as_ref());
@@ -239,7 +247,7 @@ fn attempt(
 }
 
 /// Works while a thread renews the lease. What becomes of the lease is decided at the commit, not here.
-fn while_renewed<T>(lease: &Lease, work: impl FnOnce() -> T) -> T {
+fn while_renewed<T>(lease: &Lease, work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
     let (end, ended) = crossbeam_channel::bounded::<()>(0);
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -249,7 +257,7 @@ fn while_renewed<T>(lease: &Lease, work: impl FnOnce() -> T) -> T {
                 let _ = lease.renew();
             }
         });
-        let result = work();
+        let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(RunError::Panicked));
         drop(end);
         result
     })
@@ -279,29 +287,30 @@ fn prefix_of(path: &std::path::Path) -> EntryPath {
         .fold(EntryPath::root(), |at, name| at.join(name))
 }
 
-fn walk(job: &Job, roots: Vec<Root>) -> Walk {
+fn walk(job: &Job, store: &dyn Store, roots: Vec<Root>) -> Walk {
     let options = WalkOptions {
         excludes: job.excludes.clone(),
         exclude_caches: job.exclude_caches,
         exclude_if_present: job.exclude_if_present.clone(),
         one_file_system: job.one_file_system,
         max_file_size: job.max_file_size,
+        avoid: store.place(),
         threads: job.threads,
     };
     Walk::new(roots, options)
 }
 
-/// The newest snapshot's record. One that cannot be read is told and does not stop the run.
+/// The record of the newest snapshot that has a readable one. One that cannot be read is told, and the one before it is
+/// compared with instead: a bad block shall not hide a source that is half gone.
 fn previous(catalog: &Catalog, note: &mut impl FnMut(String)) -> Result<Option<(Record, Digest)>, RunError> {
-    let Some(newest) = catalog.snapshots()?.pop() else { return Ok(None) };
-    match catalog.record(&newest) {
-        Ok(found) => Ok(Some(found)),
-        Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
-        Err(error) => {
-            note(format!("the snapshot before could not be compared with: {error}; run `backup verify {newest}`"));
-            Ok(None)
+    for name in catalog.snapshots()?.iter().rev() {
+        match catalog.record(name) {
+            Ok(found) => return Ok(Some(found)),
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            Err(error) => note(format!("a snapshot could not be compared with: {error}; run `backup verify {name}`")),
         }
     }
+    Ok(None)
 }
 
 /// Refuses a run that is sure not to fit, before anything is written.
@@ -321,7 +330,7 @@ fn check_room(
     let mut needed = ROOM_LEAST;
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
-        let (entries, bytes) = survey(walk(job, open_roots(job, descriptors)?), context)?;
+        let (entries, bytes) = survey(walk(job, catalog.store(), open_roots(job, descriptors)?), context)?;
         context.observer.notice(&Event::Expected { entries, bytes });
         needed = needed.max(least_stored(job.codec, before, bytes));
     } else if let Some(totals) = before {
@@ -337,17 +346,19 @@ fn check_room(
 fn survey(walk: Walk, context: &Context<'_>) -> Result<(u64, ByteCount), RunError> {
     /// So that whoever watches sees that the source answers.
     const SIGN_OF_LIFE_EVERY: u64 = 1024;
-    let (mut entries, mut bytes) = (0, 0);
+    let (mut items, mut entries, mut bytes) = (0_u64, 0, 0);
     for item in walk {
         if let Some(stop) = context.cancel.asked() {
             return Err(RunError::Stopped(stop));
         }
-        let Item::Entry(found) = item else { continue };
-        entries += 1;
-        if found.stat.kind == Kind::File {
-            bytes += found.stat.size.min(found.stat.allocated) / u64::from(found.stat.links.max(1));
+        items += 1;
+        if let Item::Entry(found) = item {
+            entries += 1;
+            if found.stat.kind == Kind::File {
+                bytes += found.stat.size.min(found.stat.allocated) / u64::from(found.stat.links.max(1));
+            }
         }
-        if entries % SIGN_OF_LIFE_EVERY == 0 {
+        if items % SIGN_OF_LIFE_EVERY == 0 {
             let none = ByteCount::ZERO;
             context.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
         }
@@ -421,8 +432,7 @@ fn make(
     let snapshot = choose_name(catalog, started)?;
     context.observer.notice(&Event::Started { snapshot: &snapshot });
     context.observer.notice(&Event::Entered { phase: Phase::Storing });
-    let volume = volume_name(&snapshot, 1, job.codec);
-    let (written, planned) = store_entries(job, context, descriptors, draft, &snapshot, &volume)?;
+    let (written, planned) = store_entries(job, context, descriptors, catalog, draft, &snapshot)?;
     check_not_empty(job, planned)?;
     let mut totals = written.totals;
     totals.excluded = planned.counted.excluded;
@@ -468,7 +478,7 @@ fn make(
             error.advice()
         )
     }));
-    Ok(Done { snapshot, record: digest, totals, skips, doubts })
+    Ok(Done { snapshot, record: digest, totals, skips, doubts, holds_store: planned.holds_store })
 }
 
 /// The pipeline: everything that is in the source into the draft's volume and manifest.
@@ -476,9 +486,9 @@ fn store_entries(
     job: &Job,
     context: &Context<'_>,
     descriptors: &Arc<Descriptors>,
+    catalog: &Catalog,
     draft: &Draft,
     snapshot: &SnapshotName,
-    volume: &str,
 ) -> Result<(Written, PlanTotals), RunError> {
     let header = Header {
         manifest: manifest::FORMAT,
@@ -490,7 +500,7 @@ fn store_entries(
     let mut ready = Vec::new();
     let manifest = ManifestWriter::new(&header, &mut ready);
     let writer = OrderedWriter::new(
-        draft.create_file(volume)?,
+        draft.create_file(&volume_name(snapshot, 1, job.codec))?,
         draft.create_file(MANIFEST_NAME)?,
         manifest,
         ready,
@@ -505,8 +515,9 @@ fn store_entries(
         roots: roots.iter().map(|root| root.prefix().clone()).collect(),
         clock: context.clock,
         cancel: context.cancel,
+        observer: context.observer,
     };
-    store_all(&work, walk(job, roots), writer).map_err(|error| match error {
+    store_all(&work, walk(job, catalog.store(), roots), writer).map_err(|error| match error {
         PipelineError::Store(error) => error.into(),
         PipelineError::Stopped(stop) => RunError::Stopped(stop),
         PipelineError::Panicked => RunError::Panicked,
@@ -514,11 +525,17 @@ fn store_entries(
 }
 
 fn check_not_empty(job: &Job, planned: PlanTotals) -> Result<(), RunError> {
-    if planned.below_roots > 0 || job.allow_empty {
+    if planned.filled_roots == job.sources.len() || job.allow_empty {
         return Ok(());
     }
-    let paths: Vec<String> = job.sources.iter().map(|path| path.display().to_string()).collect();
-    Err(SourceError::Empty { path: PathBuf::from(paths.join(", ")) }.into())
+    let path = match job.sources.as_slice() {
+        [only] => only.clone(),
+        several => {
+            let all: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+            PathBuf::from(format!("({} of {})", several.len() - planned.filled_roots, all.join(", ")))
+        }
+    };
+    Err(SourceError::Empty { path }.into())
 }
 
 /// Ends volume and manifest, makes them durable, and looks at them through the store's eyes.
@@ -576,7 +593,7 @@ fn flush_and_read_back(
     manifest.finish(&mut manifest_ready);
     manifest_file.write(&manifest_ready)?;
     let manifest = manifest_file.finish()?;
-    draft.read_back(&manifest)?;
+    draft.read_back(&manifest, context.observer)?;
     draft.add(volume.clone());
     draft.add(manifest.clone());
     let volume = VolumeRecord {

@@ -53,7 +53,7 @@ pub enum SourceError {
     #[error("it could not be listed")]
     Unlisted(#[source] io::Error),
     /// A folder lies deeper than the walker goes.
-    #[error("it lies more than {0} folders deep")]
+    #[error("it lies more than {0} folders deep, or its path is too long")]
     TooDeep(u32),
     /// An extended attribute could not be read.
     #[error("its extended attributes could not be read")]

@@ -18,6 +18,9 @@ const EXTENTS_MAX: usize = 1 << 16;
 const LIST_BYTES_MAX: usize = 64 << 10;
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
+/// An entry with more than this is stored without: a header is held in memory.
+const ATTRIBUTES_BYTES_MAX: usize = 1 << 20;
+
 /// How often attributes that change between two calls are asked for again.
 const ATTRIBUTE_TRIES: usize = 4;
 
@@ -142,6 +145,7 @@ pub(super) fn read_attributes(
         Err(errno) => return Err(fail(errno)),
     };
     let mut found = Vec::new();
+    let mut bytes = 0;
     for name in names.split_inclusive(|b| *b == 0) {
         let Ok(name) = std::ffi::CStr::from_bytes_with_nul(name) else { continue };
         let mut value = vec![0; 256];
@@ -149,6 +153,10 @@ pub(super) fn read_attributes(
             match get(name, &mut value) {
                 Ok(len) => {
                     value.truncate(len);
+                    bytes += name.to_bytes().len() + len;
+                    if bytes > ATTRIBUTES_BYTES_MAX {
+                        return Err(fail(Errno::TOOBIG));
+                    }
                     found.push(Xattr { name: name.to_bytes().into(), value: value.into() });
                     break;
                 }

@@ -29,6 +29,9 @@ use crate::domain::{ByteCount, EntryPath, Kind, Stat};
 /// Deeper than this nothing is walked: no person makes such trees, and paths grow with every level.
 const DEPTH_MAX: u32 = 4096;
 
+/// Nor does a path grow longer than this: names of 255 bytes would make millions of it, in every entry below.
+const PATH_BYTES_MAX: usize = 16 << 10;
+
 /// So many names of a folder are looked at in one go.
 const CHUNK_NAMES: usize = 512;
 
@@ -55,6 +58,8 @@ pub struct WalkOptions {
     pub one_file_system: bool,
     /// Leave out larger regular files.
     pub max_file_size: Option<ByteCount>,
+    /// A folder that is never entered, by device and inode: the store, where it lies in its own source.
+    pub avoid: Option<((u32, u32), u64)>,
     /// Threads that look ahead.
     pub threads: NonZeroUsize,
 }
@@ -132,6 +137,11 @@ pub enum Item {
     Excluded,
     /// A socket.
     Socket,
+    /// The folder (after its entry) that was to be avoided, not entered.
+    Avoided {
+        /// Which.
+        path: EntryPath,
+    },
     /// A folder (after its entry) where another file system is mounted, not entered.
     MountPoint {
         /// Which.
@@ -353,7 +363,13 @@ impl Level {
 
     fn may_enter(&self, stat: &Stat, shared: &Shared) -> bool {
         let elsewhere = stat.mount_root || stat.device != self.root_device;
-        !(shared.options.one_file_system && elsewhere) && self.folder.depth < DEPTH_MAX
+        let avoided = shared.options.avoid == Some((stat.device, stat.inode));
+        let foreign = shared.options.one_file_system && elsewhere;
+        !(avoided || foreign || self.is_too_deep())
+    }
+
+    fn is_too_deep(&self) -> bool {
+        self.folder.depth >= DEPTH_MAX || self.path.as_bytes().len() > PATH_BYTES_MAX
     }
 
     fn descend(&mut self, path: &EntryPath, name: &CStr, stat: &Stat, shared: &Shared) -> Descent {
@@ -362,7 +378,10 @@ impl Level {
             let relative = self.relative.join(name.to_bytes());
             return Descent::Into(Box::new(Self::new(folder, path.clone(), relative, self.root_device, scan)));
         }
-        if self.folder.depth >= DEPTH_MAX {
+        if shared.options.avoid == Some((stat.device, stat.inode)) {
+            return Descent::Not(Item::Avoided { path: path.clone() });
+        }
+        if self.is_too_deep() {
             let error = SourceError::TooDeep(DEPTH_MAX);
             return Descent::Not(Item::Skipped { path: path.clone(), error });
         }
@@ -530,7 +549,9 @@ impl Shared {
             };
             drop(queue);
             if let Some(work) = unit.claim() {
-                let output = self.work(work);
+                let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(work)));
+                // whoever waits for this unit would wait for ever: a defect ends the run's process, which is told
+                let output = done.unwrap_or_else(|_| std::process::abort());
                 self.ahead.fetch_add(output.entries(), Ordering::Relaxed);
                 *unit.lock() = UnitState::Done(output, true);
                 unit.done.notify_all();
@@ -643,13 +664,17 @@ impl Shared {
 
     fn look_at(&self, descriptor: &std::os::fd::OwnedFd, relative: &EntryPath, name: &CStr) -> Seen {
         let options = &self.options;
+        // what is excluded by its name is not even looked at: it may lie on a mount that is dead
+        let excludes = &options.excludes;
+        let path = if excludes.is_empty() { EntryPath::root() } else { relative.join(name.to_bytes()) };
+        if !excludes.is_empty() && excludes.matches(path.as_bytes(), false) {
+            return Seen::Excluded;
+        }
         let stat = match stat_at(descriptor, name) {
             Ok(stat) => stat,
             Err(errno) => return Seen::Failed(SourceError::of_entry(errno)),
         };
-        if !options.excludes.is_empty()
-            && options.excludes.matches(relative.join(name.to_bytes()).as_bytes(), stat.kind == Kind::Folder)
-        {
+        if !excludes.is_empty() && stat.kind == Kind::Folder && excludes.matches(path.as_bytes(), true) {
             return Seen::Excluded;
         }
         match stat.kind {

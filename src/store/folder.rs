@@ -23,15 +23,19 @@ use super::error::StoreError;
 use super::key::Key;
 use super::marker::{MARKER_BYTES_MAX, MARKER_NAME, Marker};
 use super::mount::{MountTable, RequireMount, fstab_mount_points};
-use super::{Listed, ListedKind, Room, Store, StoreReader, StoreWriter};
+use super::{Listed, ListedKind, Room, Store, StoreReader, StoreWriter, create_whole};
 use crate::domain::{ByteCount, StoreId};
 
 /// So much is written before it is flushed: errors are told early, the deadline on progress sees movement, and the
-/// last flush is short. Large enough that a disk is not held up by it.
-const FLUSH_EVERY_BYTES: u64 = 128 << 20;
+/// last flush is short, also on a line of a megabit a second.
+const FLUSH_EVERY_BYTES: u64 = 32 << 20;
 
 /// Our folders are three deep; what is deeper is not ours.
 const REMOVE_DEPTH_MAX: usize = 16;
+
+/// How often, and after how long a wait, a folder is removed again in which something was still being closed.
+const REMOVE_TRIES: usize = 20;
+const REMOVE_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// A busy NFS client keeps what it still holds open under such names.
 const SILLY_PREFIX: &[u8] = b".nfs";
@@ -112,6 +116,8 @@ impl FolderStore {
         create: bool,
     ) -> Result<(), StoreError> {
         refuse_unmounted_fstab(path)?;
+        let existing = path.ancestors().find_map(|ancestor| std::fs::canonicalize(ancestor).ok());
+        existing.map_or(Ok(()), |real| refuse_unmounted_fstab(&real))?;
         if create && *require == RequireMount::No {
             use std::os::unix::fs::DirBuilderExt;
             let made = std::fs::DirBuilder::new().recursive(true).mode(permissions.dir_mode).create(path);
@@ -123,9 +129,7 @@ impl FolderStore {
         let (top, _) = guard(path, require)?;
         let store = Self { path: path.to_owned(), top, id: id.clone(), permissions, probes: AtomicU64::new(0) };
         let key = Key::top().join(MARKER_NAME).expect("the marker's name is a key");
-        let mut writer = store.create(&key)?;
-        writer.write(Marker::new(id, created, tool).encode().as_bytes())?;
-        writer.finish()?;
+        create_whole(&store, &key, Marker::new(id, created, tool).encode().as_bytes())?;
         store.sync_folder(&Key::top())
     }
 
@@ -232,6 +236,11 @@ impl Store for FolderStore {
 
     fn id(&self) -> &StoreId {
         &self.id
+    }
+
+    fn place(&self) -> Option<((u32, u32), u64)> {
+        let found = rustix::fs::statx(&self.top, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok()?;
+        Some(((found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
     }
 
     /// Only the marker, through the held handle, decides: after a lazy unmount the handle still leads to the right
@@ -385,6 +394,18 @@ impl Store for FolderStore {
             Err(error) => return Err(error),
         };
         let name = std::ffi::CString::new(folder.name()).expect("a key holds no NUL");
+        // an NFS client that is still closing a file keeps it under another name for a moment
+        let (_keep, never) = crossbeam_channel::bounded::<()>(0);
+        for _ in 1..REMOVE_TRIES {
+            self.remove_in(parent.as_fd(), &name, folder, REMOVE_DEPTH_MAX).or_else(|error| match error {
+                StoreError::AlreadyThere { .. } => Ok(()),
+                other => Err(other),
+            })?;
+            match stat_at(parent.as_fd(), &name) {
+                Err(Errno::NOENT) => return Ok(()),
+                _ => never.recv_timeout(REMOVE_WAIT).unwrap_or_default(),
+            }
+        }
         self.remove_in(parent.as_fd(), &name, folder, REMOVE_DEPTH_MAX)
     }
 
@@ -488,6 +509,8 @@ fn guard(path: &Path, require: &RequireMount) -> Result<(OwnedFd, Vec<String>), 
             Some(Errno::NOTDIR) => StoreError::NotAFolder { path: path.to_owned() },
             _ => StoreError::from_io("opening", path.display().to_string(), error),
         })?;
+    // a link may lead below a mount point that the path itself does not name
+    refuse_unmounted_fstab(&real)?;
     let table = MountTable::parse(&std::fs::read("/proc/self/mountinfo").unwrap_or_default());
     let mut notices = Vec::new();
     match table.of(&real) {

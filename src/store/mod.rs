@@ -36,6 +36,11 @@ pub trait Store: Send + Sync {
     /// The id that the marker told when the store was opened.
     fn id(&self) -> &StoreId;
 
+    /// Device and inode of the store's own folder on this machine, if it has one: a source may hold it.
+    fn place(&self) -> Option<((u32, u32), u64)> {
+        None
+    }
+
     /// Looks again, past every cache, whether this is still the disk whose marker was seen at opening.
     fn check_identity(&self) -> Result<(), StoreError>;
 
@@ -115,6 +120,20 @@ pub trait StoreReader: Send + Sync {
 
     /// Fills all of `into` from `offset`. [`StoreError::Short`] if the file ends before.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
+}
+
+/// Creates a small file whole, or leaves nothing: what was created and could not be written is removed again.
+///
+/// # Errors
+/// The first that was met; [`StoreError::AlreadyThere`] if the name is taken.
+pub fn create_whole(store: &dyn Store, file: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut writer = store.create(file)?;
+    let written = writer.write(bytes).and_then(|()| writer.finish());
+    if written.is_err() {
+        // the error that is told is the first
+        let _ = store.remove(file);
+    }
+    written
 }
 
 /// What a listing says of one name.

@@ -194,25 +194,34 @@ impl Watch {
             Phase::Opening | Phase::Flushing | Phase::ReadingBack | Phase::Publishing => "the store has",
         };
         let what = format!("{who} not answered for {secs} s while {}", self.phase.words());
-        let advice =
-            "check the server and the mount; this run's process was left behind and ends when the server answers; \
-                      nothing was published, and the next run cleans up"
-                .to_owned();
+        let advice = format!(
+            "check the server and the mount; this run's process was left behind and ends when the server answers; {}, \
+             and the next run cleans up",
+            self.published()
+        );
         let reason = if self.phase == Phase::Surveying { StopReason::Source } else { StopReason::StoreAbsent };
         (reason, Trouble { what, causes: Vec::new(), advice })
+    }
+
+    /// What is known of the snapshot when the child says no more.
+    fn published(&self) -> &'static str {
+        match self.phase {
+            Phase::Publishing => "whether the snapshot was published is not known (`backup list` shows it if it was)",
+            _ => "nothing was published",
+        }
     }
 
     fn left_behind(&self, stop: Stop, grace: Duration) -> Failure {
         let what =
             format!("the run was stopped while {} and did not end within {} s", self.phase.words(), grace.as_secs());
-        let advice = "nothing was published; the next run cleans up".to_owned();
+        let advice = format!("{}; the next run cleans up", self.published());
         (stop.into(), Trouble { what, causes: Vec::new(), advice })
     }
 }
 
 fn died(what: &str, causes: &[String]) -> Failure {
     let advice = "this is a defect or the machine's doing (out of memory?): see the log and the kernel's; \
-                  nothing was published, and the next run cleans up"
+                  `backup list` shows what is there, and the next run cleans up"
         .to_owned();
     let trouble = Trouble { what: format!("the run failed: {what}"), causes: causes.to_vec(), advice };
     (StopReason::Program, trouble)

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use super::report::{Damage, Report};
-use crate::archive::manifest::{FrameLine, Line, VolumeLine};
-use crate::archive::{Codec, seek};
+use crate::archive::manifest::{FrameLine, Line, ManifestError, VolumeLine};
+use crate::archive::{Codec, FRAME_BYTES_MAX, seek};
 use crate::catalog::{
     Catalog, CatalogError, MANIFEST_NAME, Measure, OpenManifest, RECORD_NAME, RESTORE_NAME, Record, SUMS_NAME, Sums,
     check_frames,
@@ -47,6 +47,7 @@ pub fn verify(
         cancel,
         observer,
         report: Report { snapshot: name.clone(), bytes: ByteCount::ZERO, frames: 0, entries: 0, damages: Vec::new() },
+        read: BTreeSet::new(),
     };
     let folder = catalog.layout().snapshot(name);
     let listed = match catalog.store().list(&folder) {
@@ -63,6 +64,7 @@ pub fn verify(
     let record = work.record(&sums)?;
     work.small(RESTORE_NAME, &sums)?;
     work.manifest_and_volumes(&sums, record.as_ref())?;
+    work.others(&present, &sums)?;
     Ok(work.report)
 }
 
@@ -73,6 +75,8 @@ struct Work<'a> {
     cancel: &'a Cancel,
     observer: &'a dyn Observer,
     report: Report,
+    /// Files that were compared with their checksums.
+    read: BTreeSet<String>,
 }
 
 impl Work<'_> {
@@ -89,6 +93,8 @@ impl Work<'_> {
         match deed(self) {
             Ok(value) => Ok(Some(value)),
             Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            // what a newer version made is not damaged, and what this user may not read is not known
+            Err(error @ (CatalogError::Newer { .. } | CatalogError::Store(StoreError::Refused { .. }))) => Err(error),
             Err(error) => {
                 let mut what = error.to_string();
                 if let Some(cause) = std::error::Error::source(&error) {
@@ -119,6 +125,7 @@ impl Work<'_> {
     fn small(&mut self, file: &str, sums: &Sums) -> Result<Option<Vec<u8>>, CatalogError> {
         let Some(bytes) = self.step(file, |w| w.catalog.file(w.name, file))? else { return Ok(None) };
         self.report.bytes.0 += bytes.len() as u64;
+        self.read.insert(file.to_owned());
         if sums.get(file) != Some(Digest::of(&bytes)) {
             self.damage(file, format!("its bytes are not those that {SUMS_NAME} tells"));
             return Ok(None);
@@ -170,14 +177,43 @@ impl Work<'_> {
         let mut damaged_ranges = Vec::new();
         for volume in &volumes {
             let frames = self.step(MANIFEST_NAME, |w| {
-                let all = manifest.frames().filter(|f| f.as_ref().map_or(true, |f| f.volume == volume.volume));
-                all.collect::<Result<Vec<_>, _>>().map_err(|e| place(w, e))
+                let mut frames: Vec<FrameLine> = Vec::new();
+                let mut end = 0_u64;
+                for frame in manifest.frames() {
+                    let frame = frame.map_err(|e| place(w, e))?;
+                    if frame.volume == volume.volume {
+                        end = end.saturating_add(frame.stored);
+                        // a small manifest could tell of more frames than fit any memory
+                        let fits = frame.stored > 0 && end <= volume.size && frame.raw <= FRAME_BYTES_MAX;
+                        if !fits {
+                            return Err(place(
+                                w,
+                                ManifestError::Damaged("its frames do not fit the volume".to_owned()),
+                            ));
+                        }
+                        frames.push(frame);
+                    }
+                }
+                Ok(frames)
             })?;
             if let Some(frames) = frames {
                 self.volume(volume, &frames, sums, &mut damaged_ranges)?;
             }
         }
         self.entries(&manifest, &volumes, &damaged_ranges)
+    }
+
+    /// Files that the checksums name and nothing else does.
+    fn others(&mut self, present: &BTreeSet<String>, sums: &Sums) -> Result<(), CatalogError> {
+        for (name, _) in sums.iter() {
+            if !self.read.contains(name) && present.contains(name) {
+                let key = self.catalog.layout().snapshot(self.name).join(name)?;
+                if let Some(reader) = self.step(name, |w| Ok(w.catalog.store().open(&key)?))? {
+                    self.whole(name, &*reader, sums)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn volumes_agree(&mut self, volumes: &[VolumeLine], record: &Record) {
@@ -222,7 +258,7 @@ impl Work<'_> {
             {
                 return Err(damage.error.expect("it was just looked at").into());
             }
-            let Some(frame) = frames.iter().find(|f| f.offset == damage.offset) else { continue };
+            let Some(frame) = frames.get(damage.frame as usize) else { continue };
             damaged_ranges.push((
                 volume.volume,
                 frame.raw_offset,
@@ -262,13 +298,16 @@ impl Work<'_> {
                 }
                 _ => self.damage(MANIFEST_NAME, format!("{} lies where nothing can lie", entry.path)),
             }
-            for (volume, from, to, at) in damaged {
-                if *volume == placed.volume && placed.offset < *to && end > *from {
-                    let damage = &mut self.report.damages[*at];
-                    damage.entries_count += 1;
-                    if damage.entries.len() < ENTRIES_NAMED_MAX {
-                        damage.entries.push(entry.path.clone());
-                    }
+            // ranges and entries both ascend: the first that could touch it, and those that follow while they do
+            let first = damaged.partition_point(|(volume, _, to, _)| (*volume, *to) <= (placed.volume, placed.offset));
+            for (volume, from, _, at) in &damaged[first..] {
+                if *volume != placed.volume || *from >= end {
+                    break;
+                }
+                let damage = &mut self.report.damages[*at];
+                damage.entries_count += 1;
+                if damage.entries.len() < ENTRIES_NAMED_MAX {
+                    damage.entries.push(entry.path.clone());
                 }
             }
         }
@@ -277,6 +316,7 @@ impl Work<'_> {
 
     /// A whole file against its checksum.
     fn whole(&mut self, file: &str, reader: &dyn StoreReader, sums: &Sums) -> Result<(), CatalogError> {
+        self.read.insert(file.to_owned());
         let mut hasher = Hasher::new();
         let mut buffer = vec![0; READ_BYTES];
         let mut offset = 0;

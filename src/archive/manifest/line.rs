@@ -290,7 +290,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
         (Some("block-device"), None, Some(special)) => EntryKind::BlockDevice { special },
         _ => return Err("the type is not known, or lacks what belongs to it".to_owned()),
     };
-    if stored.offset % 512 != 0 || stored.body % 512 != 0 || stored.body <= stored.offset {
+    if !stored.offset.is_multiple_of(512) || !stored.body.is_multiple_of(512) || stored.body <= stored.offset {
         return Err("the offsets are not those of a tar header".to_owned());
     }
     if stored.mtime.nsec > 999_999_999 || stored.ctime.nsec > 999_999_999 {

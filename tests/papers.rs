@@ -1,0 +1,277 @@
+//! Papers: what is written about the program is what the program does.
+
+#![expect(clippy::disallowed_methods, reason = "tests read the project's own files")]
+
+mod site;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use backup::config::{Inputs, Overrides, environment_names, load, schema};
+use proptest::prelude::*;
+use site::{Site, names_in};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Loads a configuration file's text; the message if it is wrong.
+fn loaded(text: &str, env: &[(&str, &str)]) -> Result<(), String> {
+    let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    load(Inputs {
+        file: Some(("backup.yaml".into(), text.to_owned())),
+        env: &env,
+        overrides: Overrides::default(),
+        default_state_dir: "/var/lib/backup".into(),
+        read_secret: &|_: &Path| Ok("secret\n".to_owned()),
+    })
+    .map(|_| ())
+    .map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_schema_in_the_repository_is_current() {
+    let path = root().join("config/schema.json");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, schema()).expect("written");
+    }
+    assert!(read("config/schema.json") == schema(), "run `UPDATE=1 cargo test --test papers` and commit");
+}
+
+#[test]
+fn the_manual_pages_in_the_repository_are_current() {
+    let site = Site::new();
+    let fresh = site.path().join("man");
+    site.backup(["man".as_ref(), fresh.as_os_str()]).exits(0);
+    let kept = root().join("man");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(&kept).expect("a folder");
+        for name in names_in(&kept) {
+            fs::remove_file(kept.join(name)).expect("removed");
+        }
+        for name in names_in(&fresh) {
+            fs::copy(fresh.join(&name), kept.join(&name)).expect("copied");
+        }
+    }
+    assert_eq!(names_in(&kept), names_in(&fresh));
+    for name in names_in(&fresh) {
+        let same = fs::read(kept.join(&name)).expect("a page") == fs::read(fresh.join(&name)).expect("a page");
+        assert!(same, "{name}: run `UPDATE=1 cargo test --test papers` and commit");
+    }
+}
+
+#[test]
+fn the_example_configuration_loads_and_names_every_key() {
+    let text = read("config/backup.yaml");
+    loaded(&text, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("JSON");
+    let keys_of = |at: &str| {
+        schema.pointer(at).and_then(|v| v.as_object()).expect("an object").keys().cloned().collect::<Vec<_>>()
+    };
+    let mut keys = keys_of("/properties");
+    keys.extend(keys_of("/properties/stores/additionalProperties/properties"));
+    keys.extend(keys_of("/properties/jobs/additionalProperties/properties"));
+    assert!(keys.len() > 20);
+    for key in keys {
+        assert!(text.contains(&format!("{key}:")), "config/backup.yaml does not show `{key}`");
+    }
+}
+
+#[test]
+fn readme_names_every_variable_and_every_exit_code() {
+    let text = read("README.md");
+    for (name, _) in environment_names() {
+        assert!(text.contains(&format!("`{name}`")), "README.md does not name {name}");
+    }
+    for code in ["0", "1", "2", "3", "4", "5", "6", "130", "143"] {
+        assert!(text.contains(&format!("\n| {code} |")), "README.md does not tell exit code {code}");
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let (manifest, text) = (read("Cargo.toml"), read("ARCHITECTURE.md"));
+    let section = manifest.split("[dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).expect("a section");
+    for name in section.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name) {
+        assert!(text.contains(&format!("| `{name}` |")), "ARCHITECTURE.md gives no reason for {name}");
+    }
+}
+
+/// The commonest mistakes: what is said of each.
+#[test]
+fn mistakes_are_shown_where_they_stand_with_what_would_be_right() {
+    const HEAD: &str = "stores: {nas: {path: /mnt/nas}}\njobs:\n  upload:\n    source: /var/www\n";
+    let with = |line: &str| format!("{HEAD}    {line}\n");
+    let cases: Vec<(String, &[&str])> = vec![
+        (
+            with("shedule: '0 2 * * *'"),
+            &["`shedule` is not a key of a job", "backup.yaml:5:5", "did you mean `schedule`?"],
+        ),
+        (with("schedule: '0 25 * * *'"), &["`0 25 * * *` is not a schedule", "5:15", "every day at two"]),
+        (with("schedule: '0 2 31 2 *'"), &["`0 2 31 2 *` never comes"]),
+        (with("schedule: '* * * * * *'"), &["it has 6 fields, and five are expected"]),
+        (with("exclude: ['[a']"), &["`[a` is not a pattern", "5:15"]),
+        (with("exclude: {a: b}"), &["`exclude` takes a text or a list of texts, and this is a map"]),
+        (with("max_file_size: 5 potatoes"), &["`5 potatoes` is not a size", "500MB"]),
+        (with("progress_timeout: 300"), &["`300` is not a length of time", "300s"]),
+        (with("max_shrink: 50"), &["`50` is not a share", "with its sign"]),
+        (with("compression: zstandard"), &["is not a compression", "zstd:6"]),
+        (with("compression: {gzip: {level: 13}}"), &["`13` is not a level of gzip", "5:33"]),
+        (
+            with("compression: {gzip: {levl: 3}}"),
+            &["`levl` is not a setting of a compression", "did you mean `level`?"],
+        ),
+        (with("store: nass"), &["there is no store `nass`", "did you mean `nas`?"]),
+        (with("allow_empty: yes"), &["takes true or false"]),
+        (with("threads: 0"), &["from 1 to 1024"]),
+        (with("source: /again"), &["duplicate mapping key"]),
+        (format!("timezone: Europe/Madird\n{HEAD}"), &["is not a time zone", "1:11", "did you mean `Europe/Madrid`?"]),
+        (format!("{HEAD}notify: {{}}\n"), &["`notify` is not a key of the configuration"]),
+        (HEAD.replace("/var/www", "var/www"), &["`var/www` is not an absolute path"]),
+        (HEAD.replace("/var/www", "[/a, /a/b]"), &["`/a/b` and `/a` lie in each other"]),
+        (HEAD.replace("source", "target"), &["`target` is not a key", "the job has no `source`"]),
+        (
+            HEAD.replace("path: /mnt/nas", "require_mount: nsf, path: /x"),
+            &["is not a kind of mount", "did you mean `nfs`?"],
+        ),
+        (HEAD.replace("path: /mnt/nas", "path: /x, file_mode: '0400'"), &["at least 0600 for the owner"]),
+        (
+            HEAD.replace("{nas: {path: /mnt/nas}}", "{a: {path: /a}, b: {path: /b}}"),
+            &["the job has no `store`, and there are several"],
+        ),
+        (HEAD.replace("upload", "'up load'"), &["`up load` is not a name"]),
+        ("jobs:\n\tupload: {}\n".to_owned(), &["a tab at the beginning of a line", "2:1"]),
+        ("stores: [\n".to_owned(), &["backup.yaml:"]),
+        (String::new(), &["this is not a configuration"]),
+        ("just text\n".to_owned(), &["this is not a configuration"]),
+        ("stores: {}\njobs: {}\n".to_owned(), &["`stores` takes a map of names", "`jobs` takes a map of names"]),
+    ];
+    assert_eq!(loaded(HEAD, &[]), Ok(()));
+    for (text, expected) in cases {
+        let told = loaded(&text, &[]).expect_err(&text);
+        for part in expected {
+            assert!(told.contains(part), "`{part}` is not said of\n{text}\nbut\n{told}");
+        }
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_in_the_files_order() {
+    let told = loaded("timezone: Nowhere\nstores: {nas: {path: x}}\njobs: {j: {source: y, thread: 1}}\n", &[])
+        .expect_err("wrong");
+    let places: Vec<usize> =
+        ["Nowhere", "`x` is", "`y` is", "`thread`"].map(|text| told.find(text).expect(text)).to_vec();
+    assert!(places.is_sorted(), "{told}");
+    assert!(told.starts_with("the configuration cannot be used: several things are wrong"));
+}
+
+#[test]
+fn a_variable_nobody_knows_is_refused_with_the_one_that_was_meant() {
+    const FILE: &str = "stores: {nas: {path: /mnt/nas}}\njobs: {upload: {source: /var/www}}\n";
+    let told = loaded(FILE, &[("BACKUP_COMPRESION", "gzip")]).expect_err("unknown");
+    assert!(
+        told.contains("no such variable is known") && told.contains("did you mean `BACKUP_COMPRESSION`?"),
+        "{told}"
+    );
+    let told = loaded(FILE, &[("BACKUP_COMPRESSION", "lz4")]).expect_err("wrong");
+    assert!(told.contains("environment variable BACKUP_COMPRESSION") && told.contains("`lz4` is not"), "{told}");
+    let told = loaded(FILE, &[("BACKUP_THREADS", "2"), ("BACKUP_THREADS_FILE", "/x")]).expect_err("both");
+    assert!(told.contains("BACKUP_THREADS is set as well"), "{told}");
+    let two = "stores: {nas: {path: /mnt/nas}}\njobs: {a: {source: /a}, b: {source: /b}}\n";
+    let told = loaded(two, &[("BACKUP_COMPRESSION", "gzip")]).expect_err("a guess");
+    assert!(told.contains("it speaks of one job, and the file has 2"), "{told}");
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let site = Site::new();
+    let config = format!(
+        "stores: {{s: {{path: {}}}}}\njobs: {{upload: {{source: {}, threads: 3, compression: none}}}}\n",
+        site.store().display(),
+        site.source().display()
+    );
+    fs::write(site.path().join("backup.yaml"), config).expect("a configuration");
+    let show = |env: &[(&str, &str)]| {
+        let mut command = site.command(["config", "show"]);
+        let ran: site::Ran = command.envs(env.iter().copied()).output().expect("it starts").into();
+        ran.exits(0)
+    };
+    show(&[]).says("threads = 3  # file, line 2").says("jobs.upload.max_shrink = 50%  # default");
+    show(&[("BACKUP_THREADS", "4")])
+        .says("threads = 4  # environment BACKUP_THREADS")
+        .says("compression = none  # file, line 2");
+    site.file("a", "a");
+    fs::create_dir(site.store()).expect("a folder");
+    site.backup(["init"]).exits(0);
+    let mut command = site.command(["run", "--compression", "gzip", "--json"]);
+    let ran: site::Ran = command.env("BACKUP_COMPRESSION", "zstd").output().expect("it starts").into();
+    ran.exits(0);
+    assert!(site.volume().to_str().expect("plain").ends_with(".tar.gz"));
+}
+
+#[test]
+fn the_environment_alone_makes_a_job() {
+    let site = Site::new();
+    site.file("a", "a").file("b.tmp", "b");
+    fs::create_dir(site.store()).expect("a folder");
+    fs::write(site.path().join("codec"), "gzip:9\n").expect("a file");
+    let with_env = |arguments: &[&str]| -> site::Ran {
+        let mut command = site.command(arguments);
+        command.env("BACKUP_SOURCES", site.source()).env("BACKUP_ARCHIVE", site.store()).env("BACKUP_EXCLUDE", "*.tmp");
+        command.env("BACKUP_CRON_EXPRESSION", "@daily").env("TZ", "Europe/Madrid");
+        command.env("BACKUP_COMPRESSION_FILE", site.path().join("codec")).output().expect("it starts").into()
+    };
+    with_env(&["config", "show"])
+        .exits(0)
+        .says("jobs.upload.compression = gzip:9")
+        .says("timezone = Europe/Madrid  # environment TZ");
+    with_env(&["init"]).exits(0);
+    with_env(&["run"]).exits(0).says("next run").says("1 excluded");
+    assert!(site.volume().to_str().expect("plain").ends_with(".tar.gz"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_loaded_or_refused_without_a_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        lines in prop::collection::vec("[ a-z\\[\\]{}:,&*!|>'\"#-]{0,20}", 0..10),
+        at in 0usize..1500, junk in "[\\PC\n\t]{0,6}",
+    ) {
+        let _ = loaded(&String::from_utf8_lossy(&bytes), &[]);
+        let _ = loaded(&lines.join("\n"), &[]);
+        let mut text: Vec<char> = read("config/backup.yaml").chars().collect();
+        let at = at.min(text.len());
+        text.splice(at..at, junk.chars());
+        let _ = loaded(&text.into_iter().collect::<String>(), &[]);
+    }
+}
+
+#[test]
+fn what_the_schema_can_say_it_says_like_the_program() {
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema()).expect("JSON")).expect("a schema");
+    let good = serde_json::json!({"stores": {"nas": {"path": "/x", "require_mount": "nfs", "file_mode": "0640"}},
+        "jobs": {"up": {"sources": ["/a", "/b"], "compression": {"zstd": {"level": 6}}, "schedule": ["@daily"], "max_shrink": "10%"}}});
+    assert!(validator.is_valid(&good), "{:?}", validator.iter_errors(&good).map(|e| e.to_string()).collect::<Vec<_>>());
+    assert_eq!(loaded(&good.to_string(), &[]), Ok(()));
+    for (pointer, wrong) in [
+        ("/stores/nas/path", serde_json::json!("x")),
+        ("/stores/nas/require_mount", serde_json::json!("nsf")),
+        ("/stores/nas/file_mode", serde_json::json!("rw")),
+        ("/jobs/up/compression", serde_json::json!("lz4")),
+        ("/jobs/up/compression", serde_json::json!({"zstd": {"level": 30}})),
+        ("/jobs/up/max_shrink", serde_json::json!("half")),
+        ("/jobs/up/sources", serde_json::json!({"a": 1})),
+        ("/jobs", serde_json::json!({})),
+        ("/stores", serde_json::json!({"a b": {"path": "/x"}})),
+    ] {
+        let mut config = good.clone();
+        *config.pointer_mut(pointer).expect("there") = wrong;
+        assert!(!validator.is_valid(&config), "the schema takes {config}");
+        assert!(loaded(&config.to_string(), &[]).is_err(), "the program takes {config}");
+    }
+}
