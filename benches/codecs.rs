@@ -119,6 +119,6 @@ fn read_a_manifest(bencher: Bencher<'_, '_>) {
     let bytes = manifest();
     bencher.counter(ItemsCount::new(ENTRIES)).bench_local(|| {
         let reader = ManifestReader::open(bytes.clone()).expect("a manifest");
-        reader.lines().map(|line| line.expect("a line")).count()
+        reader.lines().try_fold(0, |count, line| line.map(|_| count + 1)).expect("whole")
     });
 }

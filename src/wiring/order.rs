@@ -97,7 +97,7 @@ pub(super) fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<Stri
 /// Opens a configured store for reading.
 ///
 /// # Errors
-/// As [`open_store`].
+/// As [`FolderStore::open`].
 pub fn open_configured(store: &StoreSettings, state: &State) -> Result<Arc<dyn Store>, StoreError> {
     open_store(&store_order(store, state, false)).map(|(store, _)| store)
 }
