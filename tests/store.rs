@@ -175,7 +175,7 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
                 match &outcome.snapshot {
                     Some(name) => {
                         promised += 1;
-                        assert_eq!(listed, [name.clone()], "{fault:?}");
+                        assert_eq!(listed, std::slice::from_ref(name), "{fault:?}");
                         let report = verify(&catalog, name, options, &Cancel::new(), &Silent).expect("verified");
                         assert!(report.is_well(), "{fault:?}: {:?}", report.damages);
                     }
