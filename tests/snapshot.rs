@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use proptest::prelude::*;
 use site::tree::{assert_same, awkward, noise, picture, sparse};
 use site::{Site, has, is_root, names_in};
 
@@ -22,6 +23,108 @@ fn an_awkward_tree_comes_back_from_plain_tar_in_every_detail() {
     }
     assert_same(&before, &picture(&site.source()));
     site.on_store(&["verify", "--all"]).exits(0);
+}
+
+/// What a generated tree holds.
+#[derive(Clone, Debug)]
+enum Made {
+    Folder,
+    File { size: usize, text: bool },
+    Sparse { size: u64, at: u64, len: usize },
+    Link(Vec<u8>),
+    Hard,
+    Fifo,
+}
+
+fn any_made() -> impl Strategy<Value = Made> {
+    // sizes around every block and frame boundary, and any other
+    let around = prop::sample::select(vec![0, 512, 1024, 16 << 10, 32 << 10, (1 << 20) - 1536, 1 << 20, 2 << 20]);
+    let size =
+        prop_oneof![(around, -2i64..3).prop_map(|(size, by)| usize::try_from(size + by).unwrap_or(0)), 0usize..3000];
+    prop_oneof![
+        3 => Just(Made::Folder),
+        6 => (size, any::<bool>()).prop_map(|(size, text)| Made::File { size, text }),
+        1 => (1u64..1 << 42, any::<u64>(), 1usize..9000)
+            .prop_map(|(size, at, len)| Made::Sparse { size, at: at % size, len }),
+        2 => prop::collection::vec(1u8..=255, 1..200).prop_map(Made::Link),
+        2 => Just(Made::Hard),
+        1 => Just(Made::Fifo),
+    ]
+}
+
+fn any_name() -> impl Strategy<Value = Vec<u8>> {
+    let byte = any::<u8>().prop_filter("no separator", |b| *b != 0 && *b != b'/');
+    prop_oneof![
+        "[a-c]{1,2}".prop_map(String::into_bytes),
+        prop::collection::vec(byte.clone(), 1..20),
+        prop::collection::vec(byte, 90..255),
+    ]
+    .prop_filter("a name", |name| name != b"." && name != b"..")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #[test]
+    fn any_tree_comes_back_from_plain_tar(
+        entries in prop::collection::vec(
+            (any_name(), any_made(), 0u32..0o1000, -2_000_000_000i64..15_000_000_000, 0u32..1_000_000_000, any::<usize>()),
+            1..25,
+        ),
+        codec in prop::sample::select(vec!["zstd", "gzip", "none", "zstd:19", "gzip:12"]),
+        threads in prop::sample::select(vec!["1", "2", "5"]),
+    ) {
+        use std::os::unix::ffi::OsStrExt;
+        use std::os::unix::fs::PermissionsExt;
+        let site = Site::new();
+        let mut folders = vec![site.source()];
+        let mut files = Vec::new();
+        let mut made = Vec::new();
+        for (name, kind, mode, sec, nsec, pick) in entries {
+            let path = folders[pick % folders.len()].join(std::ffi::OsStr::from_bytes(&name));
+            if fs::symlink_metadata(&path).is_ok() {
+                continue;
+            }
+            match kind {
+                Made::Folder => {
+                    fs::create_dir(&path).expect("a folder");
+                    folders.push(path.clone());
+                }
+                Made::File { size, text } => {
+                    let content = if text { vec![b'a' + (size % 7) as u8; size] } else { noise(size as u64, size) };
+                    fs::write(&path, content).expect("a file");
+                    files.push(path.clone());
+                }
+                Made::Sparse { size, at, len } => sparse(&path, size.max(at + len as u64), &[(at, len)]),
+                Made::Link(target) => {
+                    std::os::unix::fs::symlink(std::ffi::OsStr::from_bytes(&target), &path).expect("a link");
+                }
+                Made::Hard if files.is_empty() => continue,
+                Made::Hard => fs::hard_link(&files[pick % files.len()], &path).expect("a link"),
+                Made::Fifo => {
+                    let (cwd, kind) = (rustix::fs::CWD, rustix::fs::FileType::Fifo);
+                    rustix::fs::mknodat(cwd, &path, kind, 0o600.into(), 0).expect("a FIFO");
+                }
+            }
+            made.push((path, mode, sec, nsec));
+        }
+        // an ordinary user must be able to read all of it, and to enter its folders
+        for (path, mode, sec, nsec) in made.into_iter().rev() {
+            if !path.is_symlink() {
+                let least = if path.is_dir() { 0o700 } else { 0o600 };
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode | least)).expect("a mode");
+            }
+            site::tree::set_mtime(&path, sec, nsec);
+        }
+        let before = picture(&site.source());
+        let ran = site.run(&["--compression", codec, "--threads", threads]);
+        if before.len() == 1 {
+            ran.exits(1);
+        } else {
+            ran.exits(0);
+            assert_same(&before, &picture(&site.untar()));
+            site.on_store(&["verify"]).exits(0);
+        }
+    }
 }
 
 #[test]

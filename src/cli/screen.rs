@@ -4,7 +4,8 @@
 //! it into something that ends, changes no outcome.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -87,26 +88,31 @@ impl Screen {
 /// A bar with bytes, entries, rate and time left.
 struct Bar {
     bar: ProgressBar,
-    entries: Mutex<u64>,
+    entries: Arc<AtomicU64>,
 }
 
 impl Bar {
     fn new() -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        bar.set_style(style(false));
-        Self { bar, entries: Mutex::new(0) }
+        let entries = Arc::new(AtomicU64::new(0));
+        bar.set_style(style(false, &entries));
+        Self { bar, entries }
     }
 }
 
-fn style(with_length: bool) -> ProgressStyle {
+fn style(with_length: bool, entries: &Arc<AtomicU64>) -> ProgressStyle {
     let template = if with_length {
-        "{msg:12} [{bar:30}] {bytes}/{total_bytes} {entries} {bytes_per_sec} {left}"
+        "{msg:12} [{bar:30}] {bytes} of {total_bytes}, {entries}, {bytes_per_sec}, {left}"
     } else {
-        "{msg:12} {spinner} {bytes} {entries} {bytes_per_sec}"
+        "{msg:12} {spinner} {bytes}, {entries}, {bytes_per_sec}"
     };
+    let entries = Arc::clone(entries);
     ProgressStyle::with_template(template)
         .expect("the template is a constant that indicatif understands")
         .progress_chars("=> ")
+        .with_key("entries", move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{} entries", entries.load(Ordering::Relaxed));
+        })
         .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let _ = write!(out, "{} left", HumanDuration(state.eta()));
         })
@@ -126,18 +132,15 @@ impl Observer for Bar {
                 if *phase == Phase::ReadingBack {
                     self.bar.set_position(0);
                     self.bar.unset_length();
-                    self.bar.set_style(style(false));
+                    self.bar.set_style(style(false, &self.entries));
                 }
             }
             Event::Expected { bytes, .. } => {
                 self.bar.set_length(bytes.0);
-                self.bar
-                    .set_style(style(true).with_key("entries", |_: &ProgressState, _: &mut dyn std::fmt::Write| ()));
+                self.bar.set_style(style(true, &self.entries));
             }
             Event::Advanced { entries, bytes, .. } => {
-                if let Ok(mut sum) = self.entries.lock() {
-                    *sum += entries;
-                }
+                self.entries.fetch_add(*entries, Ordering::Relaxed);
                 self.bar.inc(bytes.0);
             }
             Event::Skipped { skip } => {
