@@ -102,9 +102,9 @@ impl Bar {
 
 fn style(with_length: bool, entries: &Arc<AtomicU64>) -> ProgressStyle {
     let template = if with_length {
-        "{msg:12} [{bar:30}] {bytes} of {total_bytes}, {entries}, {bytes_per_sec}, {left}"
+        "{msg:12} [{bar:30}] {decimal_bytes} of {decimal_total_bytes}, {entries}, {decimal_bytes_per_sec}, {left}"
     } else {
-        "{msg:12} {spinner} {bytes}, {entries}, {bytes_per_sec}"
+        "{msg:12} {spinner} {decimal_bytes}, {entries}, {decimal_bytes_per_sec}"
     };
     let entries = Arc::clone(entries);
     ProgressStyle::with_template(template)

@@ -16,6 +16,7 @@ mod large;
 mod make;
 mod pipeline;
 mod plan;
+mod room;
 mod run;
 mod sanity;
 mod turns;

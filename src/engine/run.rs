@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::PlanTotals;
+use super::room::check_room;
 use super::sanity::shrink_doubt;
 use super::write::{OrderedWriter, Written};
 use crate::archive::manifest::{self, Header, ManifestWriter, VolumeLine};
@@ -21,19 +22,12 @@ use crate::catalog::{
     VolumeRecord, check_frames, restore_guide, volume_name,
 };
 use crate::domain::{
-    Advise, ByteCount, Cancel, Clock, Digest, EntryPath, Host, JobName, Kind, Outcome, RunId, Skips, SnapshotName,
-    Stop, StopReason, Totals, Trouble, Verdict,
+    Advise, ByteCount, Cancel, Clock, Digest, EntryPath, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
+    StopReason, Totals, Trouble, Verdict,
 };
 use crate::observe::{Event, Observer, Phase};
-use crate::source::{Descriptors, Excludes, Item, Names, Root, SourceError, Walk, WalkOptions};
+use crate::source::{Descriptors, Excludes, Names, Root, SourceError, Walk, WalkOptions};
 use crate::store::{Store, StoreError};
-
-/// Without a snapshot to learn from, compression is believed to shrink by no more than this: a run is refused for
-/// lack of room only when it is sure not to fit.
-const SHRINKS_AT_MOST: u64 = 20;
-
-/// A run that has less than this before it begins will not get anywhere.
-const ROOM_LEAST: ByteCount = ByteCount(1 << 20);
 
 /// What is to be snapshotted, and how: settled values only.
 #[derive(Clone, Debug)]
@@ -88,7 +82,7 @@ pub struct Context<'a> {
 
 /// Why a run made no snapshot.
 #[derive(Debug)]
-enum RunError {
+pub(super) enum RunError {
     Source(SourceError),
     Store(CatalogError),
     Stopped(Stop),
@@ -263,7 +257,7 @@ fn while_renewed<T>(lease: &Lease, work: impl FnOnce() -> Result<T, RunError>) -
     })
 }
 
-fn open_roots(job: &Job, descriptors: &Arc<Descriptors>) -> Result<Vec<Root>, SourceError> {
+pub(super) fn open_roots(job: &Job, descriptors: &Arc<Descriptors>) -> Result<Vec<Root>, SourceError> {
     job.sources
         .iter()
         .map(|path| {
@@ -287,7 +281,7 @@ fn prefix_of(path: &std::path::Path) -> EntryPath {
         .fold(EntryPath::root(), |at, name| at.join(name))
 }
 
-fn walk(job: &Job, store: &dyn Store, roots: Vec<Root>) -> Walk {
+pub(super) fn walk(job: &Job, store: &dyn Store, roots: Vec<Root>) -> Walk {
     let options = WalkOptions {
         excludes: job.excludes.clone(),
         exclude_caches: job.exclude_caches,
@@ -311,74 +305,6 @@ fn previous(catalog: &Catalog, note: &mut impl FnMut(String)) -> Result<Option<(
         }
     }
     Ok(None)
-}
-
-/// Refuses a run that is sure not to fit, before anything is written.
-fn check_room(
-    job: &Job,
-    context: &Context<'_>,
-    descriptors: &Arc<Descriptors>,
-    catalog: &Catalog,
-    before: Option<&(Record, Digest)>,
-) -> Result<(), RunError> {
-    let free = catalog.store().room()?.free;
-    let before = before.map(|(record, _)| &record.totals);
-    // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
-    // is worth it only where the answer could be a refusal
-    let bound = open_roots(job, descriptors)?.iter().map(Root::file_system_used).sum();
-    let doubtful = free < least_stored(job.codec, before, bound);
-    let mut needed = ROOM_LEAST;
-    if doubtful || (job.survey && before.is_none()) {
-        context.observer.notice(&Event::Entered { phase: Phase::Surveying });
-        let (entries, bytes) = survey(walk(job, catalog.store(), open_roots(job, descriptors)?), context)?;
-        context.observer.notice(&Event::Expected { entries, bytes });
-        needed = needed.max(least_stored(job.codec, before, bytes));
-    } else if let Some(totals) = before {
-        context.observer.notice(&Event::Expected { entries: totals.entries, bytes: totals.content_bytes });
-    }
-    if free < needed {
-        return Err(StoreError::TooSmall { free, needed }.into());
-    }
-    Ok(())
-}
-
-/// How many entries the source has, and how much they hold on disk.
-fn survey(walk: Walk, context: &Context<'_>) -> Result<(u64, ByteCount), RunError> {
-    /// So that whoever watches sees that the source answers.
-    const SIGN_OF_LIFE_EVERY: u64 = 1024;
-    let (mut items, mut entries, mut bytes) = (0_u64, 0, 0);
-    for item in walk {
-        if let Some(stop) = context.cancel.asked() {
-            return Err(RunError::Stopped(stop));
-        }
-        items += 1;
-        if let Item::Entry(found) = item {
-            entries += 1;
-            if found.stat.kind == Kind::File {
-                bytes += found.stat.size.min(found.stat.allocated) / u64::from(found.stat.links.max(1));
-            }
-        }
-        if items % SIGN_OF_LIFE_EVERY == 0 {
-            let none = ByteCount::ZERO;
-            context.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
-        }
-    }
-    Ok((entries, ByteCount(bytes)))
-}
-
-/// What `content` surely takes: at the ratio of the snapshot before less a tenth, or at the best that is thinkable.
-fn least_stored(codec: Codec, before: Option<&Totals>, content: ByteCount) -> ByteCount {
-    let part = |stored: u64, of: u64| {
-        let bytes = u128::from(content.0) * u128::from(stored) / u128::from(of.max(1));
-        ByteCount(u64::try_from(bytes).unwrap_or(u64::MAX))
-    };
-    match (codec, before) {
-        (Codec::None, _) => content,
-        (_, Some(totals)) if totals.content_bytes.0 > 0 => {
-            part(totals.stored_bytes.0 / 10 * 9, totals.content_bytes.0).min(content)
-        }
-        _ => part(1, SHRINKS_AT_MOST),
-    }
 }
 
 /// Removes unfinished work of runs that are dead: this run has the lease, and nothing has touched it for a term.
@@ -606,20 +532,4 @@ fn flush_and_read_back(
         written_by: snapshot.clone(),
     };
     Ok((volume, manifest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ByteCount, Codec, Totals, least_stored};
-
-    #[test]
-    fn a_run_is_refused_for_room_only_when_it_is_sure_not_to_fit() {
-        let before = Totals { content_bytes: ByteCount(1000), stored_bytes: ByteCount(500), ..Totals::default() };
-        let zstd = Codec::default();
-        assert_eq!(least_stored(Codec::None, None, ByteCount(100)), ByteCount(100));
-        assert_eq!(least_stored(zstd, None, ByteCount(100)), ByteCount(5));
-        assert_eq!(least_stored(zstd, Some(&before), ByteCount(2000)), ByteCount(900));
-        assert_eq!(least_stored(zstd, Some(&Totals::default()), ByteCount(100)), ByteCount(5));
-        assert_eq!(least_stored(zstd, Some(&before), ByteCount(u64::MAX)), ByteCount(u64::MAX / 1000 * 450 + 276));
-    }
 }
