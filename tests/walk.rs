@@ -86,7 +86,7 @@ proptest! {
 #[test]
 fn a_folder_of_many_names_and_many_folders_is_walked_in_order() {
     let folder = tempfile::tempdir().expect("a folder");
-    for number in 0..3000 {
+    for number in 0..1500 {
         fs::write(folder.path().join(format!("file {number}")), "x").expect("a file");
         fs::create_dir(folder.path().join(format!("folder {number}"))).expect("a folder");
         fs::write(folder.path().join(format!("folder {number}/inner")), "x").expect("a file");
@@ -123,6 +123,51 @@ fn a_tree_that_is_too_deep_is_told_and_ends() {
     assert!(removed.expect("rm starts").success());
 }
 
+/// What once took a gigabyte and never ended: wide at every level, deeper than folders may be open at once.
+#[test]
+fn a_tree_that_is_deep_and_wide_opens_its_folders_about_once() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    const DEPTH: u64 = 400;
+    const WIDTH: u64 = 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut at = openat(CWD, folder.path(), open, Mode::empty()).expect("a folder");
+    for _ in 0..DEPTH {
+        (0..WIDTH).for_each(|n| mkdirat(&at, format!("{n:02}"), Mode::RWXU).expect("a folder"));
+        at = openat(&at, "10", open, Mode::empty()).expect("a folder");
+    }
+    let folders = DEPTH * WIDTH;
+    // threads that look ahead keep folders open that the way down would need; each is opened a few times then, and not
+    // as often as the tree is deep
+    for (count, times) in [(1, 2), (2, 10)] {
+        let descriptors = Descriptors::new(threads(32));
+        let entries = walk(folder.path(), count, &descriptors).count() as u64;
+        assert_eq!(entries, folders + 1);
+        assert!(descriptors.opened() >= folders);
+        assert!(descriptors.opened() < folders * times, "{} opened for {folders}", descriptors.opened());
+    }
+}
+
+#[test]
+fn looking_ahead_stops_at_a_number_of_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 0..12 {
+        let at = folder.path().join(format!("folder {number:02}"));
+        fs::create_dir(&at).expect("a folder");
+        fs::write(at.join("0"), "").expect("a file");
+        (1..1500).for_each(|name| fs::hard_link(at.join("0"), at.join(name.to_string())).expect("a name"));
+    }
+    let descriptors = Descriptors::new(threads(64));
+    let mut walk = walk(folder.path(), 2, &descriptors);
+    // the root, the first folder, and all but one of its names
+    assert_eq!(walk.by_ref().take(1501).count(), 1501);
+    // asking the plain model gives the threads all the time they want
+    assert_eq!(model(folder.path()).len(), 12 * 1501 + 1);
+    // three fill what may lie ahead, each thread may be at one more
+    assert!(descriptors.opened() <= 1 + 3 + 2, "{} folders were listed", descriptors.opened());
+    assert_eq!(walk.count(), 12 * 1501 + 1 - 1501);
+}
+
 /// Somebody exchanges a folder with a link to the outside, over and over, while everything that is found is read.
 fn swaps_are_contained(swaps_wanted: u64) -> (u64, u64, u64) {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -141,6 +186,7 @@ fn swaps_are_contained(swaps_wanted: u64) -> (u64, u64, u64) {
     std::thread::scope(|scope| {
         let (victim, link) = (source.join("victim"), source.join("zz link"));
         let (done, swaps) = (&done, &swaps);
+        let _rest = site::Finally(|| done.store(true, Ordering::Relaxed));
         scope.spawn(move || {
             while !done.load(Ordering::Relaxed) {
                 renameat_with(CWD, &victim, CWD, &link, RenameFlags::EXCHANGE).expect("exchanged");
@@ -163,7 +209,6 @@ fn swaps_are_contained(swaps_wanted: u64) -> (u64, u64, u64) {
                 }
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     (swaps.load(Ordering::Relaxed), walks, violations)
 }

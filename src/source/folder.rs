@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxAttributes, StatxFlags};
@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::error::SourceError;
 use super::read::{OpenFile, read_attributes};
-use crate::domain::{FileTime, Kind, Stat, Xattrs};
+use crate::domain::{EntryPath, FileTime, Kind, Stat, Xattrs};
 
 /// More open folders than this gain nothing.
 const DESCRIPTORS_MAX: usize = 4096;
@@ -28,13 +28,22 @@ const DESCRIPTORS_MIN: usize = 16;
 #[derive(Debug)]
 pub struct Descriptors {
     max: usize,
+    /// How many folders hold one now.
+    held: AtomicUsize,
+    /// Those that hold one, the longest open first, and some that are gone.
     open: Mutex<VecDeque<Weak<Folder>>>,
+    opened: AtomicU64,
 }
 
 impl Descriptors {
     /// At most `max_open` at once, and one more for each thread that works.
     pub fn new(max_open: NonZeroUsize) -> Arc<Self> {
-        Arc::new(Self { max: max_open.get(), open: Mutex::default() })
+        Arc::new(Self {
+            max: max_open.get(),
+            held: AtomicUsize::new(0),
+            open: Mutex::default(),
+            opened: AtomicU64::new(0),
+        })
     }
 
     /// A quarter of what this process may have, after raising its limit as far as it may be raised.
@@ -50,20 +59,30 @@ impl Descriptors {
         Self::new(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN))
     }
 
+    /// How often a folder was opened so far: at least once for each that was walked, and not much more.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
     /// Notes that `folder` holds a descriptor, and closes one that was not used lately if there are too many.
-    fn opened(&self, folder: &Arc<Folder>) {
+    fn note(&self, folder: &Arc<Folder>) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.held.fetch_add(1, Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.len() > self.max * 2 {
+            open.retain(|folder| folder.strong_count() > 0);
+        }
         open.push_back(Arc::downgrade(folder));
         // each is looked at twice at the most: the first look takes its mark of use away
         let mut looks = open.len() * 2;
-        while open.len() > self.max && looks > 0 {
+        while self.held.load(Ordering::Relaxed) > self.max && looks > 0 {
             looks -= 1;
             let Some(oldest) = open.pop_front() else { break };
             let Some(folder) = oldest.upgrade() else { continue };
             if folder.used.swap(false, Ordering::Relaxed) {
                 open.push_back(oldest);
-            } else {
-                *folder.descriptor.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            } else if folder.descriptor.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+                self.held.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
@@ -86,6 +105,10 @@ impl Drop for Folder {
     /// Lets go of the ancestors one by one: a tree that is thousands of folders deep would else use up the stack.
     fn drop(&mut self) {
         let mut next = self.parent.take();
+        // a root's is not among those that are counted
+        if self.depth > 0 && self.descriptor.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+            self.descriptors.held.fetch_sub(1, Ordering::Relaxed);
+        }
         while let Some(folder) = next.and_then(Arc::into_inner) {
             let mut folder = folder;
             next = folder.parent.take();
@@ -126,7 +149,23 @@ impl Folder {
         self.descriptor.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Its descriptor, opened if it is not open.
+    /// Its path below the root.
+    pub(super) fn relative(&self) -> EntryPath {
+        let mut names = Vec::new();
+        let mut at = self;
+        while let Some(parent) = &at.parent {
+            names.push(&*at.name);
+            at = parent;
+        }
+        if names.is_empty() {
+            return EntryPath::root();
+        }
+        names.reverse();
+        EntryPath::parse(&names.join(&b'/')).expect("names come from the kernel")
+    }
+
+    /// Its descriptor, opened if it is not open. What is opened on the way down stays open too: in a tree that is
+    /// deeper than descriptors are many, going back up would else begin at the root for every folder.
     pub(super) fn open(self: &Arc<Self>) -> Result<Arc<OwnedFd>, SourceError> {
         self.used.store(true, Ordering::Relaxed);
         if let Some(held) = self.held() {
@@ -136,6 +175,8 @@ impl Folder {
         let mut at = loop {
             let above = closed.last().and_then(|folder| folder.parent.as_ref());
             let above = above.expect("a root is always open");
+            // a folder through which others are reached is in use
+            above.used.store(true, Ordering::Relaxed);
             match above.held() {
                 Some(held) => break held,
                 None => closed.push(above),
@@ -149,9 +190,13 @@ impl Folder {
                 return Err(SourceError::Replaced);
             }
             at = Arc::new(opened);
+            // another thread may have opened it meanwhile; its descriptor does as well
+            let mut descriptor = folder.descriptor.lock().unwrap_or_else(PoisonError::into_inner);
+            if descriptor.replace(Arc::clone(&at)).is_none() {
+                drop(descriptor);
+                self.descriptors.note(folder);
+            }
         }
-        *self.descriptor.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&at));
-        self.descriptors.opened(self);
         Ok(at)
     }
 }

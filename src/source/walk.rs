@@ -5,8 +5,10 @@
 //! it does it itself: so one thread is enough, and none can wait for another in a circle.
 //!
 //! The dangers: a source that changes while it is walked (every surprise is an item, never an end), a tree made to
-//! be too deep or too wide (depth is bounded, names lie packed, looking ahead is bounded), another file system below
-//! the source (not entered unless asked; a dead one must not be touched).
+//! be too deep or too wide (depth is bounded, names lie packed, looking ahead is bounded by the names it holds, and
+//! deep folders are gone through in small steps), another file system below the source (not entered unless asked;
+//! what is excluded by name is not even looked at, but looking at the root of a mount that is dead can hang: the
+//! run's deadline ends that, nothing here can).
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
@@ -35,8 +37,13 @@ const PATH_BYTES_MAX: usize = 16 << 10;
 /// So many names of a folder are looked at in one go.
 const CHUNK_NAMES: usize = 512;
 
-/// So many entries may have been looked at and not been asked for.
-const ENTRIES_AHEAD_MAX: usize = 16 << 10;
+/// And so many this far down. Every folder on the way to the current one holds a chunk, so a tree that is wide at every
+/// one of thousands of levels would hold millions of entries.
+const DEEP: u32 = 64;
+const CHUNK_NAMES_DEEP: usize = 16;
+
+/// So many names may have been listed and not been asked for, and one folder for each thread on top.
+const NAMES_AHEAD_MAX: usize = 4 << 10;
 
 /// Names come from the kernel in pieces of this size.
 const LIST_BUFFER_BYTES: usize = 64 << 10;
@@ -164,7 +171,6 @@ pub struct Walk {
 struct Level {
     folder: Arc<Folder>,
     path: EntryPath,
-    relative: EntryPath,
     root_device: (u32, u32),
     scan: Option<Arc<Unit>>,
     names: Arc<NameList>,
@@ -198,10 +204,10 @@ impl Walk {
 
     fn enter_root(&mut self, root: Root) {
         let Root { prefix, folder, stat, .. } = root;
-        let scan = self.shared.unit(Work::Scan { folder: Arc::clone(&folder), relative: EntryPath::root() });
+        let scan = self.shared.unit(Work::Scan { folder: Arc::clone(&folder) });
         let found = Found { path: prefix.clone(), place: Place::new(&folder, b"."), stat: stat.clone() };
         self.ready.push_back(Item::Entry(found));
-        self.stack.push(Level::new(folder, prefix, EntryPath::root(), stat.device, scan));
+        self.stack.push(Level::new(folder, prefix, stat.device, scan));
     }
 
     /// One step in the folder on top. False if it has no more.
@@ -231,7 +237,7 @@ impl Walk {
         let Some(seen) = level.chunk.pop_front() else {
             let start = level.at;
             if start < level.names.len() {
-                let unit = level.next_chunk.take().unwrap_or_else(|| level.chunk_unit(start, &shared));
+                let unit = level.next_chunk.take().unwrap_or_else(|| level.chunk_unit(start));
                 let Output::Looked(chunk) = shared.take(&unit) else { unreachable!("a chunk gives what was seen") };
                 level.load(start, chunk, &shared);
                 return true;
@@ -252,8 +258,7 @@ impl Walk {
             Seen::Entry(stat) => {
                 let path = level.path.join(name.to_bytes());
                 let place = Place::new(&level.folder, name.to_bytes());
-                let next =
-                    if stat.kind == Kind::Folder { Some(level.descend(&path, name, &stat, &shared)) } else { None };
+                let next = if stat.kind == Kind::Folder { Some(level.descend(&path, &stat, &shared)) } else { None };
                 self.ready.push_back(Item::Entry(Found { path, stat, place }));
                 match next {
                     None => {}
@@ -300,17 +305,10 @@ enum Descent {
 }
 
 impl Level {
-    fn new(
-        folder: Arc<Folder>,
-        path: EntryPath,
-        relative: EntryPath,
-        root_device: (u32, u32),
-        scan: Arc<Unit>,
-    ) -> Self {
+    fn new(folder: Arc<Folder>, path: EntryPath, root_device: (u32, u32), scan: Arc<Unit>) -> Self {
         Self {
             folder,
             path,
-            relative,
             root_device,
             scan: Some(scan),
             names: Arc::default(),
@@ -336,14 +334,13 @@ impl Level {
             {
                 let name = self.names.get(index);
                 let folder = self.folder.child(name.to_bytes(), stat);
-                let relative = self.relative.join(name.to_bytes());
-                let unit = Unit::waiting(Work::Scan { folder: Arc::clone(&folder), relative });
+                let unit = Unit::waiting(Work::Scan { folder: Arc::clone(&folder) });
                 early.push(Arc::clone(&unit));
                 self.children.push_back((unit, folder));
             }
         }
         if end < self.names.len() {
-            let unit = self.chunk_unit(end, shared);
+            let unit = self.chunk_unit(end);
             early.push(Arc::clone(&unit));
             self.next_chunk = Some(unit);
         }
@@ -351,14 +348,9 @@ impl Level {
         shared.early(early);
     }
 
-    fn chunk_unit(&self, start: usize, _: &Arc<Shared>) -> Arc<Unit> {
-        let range = start..self.names.len().min(start + CHUNK_NAMES);
-        Unit::waiting(Work::Look {
-            folder: Arc::clone(&self.folder),
-            relative: self.relative.clone(),
-            names: Arc::clone(&self.names),
-            range,
-        })
+    fn chunk_unit(&self, start: usize) -> Arc<Unit> {
+        let range = chunk_at(start, self.names.len(), self.folder.depth);
+        Unit::waiting(Work::Look { folder: Arc::clone(&self.folder), names: Arc::clone(&self.names), range })
     }
 
     fn may_enter(&self, stat: &Stat, shared: &Shared) -> bool {
@@ -372,11 +364,10 @@ impl Level {
         self.folder.depth >= DEPTH_MAX || self.path.as_bytes().len() > PATH_BYTES_MAX
     }
 
-    fn descend(&mut self, path: &EntryPath, name: &CStr, stat: &Stat, shared: &Shared) -> Descent {
+    fn descend(&mut self, path: &EntryPath, stat: &Stat, shared: &Shared) -> Descent {
         if self.may_enter(stat, shared) {
             let (scan, folder) = self.children.pop_front().expect("every folder that may be entered was prepared");
-            let relative = self.relative.join(name.to_bytes());
-            return Descent::Into(Box::new(Self::new(folder, path.clone(), relative, self.root_device, scan)));
+            return Descent::Into(Box::new(Self::new(folder, path.clone(), self.root_device, scan)));
         }
         if shared.options.avoid == Some((stat.device, stat.inode)) {
             return Descent::Not(Item::Avoided { path: path.clone() });
@@ -387,6 +378,11 @@ impl Level {
         }
         Descent::Not(Item::MountPoint { path: path.clone() })
     }
+}
+
+/// The names that are looked at in one go, from `start` on, of `len` names in a folder so deep.
+fn chunk_at(start: usize, len: usize, depth: u32) -> Range<usize> {
+    start..len.min(start + if depth < DEEP { CHUNK_NAMES } else { CHUNK_NAMES_DEEP })
 }
 
 /// Names of a folder, packed: each ends in a NUL.
@@ -445,8 +441,8 @@ struct Scanned {
 
 #[derive(Debug)]
 enum Work {
-    Scan { folder: Arc<Folder>, relative: EntryPath },
-    Look { folder: Arc<Folder>, relative: EntryPath, names: Arc<NameList>, range: Range<usize> },
+    Scan { folder: Arc<Folder> },
+    Look { folder: Arc<Folder>, names: Arc<NameList>, range: Range<usize> },
 }
 
 #[derive(Debug)]
@@ -456,9 +452,10 @@ enum Output {
 }
 
 impl Output {
-    fn entries(&self) -> usize {
+    /// How many names it holds.
+    fn names(&self) -> usize {
         match self {
-            Self::Scanned(Ok(scanned)) => scanned.first.len(),
+            Self::Scanned(Ok(scanned)) => scanned.names.len(),
             Self::Scanned(Err(_)) => 0,
             Self::Looked(seen) => seen.len(),
         }
@@ -487,6 +484,10 @@ impl Unit {
 
     fn lock(&self) -> MutexGuard<'_, UnitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(*self.lock(), UnitState::Waiting(_))
     }
 
     /// The work, if nobody has begun it.
@@ -528,7 +529,13 @@ impl Shared {
         if units.is_empty() || self.options.threads.get() == 1 {
             return;
         }
-        self.lock().extend(units.into_iter().rev());
+        let mut queue = self.lock();
+        // what the consumer did itself lies on top; while the threads rest it would pile up
+        while queue.last().is_some_and(|unit| !unit.is_waiting()) {
+            queue.pop();
+        }
+        queue.extend(units.into_iter().rev());
+        drop(queue);
         self.wake.notify_all();
     }
 
@@ -540,7 +547,7 @@ impl Shared {
                 if self.stop.load(Ordering::SeqCst) {
                     return;
                 }
-                if self.ahead.load(Ordering::Relaxed) < ENTRIES_AHEAD_MAX
+                if self.ahead.load(Ordering::Relaxed) < NAMES_AHEAD_MAX
                     && let Some(unit) = queue.pop()
                 {
                     break unit;
@@ -552,7 +559,7 @@ impl Shared {
                 let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work(work)));
                 // whoever waits for this unit would wait for ever: a defect ends the run's process, which is told
                 let output = done.unwrap_or_else(|_| std::process::abort());
-                self.ahead.fetch_add(output.entries(), Ordering::Relaxed);
+                self.ahead.fetch_add(output.names(), Ordering::Relaxed);
                 *unit.lock() = UnitState::Done(output, true);
                 unit.done.notify_all();
             }
@@ -569,8 +576,8 @@ impl Shared {
             match std::mem::replace(&mut *state, UnitState::Begun) {
                 UnitState::Done(output, ahead) => {
                     if ahead {
-                        let before = self.ahead.fetch_sub(output.entries(), Ordering::Relaxed);
-                        if before >= ENTRIES_AHEAD_MAX {
+                        let before = self.ahead.fetch_sub(output.names(), Ordering::Relaxed);
+                        if before >= NAMES_AHEAD_MAX {
                             // the lock makes sure that nobody is between looking and waiting
                             drop(self.lock());
                             self.wake.notify_all();
@@ -587,15 +594,13 @@ impl Shared {
 
     fn work(&self, work: Work) -> Output {
         match work {
-            Work::Scan { folder, relative } => Output::Scanned(self.scan(&folder, &relative)),
-            Work::Look { folder, relative, names, range } => {
-                Output::Looked(self.look(&folder, &relative, &names, range))
-            }
+            Work::Scan { folder } => Output::Scanned(self.scan(&folder)),
+            Work::Look { folder, names, range } => Output::Looked(self.look(&folder, &names, range)),
         }
     }
 
     /// Lists a folder and looks at its first names.
-    fn scan(&self, folder: &Arc<Folder>, relative: &EntryPath) -> Result<Scanned, SourceError> {
+    fn scan(&self, folder: &Arc<Folder>) -> Result<Scanned, SourceError> {
         let descriptor = folder.open().map_err(|error| match error {
             SourceError::Unreadable(source) => SourceError::Unlisted(source),
             other => other,
@@ -629,7 +634,7 @@ impl Shared {
         self.leave_out(&descriptor, &mut names);
         let left_out = all - names.len();
         let names = Arc::new(names);
-        let first = self.look(folder, relative, &names, 0..names.len().min(CHUNK_NAMES));
+        let first = self.look(folder, &names, chunk_at(0, names.len(), folder.depth));
         Ok(Scanned { names, first, left_out, cut })
     }
 
@@ -650,7 +655,7 @@ impl Shared {
         }
     }
 
-    fn look(&self, folder: &Arc<Folder>, relative: &EntryPath, names: &NameList, range: Range<usize>) -> Vec<Seen> {
+    fn look(&self, folder: &Arc<Folder>, names: &NameList, range: Range<usize>) -> Vec<Seen> {
         let descriptor = match folder.open() {
             Ok(descriptor) => descriptor,
             Err(SourceError::Unreadable(error)) => {
@@ -659,7 +664,8 @@ impl Shared {
             }
             Err(_) => return range.map(|_| Seen::Failed(SourceError::Vanished)).collect(),
         };
-        range.map(|index| self.look_at(&descriptor, relative, names.get(index))).collect()
+        let relative = if self.options.excludes.is_empty() { EntryPath::root() } else { folder.relative() };
+        range.map(|index| self.look_at(&descriptor, &relative, names.get(index))).collect()
     }
 
     fn look_at(&self, descriptor: &std::os::fd::OwnedFd, relative: &EntryPath, name: &CStr) -> Seen {

@@ -218,3 +218,13 @@ pub fn has(tool: &str, what: &str) -> bool {
     }
     found
 }
+
+/// Done when it goes out of scope, even when an assertion fails: a thread that waits for a word to stop would else be
+/// waited for without end.
+pub struct Finally<F: Fn()>(pub F);
+
+impl<F: Fn()> Drop for Finally<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
