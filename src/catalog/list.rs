@@ -148,6 +148,16 @@ impl Catalog {
         }
     }
 
+    /// The newest snapshot whose run began at `time` or before.
+    ///
+    /// # Errors
+    /// [`CatalogError::NoSnapshot`] if all are later.
+    pub fn at(&self, time: jiff::Timestamp) -> Result<SnapshotName, CatalogError> {
+        self.snapshots()?.into_iter().rfind(|name| name.at() <= time).ok_or_else(|| CatalogError::NoSnapshot {
+            name: format!("of job {} from {} or before", self.layout.job(), time.strftime("%Y-%m-%d %H:%M:%S UTC")),
+        })
+    }
+
     /// The record of a snapshot and the digest of its bytes.
     ///
     /// # Errors
@@ -257,5 +267,44 @@ impl Catalog {
             Err(StoreError::NotThere { .. }) => Ok(Vec::new()),
             other => Ok(other?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::Catalog;
+    use crate::domain::StoreId;
+    use crate::store::{FolderStore, Permissions, RequireMount};
+
+    fn catalog(path: &Path, snapshots: &[&str]) -> Catalog {
+        let id = StoreId::from_random([7; 16]);
+        let created = "2026-11-01T00:00:00Z".parse().expect("a time");
+        let permissions = Permissions::default();
+        FolderStore::init(path, &RequireMount::No, permissions, id.clone(), created, "a test", true).expect("a store");
+        for name in snapshots {
+            std::fs::create_dir_all(path.join("up").join(name)).expect("a folder");
+        }
+        let store = FolderStore::open(path, &RequireMount::No, permissions, Some(&id)).expect("a store").store;
+        Catalog::new(Arc::new(store), "up".parse().expect("a job"))
+    }
+
+    #[test]
+    fn the_snapshot_at_a_time_is_the_newest_that_is_not_later() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let names = ["up-20261119T020000Z", "up-20261120T020000Z", "up-20261121T020000Z"];
+        let catalog = catalog(folder.path(), &names);
+        for (time, found) in [
+            ("2026-11-19T02:00:00Z", names[0]),
+            ("2026-11-20T01:59:59.999Z", names[0]),
+            ("2026-11-20T02:00:00Z", names[1]),
+            ("2030-01-01T00:00:00Z", names[2]),
+        ] {
+            assert_eq!(catalog.at(time.parse().expect("a time")).expect("a snapshot").as_str(), found, "{time}");
+        }
+        let error = catalog.at("2026-11-19T01:59:59Z".parse().expect("a time")).expect_err("all are later");
+        assert_eq!(error.to_string(), "there is no snapshot of job up from 2026-11-19 01:59:59 UTC or before");
     }
 }

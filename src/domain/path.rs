@@ -117,11 +117,22 @@ impl PartialOrd for EntryPath {
 }
 
 impl fmt::Display for EntryPath {
-    /// Safe for a terminal, a log and a ticket: control characters and bytes that are not UTF-8 are escaped.
+    /// Safe for a terminal, a log and a ticket.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() {
             return f.write_str(".");
         }
+        Shown(&self.0).fmt(f)
+    }
+}
+
+/// Bytes as a person may see them, such as where a symlink points: safe for a terminal, a log and a ticket. Control
+/// characters and bytes that are not UTF-8 are escaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
                 // bidirectional controls can make a name read as another one

@@ -266,6 +266,26 @@ struct Stored<'a> {
     why: Option<Cow<'a, str>>,
 }
 
+/// The path of a line of the first section, where it stands first and plainly, as this program writes it; the rest of
+/// the line is not looked at, and the path need not be a good one.
+pub(super) fn quick_path(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(br#"{"path":""#)?;
+    let len = rest.iter().position(|b| matches!(b, b'"' | b'\\'))?;
+    (rest[len] == b'"').then(|| if rest[..len] == *b"." { &[] } else { &rest[..len] })
+}
+
+/// The path of a line of the first section.
+///
+/// # Errors
+/// In words, if it has none.
+pub(super) fn parse_path(line: &[u8]) -> Result<EntryPath, String> {
+    match quick_path(line) {
+        Some(b"") => Ok(EntryPath::root()),
+        Some(path) => EntryPath::parse(path).map_err(|e| e.to_string()),
+        None => parse(line).map(|line| line.path().clone()),
+    }
+}
+
 /// Parses a line of the first section.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ mod read;
 mod write;
 
 pub use line::{Entry, EntryKind, FrameLine, Header, Line, Placed, Section, SkipLine, Trailer, VolumeLine};
-pub use read::{ManifestError, ManifestReader, ReadAt};
+pub use read::{ManifestError, ManifestReader, OrderedLines, ReadAt};
 pub use write::{Finished, ManifestWriter};
 
 /// The version that this program writes, and the newest that it reads.

@@ -1,13 +1,14 @@
-//! Reading a manifest: as a stream, or one path by bisection.
+//! Reading a manifest: as a stream, from a path on, or one path by bisection.
 //!
 //! Reads as if an enemy wrote it. Nothing is allocated that the file's own length does not bound, and the order of
-//! paths is checked while they pass.
+//! paths is checked while they pass. What is passed over is not looked at: a bisection believes the order, and in a
+//! manifest that lies about it something is not found, or the lie is noticed; no search is without end.
 
 use super::super::codec::Codec;
 use super::super::frame::{FRAME_BYTES_MAX, FrameReader};
 use super::super::seek;
 use super::FORMAT;
-use super::line::{FrameLine, Header, Line, Section, Trailer, VolumeLine, parse};
+use super::line::{FrameLine, Header, Line, Section, Trailer, VolumeLine, parse, parse_path, quick_path};
 use crate::domain::EntryPath;
 
 /// Bytes at any offset, from wherever they lie.
@@ -122,35 +123,39 @@ impl<R: ReadAt> ManifestReader<R> {
     }
 
     /// Entries and skips, in order of paths.
-    pub fn lines(&self) -> impl Iterator<Item = Result<Line, ManifestError<R::Error>>> + '_ {
-        Ordered { lines: self.section(self.trailer.entries, self.trailer.frames.raw_offset), last: None, failed: false }
+    pub fn lines(&self) -> OrderedLines<'_, R> {
+        OrderedLines {
+            lines: self.section(self.trailer.entries, self.trailer.frames.raw_offset),
+            begin: None,
+            reach: Reach::Everything,
+            wanted: None,
+            waiting: None,
+            last: None,
+            failed: false,
+        }
     }
 
-    /// The entry or skip lines of `path`: none, one, or an entry and what had to be told of it.
+    /// Entries and skips whose path is not before `path`, in order. What is before it is found by bisection, not read.
+    pub fn lines_from(&self, path: &EntryPath) -> OrderedLines<'_, R> {
+        OrderedLines { begin: Some(path.clone()), ..self.lines() }
+    }
+
+    /// The entry or skip of `folder` and all below it, in order. Only the frames that can hold them are read.
+    pub fn lines_within(&self, folder: &EntryPath) -> OrderedLines<'_, R> {
+        OrderedLines { reach: Reach::Within(folder.clone()), ..self.lines_from(folder) }
+    }
+
+    /// The entry or skip lines of `path` alone: none, one, or an entry and what had to be told of it.
+    pub fn lines_at(&self, path: &EntryPath) -> OrderedLines<'_, R> {
+        OrderedLines { reach: Reach::At(path.clone()), ..self.lines_from(path) }
+    }
+
+    /// [`Self::lines_at`], collected.
     ///
     /// # Errors
     /// If what has to be read for it cannot be.
     pub fn find(&self, path: &EntryPath) -> Result<Vec<Line>, ManifestError<R::Error>> {
-        let range = self.frames_between(self.trailer.entries.raw_offset, self.trailer.frames.raw_offset);
-        let (mut low, mut high) = (range.start, range.end);
-        // the first frame whose first line is not before `path`
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let first = self.first_path(middle)?;
-            if first < *path { low = middle + 1 } else { high = middle }
-        }
-        let start = low.saturating_sub(1).max(range.start);
-        let mut found = Vec::new();
-        let mut lines = Lines::new(self, start, range.end, None);
-        while let Some(line) = lines.next_line()? {
-            let line = parse(line).map_err(|why| damaged(&why))?;
-            match line.path().cmp(path) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => found.push(line),
-                std::cmp::Ordering::Greater => break,
-            }
-        }
-        Ok(found)
+        self.lines_at(path).collect()
     }
 
     /// The frames of all volumes, in order.
@@ -174,7 +179,21 @@ impl<R: ReadAt> ManifestReader<R> {
     fn first_path(&self, frame: usize) -> Result<EntryPath, ManifestError<R::Error>> {
         let mut lines = Lines::new(self, frame, frame + 1, None);
         let line = lines.next_line()?.ok_or_else(|| damaged("an empty frame"))?;
-        Ok(parse(line).map_err(|why| damaged(&why))?.path().clone())
+        parse_path(line).map_err(|why| damaged(&why))
+    }
+
+    /// The first frame of `range` whose first line is not `before`; its end if there is none.
+    fn first_frame_not(
+        &self,
+        range: std::ops::Range<usize>,
+        before: &dyn Fn(&EntryPath) -> bool,
+    ) -> Result<usize, ManifestError<R::Error>> {
+        let (mut low, mut high) = (range.start, range.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if before(&self.first_path(middle)?) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
     }
 
     fn json<T: serde::de::DeserializeOwned>(
@@ -238,18 +257,45 @@ impl<'m, R: ReadAt> Lines<'m, R> {
         }
     }
 
+    fn is_inside_frame(&self) -> bool {
+        self.at < self.text.len()
+    }
+
+    fn next_frame(&mut self) -> Result<(), ManifestError<R::Error>> {
+        let frame = self.manifest.table[self.next];
+        read_frame(&self.manifest.source, frame, &mut self.decoder, &mut self.frame, &mut self.text)?;
+        self.next += 1;
+        self.at = 0;
+        Ok(())
+    }
+
+    /// The last line of the frame that is being read, if lines of it are left.
+    fn last_of_frame(&self) -> Option<&[u8]> {
+        let rest = self.text.get(self.at..).and_then(|rest| rest.strip_suffix(b"\n"))?;
+        Some(rest.rsplit(|b| *b == b'\n').next().unwrap_or(rest))
+    }
+
+    /// Goes on with the next frame, uncounted.
+    fn leave_frame(&mut self) {
+        self.at = self.text.len();
+        self.left = None;
+    }
+
+    /// Goes on with frame `next`. What is passed over is not counted, so nothing is from here on.
+    fn jump(&mut self, next: usize) {
+        self.next = next;
+        self.leave_frame();
+    }
+
     fn next_line(&mut self) -> Result<Option<&[u8]>, ManifestError<R::Error>> {
-        while self.at == self.text.len() {
+        while !self.is_inside_frame() {
             if self.next == self.end {
                 return match self.left {
                     Some(1..) => Err(damaged("a section is cut")),
                     _ => Ok(None),
                 };
             }
-            let frame = self.manifest.table[self.next];
-            read_frame(&self.manifest.source, frame, &mut self.decoder, &mut self.frame, &mut self.text)?;
-            self.next += 1;
-            self.at = 0;
+            self.next_frame()?;
         }
         if let Some(left) = &mut self.left {
             *left = left.checked_sub(1).ok_or_else(|| damaged("a section has more lines than it says"))?;
@@ -265,37 +311,159 @@ fn memchr(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|b| *b == b'\n')
 }
 
-struct Ordered<'m, R> {
+/// Entries and skips in order of paths, from some place to another. The first error ends it.
+pub struct OrderedLines<'m, R> {
     lines: Lines<'m, R>,
+    /// Where to begin, until it has begun.
+    begin: Option<EntryPath>,
+    reach: Reach,
+    wanted: Option<Box<Wanted<'m>>>,
+    /// Read already, to be given next.
+    waiting: Option<Line>,
     last: Option<EntryPath>,
     failed: bool,
 }
 
-impl<R: ReadAt> Iterator for Ordered<'_, R> {
+/// How far it goes.
+enum Reach {
+    Everything,
+    Within(EntryPath),
+    At(EntryPath),
+}
+
+impl Reach {
+    fn holds(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Within(folder) => {
+                let rest = path.strip_prefix(folder.as_bytes());
+                folder.is_root() || rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+            }
+            Self::At(only) => path == only.as_bytes(),
+        }
+    }
+}
+
+type Wanted<'m> = dyn Fn(&[u8]) -> bool + 'm;
+
+impl<'m, R: ReadAt> OrderedLines<'m, R> {
+    /// Gives only lines for whose path `wanted` is true; the others are not even parsed.
+    #[must_use]
+    pub fn only(self, wanted: impl Fn(&[u8]) -> bool + 'm) -> Self {
+        Self { wanted: Some(Box::new(wanted)), ..self }
+    }
+
+    /// Passes over what is left of `folder` and of what lies below it. Where that is much, it is not read.
+    ///
+    /// # Errors
+    /// If what has to be read to find its end cannot be.
+    pub fn pass(&mut self, folder: &EntryPath) -> Result<(), ManifestError<R::Error>> {
+        let before = |path: &EntryPath| path <= folder || path.is_within(folder);
+        let passed = self.begin().and_then(|()| self.pass_while(&before));
+        self.failed |= passed.is_err();
+        passed
+    }
+
+    fn begin(&mut self) -> Result<(), ManifestError<R::Error>> {
+        let Some(begin) = self.begin.take().filter(|begin| !begin.is_root()) else { return Ok(()) };
+        let before = |path: &EntryPath| *path < begin;
+        let first = self.lines.manifest.first_frame_not(self.lines.next..self.lines.end, &before)?;
+        // what is looked for may stand in the middle of the frame before
+        self.lines.jump(first.saturating_sub(1).max(self.lines.next));
+        self.pass_while(&before)
+    }
+
+    fn pass_while(&mut self, before: &dyn Fn(&EntryPath) -> bool) -> Result<(), ManifestError<R::Error>> {
+        if self.waiting.as_ref().is_some_and(|line| !before(line.path())) {
+            return Ok(());
+        }
+        self.waiting = None;
+        let mut whole_frames = 0;
+        while self.lines.is_inside_frame() || self.lines.next < self.lines.end {
+            if !self.lines.is_inside_frame() {
+                if whole_frames > 1 {
+                    self.leap(before)?;
+                }
+                self.lines.next_frame()?;
+            }
+            if let Some(last) = self.lines.last_of_frame()
+                && before(&parse_path(last).map_err(|why| damaged(&why))?)
+            {
+                self.lines.leave_frame();
+                whole_frames += 1;
+                continue;
+            }
+            while let Some(line) = self.lines.next_line()? {
+                if !before(&parse_path(line).map_err(|why| damaged(&why))?) {
+                    self.waiting = Some(parse(line).map_err(|why| damaged(&why))?);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the last frame whose first line is still `before`, in steps that double, then by bisection.
+    fn leap(&mut self, before: &dyn Fn(&EntryPath) -> bool) -> Result<(), ManifestError<R::Error>> {
+        let (mut low, end) = (self.lines.next, self.lines.end);
+        let mut step = 1;
+        let mut high = low;
+        while high < end && before(&self.lines.manifest.first_path(high)?) {
+            low = high + 1;
+            high = (high + step).min(end);
+            step *= 2;
+        }
+        let first = self.lines.manifest.first_frame_not(low..high.max(low), before)?;
+        self.lines.jump(first.saturating_sub(1).max(self.lines.next));
+        Ok(())
+    }
+
+    fn next_checked(&mut self) -> Result<Option<Line>, ManifestError<R::Error>> {
+        self.begin()?;
+        loop {
+            let line = match self.waiting.take() {
+                Some(line) => line,
+                None => {
+                    let Some(line) = self.lines.next_line()? else { return Ok(None) };
+                    // where the path is plain to see, what is not wanted costs nothing more
+                    if let (Some(wanted), Some(path)) = (&self.wanted, quick_path(line))
+                        && !wanted(path)
+                    {
+                        if self.reach.holds(path) {
+                            continue;
+                        }
+                        return Ok(None);
+                    }
+                    parse(line).map_err(|why| damaged(&why))?
+                }
+            };
+            if !self.reach.holds(line.path().as_bytes()) {
+                return Ok(None);
+            }
+            if self.last.as_ref().is_some_and(|last| last > line.path()) {
+                return Err(damaged("its entries are not sorted"));
+            }
+            if matches!(line, Line::Entry(_)) && self.last.as_ref() == Some(line.path()) {
+                return Err(damaged("it names an entry twice"));
+            }
+            self.last = Some(line.path().clone());
+            if self.wanted.as_ref().is_none_or(|wanted| wanted(line.path().as_bytes())) {
+                return Ok(Some(line));
+            }
+        }
+    }
+}
+
+impl<R: ReadAt> Iterator for OrderedLines<'_, R> {
     type Item = Result<Line, ManifestError<R::Error>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {
             return None;
         }
-        let line = self.lines.next_line().and_then(|line| match line {
-            None => Ok(None),
-            Some(line) => parse(line).map(Some).map_err(|why| damaged(&why)),
-        });
-        let checked = line.and_then(|line| match line {
-            Some(line) if self.last.as_ref().is_some_and(|last| last > line.path()) => {
-                Err(damaged("its entries are not sorted"))
-            }
-            Some(line) if matches!(line, Line::Entry(_)) && self.last.as_ref() == Some(line.path()) => {
-                Err(damaged("it names an entry twice"))
-            }
-            other => Ok(other),
-        });
-        if let Ok(Some(line)) = &checked {
-            self.last = Some(line.path().clone());
-        }
-        self.failed = checked.is_err();
-        checked.transpose()
+        let line = self.next_checked();
+        self.failed = !matches!(line, Ok(Some(_)));
+        line.transpose()
     }
 }
 
@@ -345,11 +513,13 @@ fn damaged<E: std::error::Error>(what: &str) -> ManifestError<E> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use proptest::prelude::*;
 
     use super::super::line::tests::any_entry;
     use super::super::{Entry, FrameLine, Header, Line, ManifestWriter, VolumeLine};
-    use super::{ManifestError, ManifestReader};
+    use super::{ManifestError, ManifestReader, ReadAt};
     use crate::archive::Codec;
     use crate::domain::{Digest, EntryPath, RunId};
 
@@ -364,8 +534,12 @@ mod tests {
     }
 
     fn written(entries: &[Entry], frames: u64) -> Vec<u8> {
+        written_in(256 << 10, entries, frames)
+    }
+
+    fn written_in(text_bytes: usize, entries: &[Entry], frames: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut writer = ManifestWriter::new(&header(), &mut out);
+        let mut writer = ManifestWriter::with_text_bytes(&header(), text_bytes, &mut out);
         for entry in entries {
             writer.entry(entry, &mut out);
         }
@@ -395,15 +569,42 @@ mod tests {
         out
     }
 
+    /// Counts how often it is asked.
+    struct Counting {
+        bytes: Vec<u8>,
+        reads: Cell<usize>,
+    }
+
+    impl ReadAt for Counting {
+        type Error = std::io::Error;
+
+        fn len(&self) -> u64 {
+            self.bytes.len() as u64
+        }
+
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), std::io::Error> {
+            self.reads.set(self.reads.get() + 1);
+            self.bytes.read_at(offset, into)
+        }
+    }
+
     fn numbered(count: usize) -> Vec<Entry> {
+        let paths = (0..count).map(|n| format!("folder/{n:08}").into_bytes());
+        named(paths.map(|path| EntryPath::parse(&path).expect("a path")))
+    }
+
+    fn named(paths: impl Iterator<Item = EntryPath>) -> Vec<Entry> {
         let line = r#"{"path":"a","type":"fifo","mode":"0644","uid":0,"gid":0,"mtime":[0,0],"ctime":[0,0],"inode":1,"volume":0,"offset":0,"body":512}"#;
         let Ok(Line::Entry(model)) = super::parse(line.as_bytes()) else { panic!("a good line") };
-        (0..count)
-            .map(|n| Entry {
-                path: EntryPath::parse(format!("folder/{n:08}").as_bytes()).expect("a path"),
-                ..(*model).clone()
-            })
-            .collect()
+        paths.map(|path| Entry { path, ..(*model).clone() }).collect()
+    }
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text.as_bytes()).expect("a path")
+    }
+
+    fn paths_of<E>(lines: impl Iterator<Item = Result<Line, E>>) -> Vec<EntryPath> {
+        lines.map(|line| line.ok().expect("whole").path().clone()).collect()
     }
 
     #[test]
@@ -423,6 +624,41 @@ mod tests {
         }
         assert_eq!(manifest.frames().collect::<Result<Vec<_>, _>>().expect("whole").len(), 5000);
         assert_eq!(manifest.volumes().expect("whole").len(), 1);
+    }
+
+    #[test]
+    fn what_lies_before_a_path_and_below_a_large_folder_is_not_read() {
+        let below = |folder: &'static str| (0..60_000).map(move |n| format!("a/{folder}/{n:06}"));
+        let some = ["a", "a/first", "a/large"].map(String::from).into_iter().chain(below("large"));
+        let more = ["a/large-", "a/larger"].map(String::from).into_iter().chain(below("larger"));
+        let all = some.chain(more).chain(["a/last", "b", "b/c"].map(String::from));
+        let entries = named(all.map(|text| path(&text)));
+        let bytes = Counting { bytes: written(&entries, 0), reads: Cell::new(0) };
+        let manifest = ManifestReader::open(bytes).expect("a manifest");
+        let frames = manifest.table.len();
+        assert!(frames > 60, "the test wants many frames, and has {frames}");
+        let reads_of = |deed: &dyn Fn()| {
+            manifest.source.reads.set(0);
+            deed();
+            manifest.source.reads.get()
+        };
+        let reads = reads_of(&|| assert_eq!(paths_of(manifest.lines_from(&path("a/z"))), [path("b"), path("b/c")]));
+        assert!(reads <= 10, "{reads} reads for the end of {frames} frames");
+        let reads = reads_of(&|| assert_eq!(paths_of(manifest.lines_within(&path("a/larger"))).len(), 60_001));
+        assert!((frames / 3..frames / 3 * 2).contains(&reads), "{reads} reads for half of {frames} frames");
+        let reads = reads_of(&|| {
+            let mut lines = manifest.lines_within(&path("a"));
+            let mut found = Vec::new();
+            while let Some(line) = lines.next() {
+                let at = line.expect("whole").path().clone();
+                if at != path("a") {
+                    lines.pass(&at).expect("whole");
+                }
+                found.push(at);
+            }
+            assert_eq!(found, ["a", "a/first", "a/large", "a/large-", "a/larger", "a/last"].map(path));
+        });
+        assert!(reads <= 40, "{reads} reads to pass over two large folders in {frames} frames");
     }
 
     #[test]
@@ -480,6 +716,37 @@ mod tests {
                 prop_assert_eq!(line.expect("whole"), Line::Entry(Box::new(entry.clone())));
             }
             prop_assert_eq!(manifest.trailer().entries.lines, entries.len() as u64);
+        }
+
+        /// Names that sort before and after a slash, one that needs escaping, one that is not UTF-8.
+        #[test]
+        fn any_part_is_what_the_whole_has_of_it(
+            all in prop::collection::btree_set(prop::collection::vec(0usize..6, 0..5), 0..60),
+            one in prop::collection::vec(0usize..6, 0..4), text_bytes in 1usize..2000,
+        ) {
+            let build = |parts: &Vec<usize>| {
+                let names: [&[u8]; 6] = [b"a", b"a-", b"a.b", b"b", b"q\"\n", b"\xff"];
+                parts.iter().fold(EntryPath::root(), |at, n| at.join(names[*n]))
+            };
+            let mut paths: Vec<EntryPath> = all.iter().map(build).collect();
+            paths.sort();
+            let one = build(&one);
+            let manifest = ManifestReader::open(written_in(text_bytes, &named(paths.iter().cloned()), 1)).expect("a manifest");
+            let those = |wanted: &dyn Fn(&EntryPath) -> bool| paths.iter().filter(|p| wanted(p)).cloned().collect::<Vec<_>>();
+            prop_assert_eq!(paths_of(manifest.lines_from(&one)), those(&|p| *p >= one));
+            prop_assert_eq!(paths_of(manifest.lines_within(&one)), those(&|p| p.is_within(&one)));
+            let odd = |path: &[u8]| path.len() % 2 == 1;
+            prop_assert_eq!(
+                paths_of(manifest.lines_within(&one).only(odd)), those(&|p| p.is_within(&one) && odd(p.as_bytes()))
+            );
+            prop_assert_eq!(manifest.find(&one).expect("whole").len(), usize::from(paths.contains(&one)));
+            let mut lines = manifest.lines();
+            let before: Vec<_> = lines.by_ref().take(text_bytes % 7).map(|line| line.expect("whole").path().clone()).collect();
+            lines.pass(&one).expect("whole");
+            let last = before.last().cloned();
+            let rest = those(&|p| last.as_ref().is_none_or(|last| p > last) && *p > one && !p.is_within(&one));
+            // what was given is not given again, and passing over what lies behind passes nothing
+            prop_assert_eq!(paths_of(lines), rest);
         }
 
         #[test]

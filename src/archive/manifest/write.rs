@@ -18,6 +18,7 @@ const TEXT_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub struct ManifestWriter {
     maker: FrameMaker,
+    text_bytes: usize,
     text: Vec<u8>,
     frame: Vec<u8>,
     table: Vec<SeekEntry>,
@@ -53,6 +54,7 @@ impl ManifestWriter {
         assert_eq!(header.manifest, FORMAT, "this program writes one version");
         let mut writer = Self {
             maker: FrameMaker::new(Codec::Zstd { level: 3 }),
+            text_bytes: TEXT_BYTES,
             text: Vec::with_capacity(TEXT_BYTES + (64 << 10)),
             frame: Vec::new(),
             table: Vec::new(),
@@ -69,6 +71,12 @@ impl ManifestWriter {
         writer.end_frame(out);
         writer.entries.raw_offset = writer.raw_given;
         writer
+    }
+
+    /// One whose frames hold about so much text, so that a small manifest has many.
+    #[cfg(test)]
+    pub(crate) fn with_text_bytes(header: &Header, text_bytes: usize, out: &mut Vec<u8>) -> Self {
+        Self { text_bytes, ..Self::new(header, out) }
     }
 
     /// The next entry, in order of paths.
@@ -144,7 +152,7 @@ impl ManifestWriter {
     }
 
     fn end_frame_if_full(&mut self, out: &mut Vec<u8>) {
-        if self.text.len() >= TEXT_BYTES {
+        if self.text.len() >= self.text_bytes {
             self.end_frame(out);
         }
     }
