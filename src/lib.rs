@@ -7,7 +7,7 @@
 //! 8  cli
 //! 6  wiring
 //! 5  config  supervise
-//! 4  engine  verify
+//! 4  engine  verify  browse
 //! 3  catalog
 //! 2  source  store
 //! 1  archive  schedule  report  observe
@@ -17,6 +17,7 @@
 //! What each room is for, and what it never does, stands in `ARCHITECTURE.md`.
 
 pub mod archive;
+pub mod browse;
 pub mod catalog;
 pub mod cli;
 pub mod config;
