@@ -48,6 +48,12 @@ pub enum Verb {
     List(super::list::Verb),
     /// Show what a snapshot is made of
     Show(super::show::Verb),
+    /// List what is in a folder of a snapshot
+    Ls(super::ls::Verb),
+    /// Find in which snapshots a file is, and in how many versions
+    Find(super::find::Verb),
+    /// Show what differs between two snapshots
+    Diff(super::diff::Verb),
     /// Check that a snapshot still is what it was
     Verify(super::verify::Verb),
     /// Show jobs, their last runs and their next ones

@@ -6,9 +6,13 @@
 mod arguments;
 mod completions;
 mod config;
+mod diff;
+mod entries;
 mod exit;
+mod find;
 mod init;
 mod list;
+mod ls;
 mod man;
 mod run;
 mod screen;
@@ -59,6 +63,9 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Run(verb) => run::run(verb, global, screen),
         Verb::List(verb) => list::run(verb, global, screen),
         Verb::Show(verb) => show::run(verb, global, screen),
+        Verb::Ls(verb) => ls::run(verb, global, screen),
+        Verb::Find(verb) => find::run(verb, global, screen),
+        Verb::Diff(verb) => diff::run(verb, global, screen),
         Verb::Verify(verb) => verify::run(verb, global, screen),
         Verb::Status(verb) => status::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),

@@ -3,7 +3,7 @@
 //! Results go to standard output, everything else to standard error. A screen decides nothing: closing it, or piping
 //! it into something that ends, changes no outcome.
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufWriter, IsTerminal, StdoutLock, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,8 +11,8 @@ use std::time::Duration;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::arguments::Global;
-use super::exit::Failure;
-use crate::domain::{ByteCount, Clock, SystemClock};
+use super::exit::{Exit, Failure};
+use crate::domain::{ByteCount, Clock, SystemClock, Trouble};
 use crate::observe::{Event, Observer, Phase};
 use crate::report::{duration_words, tell};
 
@@ -54,6 +54,13 @@ impl Screen {
         let _ = writeln!(std::io::stdout(), "{value}");
     }
 
+    /// For results that come one by one and may be millions.
+    pub fn stream(&self) -> Stream {
+        let out = std::io::stdout();
+        let is_terminal = out.is_terminal();
+        Stream { out: BufWriter::new(out.lock()), quiet: self.quiet, is_terminal, failed: None }
+    }
+
     /// Worth knowing.
     pub fn note(&self, text: &str) {
         if !self.quiet && !self.json {
@@ -82,6 +89,60 @@ impl Screen {
         } else {
             Box::new(Lines::new())
         }
+    }
+}
+
+/// Results on standard output, line by line. Whether anybody listens is told, so that nothing is read for nobody; that
+/// nobody listens any more is no failure, but output that a disk did not take is.
+pub struct Stream {
+    out: BufWriter<StdoutLock<'static>>,
+    quiet: bool,
+    is_terminal: bool,
+    failed: Option<std::io::Error>,
+}
+
+impl Stream {
+    /// A result, as text that is safe for a terminal. False once no more can be shown.
+    #[must_use = "when nobody listens there is nothing more to do"]
+    pub fn line(&mut self, text: &str) -> bool {
+        !self.quiet && self.put(format_args!("{text}"))
+    }
+
+    /// A result, as a JSON value on a line of its own. False once no more can be shown.
+    #[must_use = "when nobody listens there is nothing more to do"]
+    pub fn json(&mut self, value: &serde_json::Value) -> bool {
+        self.put(format_args!("{value}"))
+    }
+
+    /// Shows what is left.
+    ///
+    /// # Errors
+    /// If something could not be written, though somebody listened.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let flushed = if self.failed.is_none() { self.out.flush() } else { Ok(()) };
+        // what could not be written is not tried again on the way out
+        let _ = self.out.into_parts();
+        match self.failed.or(flushed.err()) {
+            Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
+                exit: Exit::Failed,
+                trouble: Trouble {
+                    what: "the result could not be written to the end".to_owned(),
+                    causes: vec![error.to_string()],
+                    advice: "check where standard output goes, and ask again; what stands there is not all".to_owned(),
+                },
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments<'_>) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        // a person sees each result when it is found
+        let put = writeln!(self.out, "{text}").and_then(|()| if self.is_terminal { self.out.flush() } else { Ok(()) });
+        self.failed = put.err();
+        self.failed.is_none()
     }
 }
 

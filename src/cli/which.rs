@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use crate::catalog::{Catalog, jobs_in};
@@ -43,8 +45,7 @@ pub(super) struct Meant {
 /// The stores and jobs that `which` means: one store with `--store`, else those of the configuration.
 pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failure> {
     let wanted = which.job.as_deref().map(job_name).transpose()?;
-    let settings =
-        if which.store.as_deref().is_some_and(is_path) && global.config.is_none() { None } else { settings(global)? };
+    let settings = settings_of(which, global)?;
     let state = state(global, settings.as_ref());
     let stores = match (&which.store, &settings) {
         (Some(given), settings) => vec![named_store(given, settings.as_ref())],
@@ -66,6 +67,23 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
         all.push(Meant { store, jobs });
     }
     Ok(all)
+}
+
+/// The configuration that a reading command needs: none where the store's folder is named, so that it works when the
+/// configuration is broken.
+fn settings_of(which: &Which, global: &Global) -> Result<Option<Settings>, Failure> {
+    let is_needless = which.store.as_deref().is_some_and(is_path) && global.config.is_none();
+    if is_needless { Ok(None) } else { settings(global) }
+}
+
+/// The zone in which times are read and shown: the configuration's, else UTC.
+pub(super) fn zone(which: &Which, global: &Global) -> Result<TimeZone, Failure> {
+    Ok(settings_of(which, global)?.map_or(TimeZone::UTC, |settings| settings.timezone))
+}
+
+/// The folders that a snapshot was made of. None where its record cannot be read: they only help to understand a path.
+pub(super) fn sources(catalog: &Catalog, name: &SnapshotName) -> Vec<String> {
+    catalog.record(name).map(|(record, _)| record.sources).unwrap_or_default()
 }
 
 /// The one catalog that `which` means.

@@ -150,6 +150,14 @@ pub fn own_path() -> io::Result<PathBuf> {
     std::env::current_exe()
 }
 
+/// Lets this process have as many files open as it may: a search holds one manifest open for each snapshot. Where the
+/// machine refuses, it stays as it was.
+pub fn allow_many_open_files() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+}
+
 /// A new run's id.
 pub fn random_run() -> RunId {
     RunId::from_random(random())
