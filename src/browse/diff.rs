@@ -358,6 +358,22 @@ mod tests {
     }
 
     #[test]
+    fn what_lay_in_a_folder_that_was_listed_in_part_is_not_called_removed() {
+        let before = World::of_files(&["a", "folder/x/y"]);
+        let mut after = World::of_files(&["a"]);
+        let skip = SkipLine { path: path("folder"), cause: SkipCause::Unlisted, why: String::new() };
+        after.lines.insert(path("folder"), (Some(entry("folder", EntryKind::Folder, 0)), Some(skip)));
+        for at in [".", "folder", "folder/x", "folder/x/y"] {
+            let (got, totals) = changes(&before, &after, &path(at), 300);
+            assert_eq!((totals.unread, totals.removed), (1, 0), "{at}: {got:?}");
+        }
+        let mut changed = World::of_files(&["a"]);
+        let skip = SkipLine { path: path("a"), cause: SkipCause::Changed, why: String::new() };
+        changed.lines.insert(path("a"), (Some(entry("a", EntryKind::File, 1)), Some(skip)));
+        assert_eq!(changes(&changed, &World::default(), &EntryPath::root(), 300).1.removed, 1);
+    }
+
+    #[test]
     fn each_aspect_is_told_apart() {
         let file = entry("a", EntryKind::File, 1);
         let differs = |harm: &dyn Fn(&mut super::Entry)| {

@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_below_the_children_is_not_read() {
+        let names: Vec<String> = ["a/large", "a/larger", "b/large"]
+            .iter()
+            .flat_map(|folder| (0..20_000).map(move |n| format!("{folder}/{n}")))
+            .chain(["a/small/x", "a/z"].map(String::from))
+            .collect();
+        let world = World::of_files(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let (manifest, reads) = world.counted(8 << 10);
+        let listing = list(&manifest, &path("a"), Depth::Children).expect("whole").expect("there");
+        let found: Vec<EntryPath> = listing.below.map(|listed| at(&listed.expect("whole"))).collect();
+        assert_eq!(found, ["a/large", "a/larger", "a/small", "a/z"].map(path));
+        let for_children = reads.replace(0);
+        let listing = list(&manifest, &path("a"), Depth::All).expect("whole").expect("there");
+        assert_eq!(listing.below.count(), 40_002);
+        let for_all = reads.get();
+        assert!(for_children < 60 && for_all > 500, "{for_children} reads for the children, {for_all} for all");
+    }
+
+    #[test]
     fn a_name_that_is_nearly_right_is_known() {
         let world = World::of_files(&["2019/invoice.pdf", "2019/invoices.pdf", "2019/other", "2020/invoice.pdf"]);
         let manifest = world.manifest(100);

@@ -1,13 +1,15 @@
 //! Snapshots as plain maps, for the tests of this room: what browsing is compared with. Never compiled into the
 //! program.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use proptest::prelude::*;
 
 use crate::archive::Codec;
 use crate::archive::manifest::{
-    Entry, EntryKind, Header, Line, ManifestReader, ManifestWriter, Placed, SkipLine, VolumeLine,
+    Entry, EntryKind, Header, Line, ManifestReader, ManifestWriter, Placed, ReadAt, SkipLine, VolumeLine,
 };
 use crate::domain::{Digest, EntryPath, FileTime, Owner, RunId, SkipCause};
 
@@ -15,6 +17,25 @@ use crate::domain::{Digest, EntryPath, FileTime, Owner, RunId, SkipCause};
 #[derive(Clone, Debug, Default)]
 pub(super) struct World {
     pub(super) lines: BTreeMap<EntryPath, (Option<Entry>, Option<SkipLine>)>,
+}
+
+/// A manifest's bytes, and how often they were asked for.
+pub(super) struct Counting {
+    bytes: Vec<u8>,
+    pub(super) reads: Rc<Cell<usize>>,
+}
+
+impl ReadAt for Counting {
+    type Error = std::io::Error;
+
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), std::io::Error> {
+        self.reads.set(self.reads.get() + 1);
+        self.bytes.read_at(offset, into)
+    }
 }
 
 pub(super) fn path(text: &str) -> EntryPath {
@@ -92,6 +113,14 @@ impl World {
         writer.volume(&volume, &mut out);
         writer.finish(&mut out);
         out
+    }
+
+    pub(super) fn counted(&self, text_bytes: usize) -> (ManifestReader<Counting>, Rc<Cell<usize>>) {
+        let reads = Rc::new(Cell::new(0));
+        let bytes = Counting { bytes: self.bytes(text_bytes), reads: Rc::clone(&reads) };
+        let manifest = ManifestReader::open(bytes).expect("a manifest");
+        reads.set(0);
+        (manifest, reads)
     }
 
     pub(super) fn manifest(&self, text_bytes: usize) -> ManifestReader<Vec<u8>> {

@@ -105,7 +105,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     stream.finish()?;
     if skipped > 0 && !verb.long {
         screen.note(&format!(
-            "{skipped} entries here are missing in the snapshot or not as they should be: \
+            "entries skipped here, missing in the snapshot or not as they should be: {skipped}; \
              `backup show {name} --skipped` names them"
         ));
     }
