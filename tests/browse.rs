@@ -85,6 +85,7 @@ fn what_is_not_there_is_told_with_what_may_be_meant() {
     site.on_store(&["diff", &before, &after, "2021"]).exits(1).says("did you mean `2020`?");
     site.on_store(&["find", "nowhere"]).exits(1).says("nothing in 2 snapshots").says("'*nowhere*'");
     site.on_store(&["find", "invoices/march.pdf"]).exits(1).says("'**/invoices/march.pdf'");
+    site.on_store(&["find", "readme", "--type", "folder"]).exits(1).says("ask without sizes");
     site.on_store(&["find", "["]).exits(2).says("`[` is not a pattern");
     site.on_store(&["find", "x", "--newer", "20.11.2026"]).exits(2).says("is not a time").says("3 days ago");
     site.on_store(&["ls", "latest", "../x"]).exits(2).says("is not a path of a snapshot");
@@ -115,8 +116,34 @@ fn a_search_tells_versions_apart_and_takes_sizes_times_and_types() {
     assert!(!paths(&["*.pdf", "--newer", "2026-11-20 14:01"]).contains(&"2019/invoices/january.pdf".to_owned()));
     assert_eq!(paths(&["2*", "--type", "folder"]), ["2019", "2020"]);
     assert_eq!(paths(&["/2019/**"]).len(), 3);
+    site.on_store(&["find", "*", "--in", "latest"]).exits(0).says("./\n");
+    site.on_store(&["find", "--help"]).exits(0).says("`**/2019/*.pdf`").says("`found`");
     let pasted = site.source().join("2019/invoices/*.pdf");
     assert_eq!(paths(&[pasted.to_str().expect("UTF-8")]).len(), 2, "a path as it was on the machine");
+}
+
+#[test]
+fn times_are_read_and_shown_in_the_zone_of_the_configuration() {
+    let site = Site::new();
+    site.file("a", "a");
+    dated(&site.source().join("a"));
+    site.run(&[]).exits(0);
+    let config = site.path().join("here.yaml");
+    let store = site.store();
+    let text = format!(
+        "timezone: Europe/Berlin\nstores: {{here: {{path: {:?}}}}}\njobs: {{upload: {{source: {:?}}}}}\n",
+        store,
+        site.source()
+    );
+    fs::write(&config, text).expect("written");
+    let ask = |arguments: &[&str]| {
+        let config = config.to_str().expect("UTF-8");
+        site.backup([&["--config", config], arguments].concat())
+    };
+    ask(&["ls", "-l", "latest"]).exits(0).says("2026-11-20 15:00:05 CET a");
+    ask(&["find", "a", "--older", "2026-11-20 15:01"]).exits(0).says("2026-11-20 15:00:05 CET  in upload-");
+    ask(&["find", "a", "--older", "2026-11-20 15:00"]).exits(1);
+    ask(&["find", "a", "--older", "2026-11-20 14:01Z"]).exits(0);
 }
 
 #[test]

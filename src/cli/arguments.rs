@@ -48,11 +48,11 @@ pub enum Verb {
     List(super::list::Verb),
     /// Show what a snapshot is made of
     Show(super::show::Verb),
-    /// List what is in a folder of a snapshot
+    #[expect(missing_docs, reason = "the verb's own words are shown in its help, and words here would hide them")]
     Ls(super::ls::Verb),
-    /// Find in which snapshots a file is, and in how many versions
+    #[expect(missing_docs, reason = "the verb's own words are shown in its help, and words here would hide them")]
     Find(super::find::Verb),
-    /// Show what differs between two snapshots
+    #[expect(missing_docs, reason = "the verb's own words are shown in its help, and words here would hide them")]
     Diff(super::diff::Verb),
     /// Check that a snapshot still is what it was
     Verify(super::verify::Verb),

@@ -16,11 +16,11 @@ use crate::domain::{ByteCount, SnapshotName};
 
 /// Show what differs between two snapshots
 ///
-/// `+` only in B, `-` only in A, `~` in both and not the same, `?` not known: one of them could not read it. With --json
-/// every line has the `type` `change`, with `path` (`path_hex` if it is not UTF-8), `change` (`added`, `removed`, `changed`,
-/// `unread`), `before` and `after` as `backup ls` has entries, `aspects` (`type`, `content`, `mode`, `owner`, `mtime`,
-/// `xattrs`) and `cause`; the last has the `type` `diff` and counts them. A folder's time is not compared. Exits with 0
-/// whether or not anything differs.
+/// `+` only in B, `-` only in A, `~` in both and not the same, `?` not known: one of them could not read it. With
+/// --json every line has the `type` `change`, with `path` (`path_hex` if it is not UTF-8), `change` (`added`,
+/// `removed`, `changed`, `unread`), `before` and `after` as `backup ls` has entries, `aspects` (`type`, `content`,
+/// `mode`, `owner`, `mtime`, `xattrs`) and `cause`; the last has the `type` `diff` and counts them. A folder's time is
+/// not compared. Exits with 0 whether or not anything differs.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// The earlier: its name, the beginning of its name or of its time, or `latest`

@@ -77,9 +77,9 @@ pub(super) fn size_text(entry: &Entry) -> String {
     }
 }
 
-/// `name/`, `name -> target`, `name link to first`.
+/// `name/`, `name -> target`, `name link to first`; the source itself has no name and is `./`.
 pub(super) fn name_text(name: &[u8], kind: &EntryKind) -> String {
-    let name = Shown(name);
+    let name = Shown(if name.is_empty() { b"." } else { name });
     match kind {
         EntryKind::Folder => format!("{name}/"),
         EntryKind::Symlink { target } => format!("{name} -> {}", Shown(target)),

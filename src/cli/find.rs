@@ -16,11 +16,11 @@ use crate::wiring;
 
 /// Find in which snapshots a file is, and in how many versions
 ///
-/// Looks through all snapshots of the job. PATTERN is a name, or a glob as for excludes: `report.pdf` and `*.pdf` match
-/// at any depth, `2019/*.pdf` and `/2019` from the source on, `**/2019/*.pdf` at any depth, `2019/` folders only. With
-/// --json every line has the `type` `found`, with `path` (`path_hex` if it is not UTF-8), `versions`, each as `backup ls`
-/// has entries and with `first`, `last` and all `snapshots` that hold it, and `missing`: snapshots that tell of it but do
-/// not hold it, with `cause` and `why`. Exits with 1 if nothing is found.
+/// Looks through all snapshots of the job. PATTERN is a name, or a glob as for excludes: `report.pdf` and `*.pdf`
+/// match at any depth, `2019/*.pdf` and `/2019` from the source on, `**/2019/*.pdf` at any depth, `2019/` folders
+/// only. With --json every line has the `type` `found`, with `path` (`path_hex` if it is not UTF-8), `versions`, each
+/// as `backup ls` has entries and with `first`, `last` and all `snapshots` that hold it, and `missing`: snapshots that
+/// tell of it but do not hold it, with `cause` and `why`. Exits with 1 if nothing is found.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// A name, or a glob
@@ -151,7 +151,12 @@ fn criteria(verb: &Verb, zone: &TimeZone, sources: &[String]) -> Result<Criteria
 
 fn nothing(verb: &Verb, snapshots: usize) -> Failure {
     let tied = verb.pattern.trim_end_matches('/').contains('/') && !verb.pattern.starts_with("**/");
-    let advice = if tied {
+    let is_filtered = verb.kind.is_some()
+        || [&verb.newer, &verb.older].into_iter().any(Option::is_some)
+        || [verb.larger, verb.smaller].into_iter().any(|size| size.is_some());
+    let advice = if is_filtered {
+        "ask without sizes, times and --type to see what has that name".to_owned()
+    } else if tied {
         format!(
             "a pattern with a slash begins at the source; '**/{}' matches at any depth",
             verb.pattern.trim_start_matches('/')

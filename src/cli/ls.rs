@@ -15,9 +15,9 @@ use crate::domain::{EntryPath, Shown, SnapshotName};
 /// List what is in a folder of a snapshot
 ///
 /// Reads the manifest only, and of it only what is needed. With --json every line has the `type` `entry`, with `path`
-/// (`path_hex` if it is not UTF-8), `kind`, `mode`, `uid`, `gid`, `user`, `group`, `mtime` (seconds and nanoseconds) and,
-/// of files, `size` and `sha256`, of links `target`; or the `type` `skipped`, with `path`, `cause` and `why`, for what is
-/// missing or not as it should be. A folder above one of several sources has `path` and `kind` only.
+/// (`path_hex` if it is not UTF-8), `kind`, `mode`, `uid`, `gid`, `user`, `group`, `mtime` (seconds and nanoseconds)
+/// and, of files, `size` and `sha256`, of links `target`; or the `type` `skipped`, with `path`, `cause` and `why`, for
+/// what is missing or not as it should be. A folder above one of several sources has `path` and `kind` only.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// Its name, the beginning of its name or of its time, or `latest`
