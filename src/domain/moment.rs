@@ -9,7 +9,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, ToSpan, Unit, Zoned};
+use jiff::{Span, Timestamp, ToSpan, Zoned};
 
 /// A span of time that a person named; `first` is never after `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,12 +88,6 @@ impl Moment {
         // in a gap "later" and "compatible" would part ways
         let last = if is_gap { last.compatible() } else { last.later() }.ok()?;
         (first <= last).then_some(Self { first, last })
-    }
-
-    /// Its first instant for people, in `zone`.
-    pub fn words(self, zone: &TimeZone) -> String {
-        let at = self.first.to_zoned(zone.clone());
-        at.round(Unit::Second).unwrap_or(at).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 }
 

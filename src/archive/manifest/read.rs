@@ -518,7 +518,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::line::tests::any_entry;
-    use super::super::{Entry, FrameLine, Header, Line, ManifestWriter, VolumeLine};
+    use super::super::line::{put_entry, put_json_line};
+    use super::super::{Entry, FrameLine, Header, Line, ManifestWriter, Section, Trailer, VolumeLine};
     use super::{ManifestError, ManifestReader, ReadAt};
     use crate::archive::Codec;
     use crate::domain::{Digest, EntryPath, RunId};
@@ -689,6 +690,35 @@ mod tests {
         }
     }
 
+    /// A manifest as only an enemy writes it: frames of lines in any order, with a seek table and a trailer that fit.
+    fn unsorted(frames: &[Vec<Entry>]) -> Vec<u8> {
+        let mut texts = vec![Vec::new()];
+        put_json_line(&mut texts[0], &header());
+        for frame in frames {
+            let mut text = Vec::new();
+            frame.iter().for_each(|entry| put_entry(&mut text, entry));
+            texts.push(text);
+        }
+        let (first, rest) = (texts[0].len() as u64, texts[1..].iter().map(|text| text.len() as u64).sum::<u64>());
+        let lines = frames.iter().map(|frame| frame.len() as u64).sum();
+        let empty = Section { raw_offset: first + rest, lines: 0 };
+        let entries = Section { raw_offset: first, lines };
+        let trailer = Trailer { entries, frames: empty, volumes: empty, skipped: 0, content_bytes: 0 };
+        let mut last = Vec::new();
+        put_json_line(&mut last, &trailer);
+        texts.push(last);
+        let (mut out, mut table) = (Vec::new(), Vec::new());
+        for text in &texts {
+            let mut stored = Vec::new();
+            crate::archive::FrameMaker::new(Codec::default()).make(text, &mut stored);
+            let (len, raw) = (stored.len() as u32, text.len() as u32);
+            table.push(crate::archive::seek::SeekEntry { stored: len, raw, checksum: 0 });
+            out.extend_from_slice(&stored);
+        }
+        out.extend_from_slice(&crate::archive::seek::encode(&table));
+        out
+    }
+
     #[test]
     fn a_newer_format_is_refused_by_name() {
         let mut maker = crate::archive::FrameMaker::new(Codec::default());
@@ -747,6 +777,31 @@ mod tests {
             let rest = those(&|p| last.as_ref().is_none_or(|last| p > last) && *p > one && !p.is_within(&one));
             // what was given is not given again, and passing over what lies behind passes nothing
             prop_assert_eq!(paths_of(lines), rest);
+        }
+
+        #[test]
+        fn a_manifest_that_lies_about_its_order_gives_an_error_or_less_and_always_an_end(
+            frames in prop::collection::vec(prop::collection::vec(0u8..40, 1..4), 1..12), one in 0u8..40,
+        ) {
+            let build = |n: &u8| path(&format!("{}/{}", n / 7, n % 7));
+            let all: Vec<Vec<Entry>> = frames.iter().map(|frame| named(frame.iter().map(build))).collect();
+            let manifest = ManifestReader::open(unsorted(&all)).expect("its ends are whole");
+            let most = frames.iter().map(Vec::len).sum::<usize>();
+            let one = build(&one);
+            prop_assert!(manifest.lines().count() <= most + 1);
+            prop_assert!(manifest.lines_from(&one).count() <= most + 1);
+            prop_assert!(manifest.lines_within(&one).count() <= most + 1);
+            let mut lines = manifest.lines();
+            let mut given = 0;
+            while let Some(Ok(line)) = lines.next() {
+                given += 1;
+                if lines.pass(line.path()).is_err() {
+                    break;
+                }
+            }
+            prop_assert!(given <= most);
+            let sorted = frames.concat().windows(2).all(|pair| build(&pair[0]) < build(&pair[1]));
+            prop_assert_eq!(manifest.lines().all(|line| line.is_ok()), sorted, "reading all of it notices the lie");
         }
 
         #[test]
