@@ -10,6 +10,7 @@ mod frame;
 mod header;
 pub mod manifest;
 pub mod seek;
+pub mod tar;
 
 pub use codec::Codec;
 pub use frame::{FRAME_BYTES, FRAME_BYTES_MAX, FrameError, FrameMaker, FrameReader};
