@@ -487,6 +487,8 @@ impl<R: Read> TarReader<R> {
             group: owner_name(shared.group, &self.shared.group, &self.block[297..329]),
             mtime: match shared.mtime.or(&self.shared.mtime) {
                 Said::This(time) => time,
+                // AIX overwrites its first digit, a zero, with the end of the field before
+                _ if self.block[136] == 0 => FileTime { sec: self.number(137..148, "mtime")?, nsec: 0 },
                 _ => FileTime { sec: self.number(136..148, "mtime")?, nsec: 0 },
             },
             size: if body == Body::Content { size } else { 0 },

@@ -545,6 +545,8 @@ fn numbers_in_the_block_are_checked() {
     assert_eq!(members[0].0.uid, 4_294_967_294);
     let (members, _) = read_all(&with(136, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xfe")).expect("before 1970");
     assert_eq!(members[0].0.mtime, FileTime { sec: -2, nsec: 0 });
+    let (members, _) = read_all(&with(136, &[b"\x00", &b"0000000007 "[..]].concat())).expect("AIX' links");
+    assert_eq!(members[0].0.mtime, FileTime { sec: 7, nsec: 0 });
     let mut device = Block::new("a", b'3', 0);
     device.put(329, b"\x80\0\0\x01\0\0\0\0");
     assert_eq!(refusal(&device.with(b"")), number("devmajor"));
