@@ -6,6 +6,7 @@
 #![doc = include_str!("FORMAT.md")]
 
 mod codec;
+pub mod expand;
 mod frame;
 mod header;
 pub mod manifest;
