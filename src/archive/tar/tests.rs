@@ -741,6 +741,8 @@ fn maps_that_lie_are_refused() {
     assert_eq!(v01("0", "4096", 0), "a run has no length");
     let with = |all: &[(&str, &str)]| why(&[pax(all), file("a", b"")].concat());
     assert_eq!(with(&[("GNU.sparse.size", "9")]), "a length, and no map");
+    assert_eq!(with(&[("SCHILY.realsize", "9")]), "star's format is not read");
+    assert_eq!(with(&[("SUN.holesdata", " 0 9 ")]), "Solaris' format is not read");
     assert_eq!(with(&[("GNU.sparse.numblocks", "0")]), "the file's length is not told");
     assert_eq!(
         with(&[("GNU.sparse.numblocks", "7"), ("GNU.sparse.size", "9")]),
