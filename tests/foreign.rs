@@ -9,7 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
@@ -665,11 +665,14 @@ fn read_possible(bytes: &[u8]) -> bool {
     }
 }
 
+fn small_archives(folder: &Path) -> Vec<Vec<u8>> {
+    let small = |path: &PathBuf| path.metadata().is_ok_and(|meta| (512..40_000).contains(&meta.len()));
+    files(folder).iter().filter(|path| small(path)).map(|path| fs::read(path).expect("the archive")).collect()
+}
+
 /// Reads harmed archives while `more` says so; how many, and how many of them were read to their end.
 fn read_harmed(folder: &Path, seed: u64, mut more: impl FnMut(u64) -> bool) -> (u64, u64) {
-    let small = |path: &PathBuf| path.metadata().is_ok_and(|meta| (512..40_000).contains(&meta.len()));
-    let archives: Vec<Vec<u8>> =
-        files(folder).iter().filter(|path| small(path)).map(|p| fs::read(p).expect("read")).collect();
+    let archives = small_archives(folder);
     let mut dice = Dice(seed | 1);
     let (mut n, mut whole) = (0, 0);
     while more(n) {
@@ -695,11 +698,64 @@ fn harmed_archives_of_other_programs_do_not_panic_nor_give_members_that_cannot_b
 #[ignore = "a campaign: cargo test --test foreign -- --ignored --nocapture"]
 fn a_campaign_of_harmed_archives() {
     let Some(folder) = corpora() else { return };
-    let set = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (seed, seconds) = campaign();
     let start = std::time::Instant::now();
+    let (n, whole) = read_harmed(&folder, seed, |_| start.elapsed().as_secs() < seconds);
+    println!("n {n}, read to the end {whole}, panics 0, seed {seed}");
+}
+
+/// A member that one program lists and another does not is how an attacker hides one (CVE-2025-62518).
+#[test]
+#[ignore = "a campaign: cargo test --test foreign -- --ignored --nocapture"]
+fn a_campaign_of_harmed_archives_in_which_three_programs_see_the_same_names() {
+    let Some(folder) = corpora() else { return };
+    let (seed, seconds) = campaign();
+    let start = std::time::Instant::now();
+    let archives = small_archives(&folder);
+    let mut dice = Dice(seed | 1);
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let path = scratch.path().join("harmed.tar");
+    let (mut n, mut all_read, mut differ) = (0, 0, 0);
+    while start.elapsed().as_secs() < seconds {
+        let bytes = harmed(&archives, &mut dice);
+        n += 1;
+        let (seen, end) = ours(&bytes);
+        // bsdtar's list is a tree: it has no names that climb, and none that are empty
+        let climbs = |seen: &Seen| seen.name.split(|byte| *byte == b'/').any(|part| part == b"..");
+        if end.is_err() || seen.iter().any(climbs) {
+            continue;
+        }
+        fs::write(&path, &bytes).expect("write");
+        let Some(Ok(listed)) = judge("tar", &["-tv", "--quoting-style=c"], &path) else { continue };
+        let Some(Ok(bsd)) = bsd(&path) else { continue };
+        all_read += 1;
+        let gnu: Vec<Vec<u8>> = listed
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty() && !line.starts_with(b"V") && !line.starts_with(b"M"))
+            .map(|line| unquote(&line[line.iter().position(|byte| *byte == b'"').expect("a name")..]).0)
+            .collect();
+        let names: Vec<Vec<u8>> = seen.iter().map(|seen| seen.name.clone()).collect();
+        let set = |all: &mut dyn Iterator<Item = &Vec<u8>>| -> BTreeSet<Vec<u8>> {
+            all.map(|name| plain(name)).filter(|name| !name.is_empty()).collect()
+        };
+        if names != gnu || set(&mut names.iter()) != set(&mut bsd.keys()) {
+            differ += 1;
+            let text = |all: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
+                all.map(|name| name.escape_ascii().to_string()).collect()
+            };
+            let (we, gnu, bsd) = (text(&mut names.iter()), text(&mut gnu.iter()), text(&mut bsd.keys()));
+            println!("archive {n}:\n  we  {we:?}\n  GNU {gnu:?}\n  bsd {bsd:?}");
+        }
+    }
+    println!("n {n}, read by all three {all_read}, differ {differ}, seed {seed}");
+    assert_eq!(differ, 0);
+}
+
+/// Seed and seconds.
+fn campaign() -> (u64, u64) {
+    let set = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let nanos = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| u64::from(since.subsec_nanos()));
     let (seed, seconds) = (set("CAMPAIGN_SEED").unwrap_or_else(nanos), set("CAMPAIGN_SECONDS").unwrap_or(60));
     println!("seed {seed}, {seconds} s");
-    let (n, whole) = read_harmed(&folder, seed, |_| start.elapsed().as_secs() < seconds);
-    println!("n {n}, read to the end {whole}, panics 0, seed {seed}");
+    (seed, seconds)
 }
