@@ -4,7 +4,7 @@
 //! where a pax record says it exactly (numbers beyond octal are also written in base 256, as GNU, BSD, busybox and
 //! Python read them), and pax records are written only when they are needed. The layout is specified in `FORMAT.md`.
 //!
-//! No compression, no I/O; what is encoded here is decoded by no code of ours in this room.
+//! No compression, no I/O; what is encoded here is decoded next door, in `tar`, which shares no code with it.
 
 use tar::{EntryType, Header};
 

@@ -6,10 +6,12 @@
 #![doc = include_str!("FORMAT.md")]
 
 mod codec;
+pub mod expand;
 mod frame;
 mod header;
 pub mod manifest;
 pub mod seek;
+pub mod tar;
 
 pub use codec::Codec;
 pub use frame::{FRAME_BYTES, FRAME_BYTES_MAX, FrameError, FrameMaker, FrameReader};
