@@ -7,7 +7,7 @@
 //! 8  cli
 //! 6  wiring
 //! 5  config  supervise
-//! 4  engine  verify  browse
+//! 4  engine  restore  verify  browse
 //! 3  catalog
 //! 2  source  store
 //! 1  archive  schedule  report  observe
@@ -25,6 +25,7 @@ pub mod domain;
 pub mod engine;
 pub mod observe;
 pub mod report;
+pub mod restore;
 pub mod schedule;
 pub mod source;
 pub mod store;

@@ -6,6 +6,7 @@
 //!
 //! This room reads no source, makes no frames, and decides nothing about which snapshots stay.
 
+mod contents;
 mod draft;
 mod error;
 mod frames;
@@ -17,6 +18,7 @@ mod record;
 mod runs;
 mod sums;
 
+pub use contents::{Contents, FrameBuffers, FrameLoss, volumes_with_frames};
 pub use draft::{Draft, DraftFile, Published};
 pub use error::CatalogError;
 pub use frames::{FrameDamage, Measure, check_frames};

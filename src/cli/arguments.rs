@@ -40,34 +40,25 @@ pub struct Global {
 }
 
 /// The verbs.
+#[expect(missing_docs, reason = "a verb's own words are shown in its help, and words here would hide them")]
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Make a snapshot
     Run(super::run::Verb),
-    /// List snapshots
     List(super::list::Verb),
-    /// Show what a snapshot is made of
     Show(super::show::Verb),
-    #[expect(missing_docs, reason = "the verb's own words are shown in its help, and words here would hide them")]
     Ls(super::ls::Verb),
-    #[expect(missing_docs, reason = "the verb's own words are shown in its help, and words here would hide them")]
     Find(super::find::Verb),
-    #[expect(missing_docs, reason = "the verb's own words are shown in its help, and words here would hide them")]
     Diff(super::diff::Verb),
-    /// Check that a snapshot still is what it was
     Verify(super::verify::Verb),
-    /// Show jobs, their last runs and their next ones
+    Restore(super::restore::Verb),
+    Cat(super::cat::Verb),
     Status(super::status::Verb),
-    /// Make a folder a store
     Init(super::init::Verb),
-    /// Show who holds a job's lease, and end a dead one
     Unlock(super::unlock::Verb),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(super::config::Verb),
-    /// Print completions for a shell
     Completions(super::completions::Verb),
-    /// Write the manual pages into a folder
     Man(super::man::Verb),
 }
 

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use crate::catalog::CatalogError;
-use crate::domain::{Advise, Outcome, StopReason, Trouble, Verdict};
+use crate::domain::{Advise, Outcome, Stop, StopReason, Trouble, Verdict};
+use crate::restore::RestoreError;
 use crate::store::StoreError;
 
 /// How the program ends. Documented in README and `--help`; scripts treat any other code as failure.
@@ -77,6 +78,26 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let exit = if error.is_absent() { Exit::StoreAbsent } else { Exit::Failed };
+        Self::of(exit, &error)
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        let exit = match error {
+            RestoreError::Catalog(error) => return error.into(),
+            RestoreError::StoreGone { .. } => Exit::StoreAbsent,
+            RestoreError::Archive { .. } | RestoreError::Damaged { .. } | RestoreError::Contradiction { .. } => {
+                Exit::Damage
+            }
+            RestoreError::NotEmpty { .. } | RestoreError::OtherUnfinished { .. } => Exit::Usage,
+            RestoreError::Stopped(Stop::Interrupted) => Exit::Interrupted,
+            RestoreError::Stopped(Stop::Terminated) => Exit::Terminated,
+            RestoreError::Output(_)
+            | RestoreError::Target { .. }
+            | RestoreError::TooSmall { .. }
+            | RestoreError::Nothing { .. } => Exit::Failed,
+        };
         Self::of(exit, &error)
     }
 }

@@ -4,6 +4,7 @@
 //! version work when all else is broken.
 
 mod arguments;
+mod cat;
 mod completions;
 mod config;
 mod diff;
@@ -14,6 +15,7 @@ mod init;
 mod list;
 mod ls;
 mod man;
+mod restore;
 mod run;
 mod screen;
 mod show;
@@ -67,6 +69,8 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Find(verb) => find::run(verb, global, screen),
         Verb::Diff(verb) => diff::run(verb, global, screen),
         Verb::Verify(verb) => verify::run(verb, global, screen),
+        Verb::Restore(verb) => restore::run(verb, global, screen),
+        Verb::Cat(verb) => cat::run(verb, global),
         Verb::Status(verb) => status::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),

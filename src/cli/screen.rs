@@ -225,6 +225,7 @@ fn short(phase: Phase) -> &'static str {
         Phase::Flushing => "flushing",
         Phase::ReadingBack => "reading back",
         Phase::Publishing => "publishing",
+        Phase::Restoring => "restoring",
     }
 }
 

@@ -1,4 +1,4 @@
-//! The words of the program as types: ids, sizes, paths, digests, clock, cancel, entry, outcome.
+//! The words of the program as types: ids, sizes, paths, digests, clock, cancel, turns, entry, outcome.
 //!
 //! Values that are settled. A value of these types is right by construction: it was parsed at a door.
 //! No I/O here but the one real clock; no room is known here.
@@ -13,6 +13,7 @@ mod moment;
 mod outcome;
 mod path;
 mod size;
+mod turns;
 
 pub use advice::{Advise, Trouble};
 pub use cancel::{Cancel, Stop};
@@ -24,3 +25,4 @@ pub use moment::{Moment, MomentError};
 pub use outcome::{Outcome, Skip, SkipCause, Skips, StopReason, Totals, Verdict};
 pub use path::{EntryPath, PathError, Shown};
 pub use size::{ByteCount, SizeError};
+pub use turns::{Halt, Halted, Turns};

@@ -5,10 +5,10 @@
 //! says the length it had when it was opened.
 
 use super::plan::loss;
-use super::turns::{Halt, Halted, Turns};
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{FRAME_BYTES, SparseMap, TarHeader, TarKind, pad};
 use crate::domain::{EntryPath, Hasher, Owner, Skip, SkipCause, Stat, Xattrs};
+use crate::domain::{Halt, Halted, Turns};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
 /// An open file that is stored in several frames.

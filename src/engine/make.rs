@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use super::large::{is_same_content, read_sparse};
 use super::plan::{FramePlan, Piece, Planned, loss, skip};
-use super::turns::{Halt, Halted};
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{Codec, END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
 use crate::catalog::Measure;
 use crate::domain::{Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
+use crate::domain::{Halt, Halted};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
 /// How often a file that changes is read before it is stored as it is.

@@ -19,7 +19,6 @@ mod plan;
 mod room;
 mod run;
 mod sanity;
-mod turns;
 mod write;
 
 pub use run::{Context, Job, run};

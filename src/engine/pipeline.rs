@@ -17,10 +17,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::make::{Made, Maker};
 use super::plan::{FramePlan, PlanEnd, PlanTotals, Planner};
-use super::turns::{Halt, Halted};
 use super::write::{OrderedWriter, Written};
 use crate::archive::Codec;
 use crate::domain::{Cancel, Clock, EntryPath, Stop};
+use crate::domain::{Halt, Halted};
 use crate::observe::Observer;
 use crate::source::{Item, Names};
 use crate::store::StoreError;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::large::LargeFile;
-use super::turns::Turns;
 use crate::archive::FRAME_BYTES;
+use crate::domain::Turns;
 use crate::domain::{ByteCount, Cancel, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
 use crate::observe::{Event, Observer};
 use crate::source::{Found, Item, Names, SourceError};
@@ -199,7 +199,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn large(&mut self, found: Found, names: Option<(Arc<LinkedNames>, u64)>) -> bool {
         let key = (found.stat.device, found.stat.inode);
         let (path, stat) = (found.path.clone(), found.stat.clone());
-        let unlimited = super::turns::Halt::default();
+        let unlimited = crate::domain::Halt::default();
         match LargeFile::open(found, self.names) {
             Ok(file) => {
                 if let Some((names, turn)) = &names {

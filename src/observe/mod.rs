@@ -5,7 +5,7 @@
 
 use crate::domain::{ByteCount, Skip, SnapshotName};
 
-/// What a run is doing, in the order in which it does it.
+/// What a run (or a restore) is doing, in the order in which it does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -21,6 +21,8 @@ pub enum Phase {
     ReadingBack,
     /// Making the snapshot appear.
     Publishing,
+    /// Writing a snapshot's entries into a folder.
+    Restoring,
 }
 
 impl Phase {
@@ -33,6 +35,7 @@ impl Phase {
             Self::Flushing => "flushing to the store",
             Self::ReadingBack => "reading back what was written",
             Self::Publishing => "publishing the snapshot",
+            Self::Restoring => "restoring",
         }
     }
 }

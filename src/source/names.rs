@@ -12,13 +12,26 @@ use crate::domain::Owner;
 pub struct Names {
     users: HashMap<u32, Box<str>>,
     groups: HashMap<u32, Box<str>>,
+    user_numbers: HashMap<Box<str>, u32>,
+    group_numbers: HashMap<Box<str>, u32>,
 }
 
 impl Names {
     /// Reads the machine's files. What cannot be read gives no names.
     pub fn load() -> Self {
         let table = |path| parse(&std::fs::read(path).unwrap_or_default());
-        Self { users: table("/etc/passwd"), groups: table("/etc/group") }
+        let ((users, user_numbers), (groups, group_numbers)) = (table("/etc/passwd"), table("/etc/group"));
+        Self { users, groups, user_numbers, group_numbers }
+    }
+
+    /// The number of a user; the first of that name, as in the C library.
+    pub fn user(&self, name: &str) -> Option<u32> {
+        self.user_numbers.get(name).copied()
+    }
+
+    /// The number of a group.
+    pub fn group(&self, name: &str) -> Option<u32> {
+        self.group_numbers.get(name).copied()
     }
 
     /// The names of an owner.
@@ -27,9 +40,9 @@ impl Names {
     }
 }
 
-/// `name:password:number:…`; the first line of a number counts, as in the C library.
-fn parse(text: &[u8]) -> HashMap<u32, Box<str>> {
-    let mut names = HashMap::new();
+/// `name:password:number:…`; the first line of a number, and of a name, counts, as in the C library.
+fn parse(text: &[u8]) -> (HashMap<u32, Box<str>>, HashMap<Box<str>, u32>) {
+    let (mut names, mut numbers) = (HashMap::new(), HashMap::new());
     for line in text.split(|b| *b == b'\n') {
         let mut fields = line.split(|b| *b == b':');
         let name = fields.next().and_then(|name| std::str::from_utf8(name).ok());
@@ -40,9 +53,10 @@ fn parse(text: &[u8]) -> HashMap<u32, Box<str>> {
             && !name.contains('\0')
         {
             names.entry(number).or_insert_with(|| name.into());
+            numbers.entry(name.into()).or_insert(number);
         }
     }
-    names
+    (names, numbers)
 }
 
 #[cfg(test)]
@@ -51,9 +65,10 @@ mod tests {
 
     #[test]
     fn the_first_name_of_a_number_counts_and_odd_lines_are_passed_over() {
-        let names = parse(b"root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n#c:x:5:\n:x:6:\nbad\n+\nweb:x:33:33:::\nn:x:-1:\n\xff:x:7:");
+        let (names, numbers) = parse(b"root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\n#c:x:5:\n:x:6:\nbad\n+\nweb:x:33:33:::\nn:x:-1:\n\xff:x:7:");
         assert_eq!(names.get(&0).map(|n| &**n), Some("root"));
         assert_eq!(names.get(&33).map(|n| &**n), Some("web"));
         assert_eq!(names.len(), 2);
+        assert_eq!((numbers.get("toor"), numbers.get("web"), numbers.len()), (Some(&0), Some(&33), 3));
     }
 }

@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use super::report::{Damage, Report};
-use crate::archive::manifest::{FrameLine, Line, ManifestError, VolumeLine};
-use crate::archive::{Codec, FRAME_BYTES_MAX, seek};
+use crate::archive::manifest::{FrameLine, Line, VolumeLine};
 use crate::catalog::{
     Catalog, CatalogError, MANIFEST_NAME, Measure, OpenManifest, RECORD_NAME, RESTORE_NAME, Record, SUMS_NAME, Sums,
-    check_frames,
+    check_frames, volumes_with_frames,
 };
 use crate::domain::{ByteCount, Cancel, Digest, Hasher, SnapshotName};
 use crate::observe::{Event, Observer};
@@ -168,37 +167,15 @@ impl Work<'_> {
         {
             self.damage(MANIFEST_NAME, "it was written by another run than the record");
         }
-        let place = |w: &Self, error| w.catalog.manifest_error(w.name, error);
-        let volumes = self.step(MANIFEST_NAME, |w| manifest.volumes().map_err(|e| place(w, e)))?;
+        let volumes = self
+            .step(MANIFEST_NAME, |w| volumes_with_frames(&manifest).map_err(|e| w.catalog.manifest_error(w.name, e)))?;
         let Some(volumes) = volumes else { return Ok(()) };
         if let Some(record) = record {
             self.volumes_agree(&volumes, record);
         }
         let mut damaged_ranges = Vec::new();
-        for volume in &volumes {
-            let frames = self.step(MANIFEST_NAME, |w| {
-                let mut frames: Vec<FrameLine> = Vec::new();
-                let mut end = 0_u64;
-                for frame in manifest.frames() {
-                    let frame = frame.map_err(|e| place(w, e))?;
-                    if frame.volume == volume.volume {
-                        end = end.saturating_add(frame.stored);
-                        // a small manifest could tell of more frames than fit any memory
-                        let fits = frame.stored > 0 && end <= volume.size && frame.raw <= FRAME_BYTES_MAX;
-                        if !fits {
-                            return Err(place(
-                                w,
-                                ManifestError::Damaged("its frames do not fit the volume".to_owned()),
-                            ));
-                        }
-                        frames.push(frame);
-                    }
-                }
-                Ok(frames)
-            })?;
-            if let Some(frames) = frames {
-                self.volume(volume, &frames, sums, &mut damaged_ranges)?;
-            }
+        for (volume, frames) in &volumes {
+            self.volume(volume, frames, sums, &mut damaged_ranges)?;
         }
         self.entries(&manifest, &volumes, &damaged_ranges)
     }
@@ -216,9 +193,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn volumes_agree(&mut self, volumes: &[VolumeLine], record: &Record) {
+    fn volumes_agree(&mut self, volumes: &[(VolumeLine, Vec<FrameLine>)], record: &Record) {
         let told: Vec<_> = record.volumes.iter().map(|v| (&v.name, v.size, v.raw_size, v.frames, v.sha256)).collect();
-        let listed: Vec<_> = volumes.iter().map(|v| (&v.name, v.size, v.raw_size, v.frames, v.sha256)).collect();
+        let listed: Vec<_> = volumes.iter().map(|(v, _)| (&v.name, v.size, v.raw_size, v.frames, v.sha256)).collect();
         if told != listed {
             self.damage(MANIFEST_NAME, "it tells other volumes than the record");
         }
@@ -244,9 +221,6 @@ impl Work<'_> {
         }
         if reader.len() != volume.size {
             self.damage(&volume.name, format!("it has {} bytes, and {} were published", reader.len(), volume.size));
-        }
-        if let Err(why) = frames_are_whole(volume, frames) {
-            self.damage(MANIFEST_NAME, why);
         }
         self.whole(&volume.name, &*reader, sums)?;
         let damaged =
@@ -281,7 +255,7 @@ impl Work<'_> {
     fn entries(
         &mut self,
         manifest: &OpenManifest,
-        volumes: &[VolumeLine],
+        volumes: &[(VolumeLine, Vec<FrameLine>)],
         damaged: &[(u32, u64, u64, usize)],
     ) -> Result<(), CatalogError> {
         let mut last_end: Vec<u64> = vec![0; volumes.len()];
@@ -293,7 +267,7 @@ impl Work<'_> {
             let placed = entry.placed;
             let end = placed.body.saturating_add(placed.stored);
             match volumes.get(placed.volume as usize) {
-                Some(volume) if end <= volume.raw_size && placed.offset >= last_end[placed.volume as usize] => {
+                Some((volume, _)) if end <= volume.raw_size && placed.offset >= last_end[placed.volume as usize] => {
                     last_end[placed.volume as usize] = end;
                 }
                 _ => self.damage(MANIFEST_NAME, format!("{} lies where nothing can lie", entry.path)),
@@ -337,24 +311,4 @@ impl Work<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether frames follow each other without gaps, in the file and in the tar stream, and fill both.
-fn frames_are_whole(volume: &VolumeLine, frames: &[FrameLine]) -> Result<(), String> {
-    let (mut offset, mut raw_offset) = (0_u64, 0_u64);
-    for (number, frame) in frames.iter().enumerate() {
-        if frame.frame != number as u64 || frame.offset != offset || frame.raw_offset != raw_offset {
-            return Err(format!("frame {number} of {} does not follow the one before", volume.name));
-        }
-        offset = offset.saturating_add(frame.stored);
-        raw_offset = raw_offset.saturating_add(frame.raw);
-    }
-    let table = match volume.codec {
-        Codec::Zstd { .. } => 8 + 12 * frames.len() as u64 + seek::FOOTER_BYTES as u64,
-        Codec::Gzip { .. } | Codec::None => 0,
-    };
-    if offset.saturating_add(table) != volume.size || raw_offset != volume.raw_size {
-        return Err(format!("the frames of {} do not fill it", volume.name));
-    }
-    Ok(())
 }

@@ -43,9 +43,9 @@ pub struct TarLimits {
 }
 
 impl Default for TarLimits {
-    /// 1 MiB of metadata; 16 MiB of map, which is more than half a million runs.
+    /// 1 MiB of metadata; 4 MiB of map, which is more than a hundred thousand runs.
     fn default() -> Self {
-        Self { metadata_bytes_max: 1 << 20, map_bytes_max: 16 << 20 }
+        Self { metadata_bytes_max: 1 << 20, map_bytes_max: 4 << 20 }
     }
 }
 

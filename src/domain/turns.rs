@@ -11,25 +11,27 @@ use std::time::Duration;
 
 /// Raised once, when the pipeline cannot go on. Everybody who waits looks at it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Halt(Arc<AtomicBool>);
+pub struct Halt(Arc<AtomicBool>);
 
 impl Halt {
-    pub(super) fn raise(&self) {
+    /// Raises it.
+    pub fn raise(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn is_raised(&self) -> bool {
+    /// Whether it is raised.
+    pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// The pipeline halted while a turn was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Halted;
+pub struct Halted;
 
 /// A value of which turn `n` is taken before turn `n + 1`.
 #[derive(Debug)]
-pub(super) struct Turns<T> {
+pub struct Turns<T> {
     state: Mutex<(u64, T)>,
     moved: Condvar,
 }
@@ -38,12 +40,21 @@ pub(super) struct Turns<T> {
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl<T> Turns<T> {
-    pub(super) fn new(value: T) -> Self {
+    /// Turn 0 is next.
+    pub fn new(value: T) -> Self {
         Self { state: Mutex::new((0, value)), moved: Condvar::new() }
     }
 
+    /// Looks at the value out of turn.
+    pub fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).1)
+    }
+
     /// Waits for turn `number`, then changes the value.
-    pub(super) fn take<R>(&self, number: u64, halt: &Halt, change: impl FnOnce(&mut T) -> R) -> Result<R, Halted> {
+    ///
+    /// # Errors
+    /// [`Halted`] if the pipeline halts first.
+    pub fn take<R>(&self, number: u64, halt: &Halt, change: impl FnOnce(&mut T) -> R) -> Result<R, Halted> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.0 != number {
             if halt.is_raised() {

@@ -1,0 +1,243 @@
+//! The content of a snapshot's entries: which frames hold it, read from the store and decoded.
+//!
+//! Opens every volume when it begins and holds it, so that a snapshot that is moved to the trash meanwhile is still
+//! read to its end. The danger is a manifest that lies: its frames must follow each other without gaps and fill their
+//! volume before any of them is read, so that no number in it makes us allocate or read what is not there.
+//!
+//! Does not look at what a frame holds: headers and content are compared by whoever asked.
+
+use std::ops::Range;
+
+use super::error::CatalogError;
+use super::list::{Catalog, OpenManifest};
+use crate::archive::manifest::{FrameLine, ManifestError, Placed, VolumeLine};
+use crate::archive::{Codec, FRAME_BYTES_MAX, FrameReader, padding, seek};
+use crate::domain::{Digest, SnapshotName};
+use crate::store::{StoreError, StoreReader};
+
+/// The volumes of one snapshot, open.
+pub struct Contents {
+    volumes: Vec<Volume>,
+}
+
+struct Volume {
+    line: VolumeLine,
+    frames: Vec<FrameLine>,
+    reader: Result<Box<dyn StoreReader>, String>,
+}
+
+impl std::fmt::Debug for Contents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Contents({} volumes)", self.volumes.len())
+    }
+}
+
+/// A frame that could not be read, and why. The frame is a fact about the store: other frames are not touched by it.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameLoss {
+    /// Its volume is not there.
+    #[error("{volume} cannot be opened: {why}")]
+    NoVolume {
+        /// The volume's file.
+        volume: String,
+        /// What the store said.
+        why: String,
+    },
+    /// The store did not give its bytes.
+    #[error("frame {frame} of {volume} could not be read")]
+    Unread {
+        /// The volume's file.
+        volume: String,
+        /// The frame's number in it.
+        frame: u64,
+        /// What the store said.
+        #[source]
+        source: StoreError,
+    },
+    /// Its bytes are not those that were published.
+    #[error("frame {frame} of {volume} is damaged: its bytes differ from those that were published")]
+    Damaged {
+        /// The volume's file.
+        volume: String,
+        /// The frame's number in it.
+        frame: u64,
+    },
+    /// Its bytes are those that the manifest tells, and they do not hold what it tells: one of the two was made up.
+    #[error("frame {frame} of {volume} is not what the manifest says, though its checksum is: {why}")]
+    Contradiction {
+        /// The volume's file.
+        volume: String,
+        /// The frame's number in it.
+        frame: u64,
+        /// In words.
+        why: String,
+    },
+}
+
+impl FrameLoss {
+    /// Whether the store itself is gone, and not just this frame.
+    pub fn is_store_absent(&self) -> bool {
+        matches!(self, Self::Unread { source, .. } if source.is_absent())
+    }
+
+    /// Whether manifest and volume say different things, though neither is damaged.
+    pub fn is_contradiction(&self) -> bool {
+        matches!(self, Self::Contradiction { .. })
+    }
+}
+
+/// What a thread keeps between two frames.
+#[derive(Debug, Default)]
+pub struct FrameBuffers {
+    reader: FrameReader,
+    stored: Vec<u8>,
+}
+
+impl Contents {
+    /// Opens the volumes of `name`, whose manifest this is. A volume that is missing is told when a frame of it is
+    /// asked for.
+    ///
+    /// # Errors
+    /// If the manifest's volumes and frames cannot be read or do not fit together, or the store is gone.
+    pub fn open(catalog: &Catalog, name: &SnapshotName, manifest: &OpenManifest) -> Result<Self, CatalogError> {
+        let folder = catalog.layout().snapshot(name);
+        let volumes = volumes_with_frames(manifest).map_err(|error| catalog.manifest_error(name, error))?;
+        let mut open = Vec::with_capacity(volumes.len());
+        for (line, frames) in volumes {
+            let reader = catalog.store().open(&folder.join(&line.name)?);
+            match reader {
+                Err(error) if error.is_absent() => return Err(error.into()),
+                Err(error) => open.push(Volume { line, frames, reader: Err(error.to_string()) }),
+                Ok(reader) => open.push(Volume { line, frames, reader: Ok(reader) }),
+            }
+        }
+        Ok(Self { volumes: open })
+    }
+
+    /// The frames, of the volume of that number, that hold an entry with its header; `None` if it lies where nothing can lie.
+    pub fn frames_of(&self, placed: &Placed) -> Option<Range<usize>> {
+        let volume = self.volumes.get(placed.volume as usize)?;
+        let end = placed.body.checked_add(placed.stored)?.checked_add(padding(placed.stored) as u64)?;
+        if placed.offset > placed.body || end > volume.line.raw_size {
+            return None;
+        }
+        let first = volume.frames.partition_point(|frame| frame.raw_offset + frame.raw <= placed.offset);
+        let last = volume.frames.partition_point(|frame| frame.raw_offset < end);
+        (first < last).then_some(first..last)
+    }
+
+    /// Where a frame's content begins in its volume's tar stream, and its length there.
+    ///
+    /// # Panics
+    /// If there is no such frame: numbers come from [`Contents::frames_of`].
+    pub fn raw_range(&self, volume: u32, frame: usize) -> Range<u64> {
+        let frame = &self.volumes[volume as usize].frames[frame];
+        frame.raw_offset..frame.raw_offset + frame.raw
+    }
+
+    /// Bytes of the tar streams of all volumes.
+    pub fn raw_len(&self) -> u64 {
+        self.volumes.iter().fold(0, |sum, volume| sum.saturating_add(volume.line.raw_size))
+    }
+
+    /// Reads one frame and decodes it into `raw`, whose former content is dropped.
+    ///
+    /// # Errors
+    /// [`FrameLoss`].
+    ///
+    /// # Panics
+    /// As [`Contents::raw_range`].
+    pub fn read(
+        &self,
+        volume: u32,
+        frame: usize,
+        buffers: &mut FrameBuffers,
+        raw: &mut Vec<u8>,
+    ) -> Result<(), FrameLoss> {
+        self.stored(volume, frame, &mut buffers.stored)?;
+        let Volume { line, frames, .. } = &self.volumes[volume as usize];
+        buffers
+            .reader
+            .read(line.codec, &buffers.stored, frames[frame].raw, raw)
+            .map_err(|error| why(line, &frames[frame], &buffers.stored, &error.to_string()))
+    }
+
+    /// Why what was decoded from a frame is not what the manifest says: damage, if its stored bytes differ too.
+    ///
+    /// # Panics
+    /// As [`Contents::raw_range`].
+    pub fn blame(&self, volume: u32, frame: usize, buffers: &mut FrameBuffers, said: &str) -> FrameLoss {
+        match self.stored(volume, frame, &mut buffers.stored) {
+            Ok(()) => {
+                let Volume { line, frames, .. } = &self.volumes[volume as usize];
+                why(line, &frames[frame], &buffers.stored, said)
+            }
+            Err(loss) => loss,
+        }
+    }
+
+    fn stored(&self, volume: u32, frame: usize, into: &mut Vec<u8>) -> Result<(), FrameLoss> {
+        let Volume { line, frames, reader } = &self.volumes[volume as usize];
+        let frame = &frames[frame];
+        let volume = || line.name.clone();
+        let reader = reader.as_ref().map_err(|why| FrameLoss::NoVolume { volume: volume(), why: why.clone() })?;
+        into.resize(frame.stored as usize, 0);
+        let unread = |source| FrameLoss::Unread { volume: volume(), frame: frame.frame, source };
+        reader.read_at(frame.offset, into).map_err(unread)
+    }
+}
+
+fn why(line: &VolumeLine, frame: &FrameLine, stored: &[u8], said: &str) -> FrameLoss {
+    let (volume, number) = (line.name.clone(), frame.frame);
+    if Digest::of(stored) == frame.sha256 {
+        FrameLoss::Contradiction { volume, frame: number, why: said.to_owned() }
+    } else {
+        FrameLoss::Damaged { volume, frame: number }
+    }
+}
+
+/// The volumes of a manifest with their frames, known to follow each other without gaps, in the file and in the tar
+/// stream, and to fill both.
+///
+/// # Errors
+/// If they cannot be read or do not fit together.
+pub fn volumes_with_frames(
+    manifest: &OpenManifest,
+) -> Result<Vec<(VolumeLine, Vec<FrameLine>)>, ManifestError<StoreError>> {
+    let damaged = |why: String| ManifestError::Damaged(why);
+    let mut all: Vec<(VolumeLine, Vec<FrameLine>)> = manifest.volumes()?.into_iter().map(|v| (v, Vec::new())).collect();
+    let (mut offset, mut raw_offset, mut at) = (0_u64, 0_u64, 0_usize);
+    for frame in manifest.frames() {
+        let frame = frame?;
+        if frame.volume as usize != at {
+            (offset, raw_offset, at) = (0, 0, frame.volume as usize);
+        }
+        let Some((line, frames)) = all.get_mut(at) else {
+            return Err(damaged(format!("frame {} lies in a volume that it does not name", frame.frame)));
+        };
+        let follows = frame.frame == frames.len() as u64 && frame.offset == offset && frame.raw_offset == raw_offset;
+        if !follows {
+            return Err(damaged(format!("frame {} of {} does not follow the one before", frame.frame, line.name)));
+        }
+        offset = offset.saturating_add(frame.stored);
+        raw_offset = raw_offset.saturating_add(frame.raw);
+        // a small manifest could tell of more frames than fit any memory
+        let fits = frame.stored > 0 && frame.stored <= FRAME_BYTES_MAX && offset <= line.size;
+        if !fits || frame.raw > FRAME_BYTES_MAX || raw_offset > line.raw_size {
+            return Err(damaged(format!("the frames of {} do not fit it", line.name)));
+        }
+        frames.push(frame);
+    }
+    for (line, frames) in &all {
+        let stored: u64 = frames.iter().map(|frame| frame.stored).sum();
+        let raw: u64 = frames.iter().map(|frame| frame.raw).sum();
+        let table = match line.codec {
+            Codec::Zstd { .. } => 8 + 12 * frames.len() as u64 + seek::FOOTER_BYTES as u64,
+            Codec::Gzip { .. } | Codec::None => 0,
+        };
+        if stored.checked_add(table) != Some(line.size) || raw != line.raw_size {
+            return Err(damaged(format!("the frames of {} do not fill it", line.name)));
+        }
+    }
+    Ok(all)
+}
