@@ -7,10 +7,10 @@
 //! 8  cli
 //! 6  wiring
 //! 5  config  supervise
-//! 4  engine  restore  verify  browse
+//! 4  engine  restore  verify  browse  prune
 //! 3  catalog
 //! 2  source  store
-//! 1  archive  schedule  report  observe
+//! 1  archive  retention  schedule  report  observe
 //! 0  domain
 //! ```
 //!
@@ -24,8 +24,10 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod observe;
+pub mod prune;
 pub mod report;
 pub mod restore;
+pub mod retention;
 pub mod schedule;
 pub mod source;
 pub mod store;

@@ -3,10 +3,13 @@
 //! The two are the judges: what both read without a complaint we read as they do, member by member: name, type, mode,
 //! owner, time, target, length, content. What they do not read we refuse, or read as they do. Never a panic. A judge that
 //! is not installed is told as skipped, and so is the folder of archives (`BACKUP_CORPORA`, or `../shared/corpora`).
+//!
+//! The same archives, harmed at random, are read without a panic and without a member that cannot be. As a campaign:
+//! `cargo test --test foreign -- --ignored --nocapture`, of `CAMPAIGN_SECONDS`, from `CAMPAIGN_SEED`.
 
 #![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
@@ -16,6 +19,7 @@ use std::process::{Command, Stdio};
 
 use backup::archive::expand::{ExpandLimits, Expander};
 use backup::archive::tar::{Member, MemberKind, TarError, TarLimits, TarReader};
+use backup::archive::{Codec, FrameMaker};
 use backup::domain::{Digest, Hasher};
 
 /// Larger files, holes included, are compared without their content.
@@ -528,4 +532,233 @@ fn what_gnu_tar_and_libarchive_write_in_every_format_is_read() {
     println!("agreed {}, refused {}, skipped {}", tally.agreed, tally.refused, tally.skipped);
     assert!(tally.differ.is_empty(), "\n{}", tally.differ.join("\n"));
     assert_eq!(tally.refused, 0);
+}
+
+/// Numbers that look random, the same for the same seed (xorshift).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).expect("64 bits") % bound.max(1)
+    }
+
+    fn of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+        all[self.below(all.len())]
+    }
+}
+
+/// Archives harmed at random; a compressed one now and then.
+fn harmed(archives: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
+    let mut bytes = archives[dice.below(archives.len())].clone();
+    let mut right: Vec<bool> =
+        bytes.chunks(512).map(|block| sum(block).is_some_and(|(told, sum)| told == sum)).collect();
+    for _ in 0..=dice.below(6) {
+        let at = dice.below(bytes.len());
+        let (block, from) = (at / 512 * 512, dice.below(bytes.len()) / 512 * 512);
+        match dice.below(9) {
+            0 | 1 => bytes[at] ^= 1 << dice.below(8),
+            2 => bytes[at] = dice.of(&[b"\0", b"=", b"\n", b" ", b"9", b"\xff"])[0],
+            // the type, and the size
+            3 if block + 512 <= bytes.len() => {
+                bytes[block + 156] = b"0123456789gxXLKDSVMNAEIz\0"[dice.below(25)];
+            }
+            4 if block + 512 <= bytes.len() => {
+                let size = dice.of(&[
+                    &b"00000000000\0"[..],
+                    b"00000000001\0",
+                    b"00000001000\0",
+                    b"77777777777\0",
+                    b"\x80\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff",
+                    b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                ]);
+                bytes[block + 124..block + 136].copy_from_slice(size);
+            }
+            5 => {
+                let other = &archives[dice.below(archives.len())];
+                let from = dice.below(other.len()) / 512 * 512;
+                let end = (from + 512 * (1 + dice.below(3))).min(other.len());
+                bytes.splice(block..block, other[from..end].iter().copied());
+            }
+            6 => drop(bytes.drain(block.min(from)..block.max(from).min(block.min(from) + 1024))),
+            7 => bytes.truncate(at),
+            _ => {
+                // digits of records and maps
+                if let Some(digit) = bytes[at..].iter().position(u8::is_ascii_digit) {
+                    bytes[at + digit] = b'0' + u8::try_from(dice.below(10)).expect("a digit");
+                }
+            }
+        }
+        if bytes.is_empty() {
+            return bytes;
+        }
+    }
+    if dice.below(4) > 0 {
+        right.resize(bytes.len().div_ceil(512), true);
+        for block in
+            bytes.chunks_exact_mut(512).zip(right).filter(|(block, right)| *right || &block[257..262] == b"ustar")
+        {
+            if let Some((_, sum)) = sum(block.0) {
+                block.0[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+    }
+    if dice.below(8) == 0 {
+        let mut stored = Vec::new();
+        FrameMaker::new(if dice.below(2) == 0 { Codec::Zstd { level: 1 } } else { Codec::Gzip { level: 1 } })
+            .make(&bytes, &mut stored);
+        for _ in 0..dice.below(3) {
+            let at = dice.below(stored.len());
+            stored[at] ^= 1 << dice.below(8);
+        }
+        return stored;
+    }
+    bytes
+}
+
+/// The checksum that a block tells, and the one that it has.
+fn sum(block: &[u8]) -> Option<(u32, u32)> {
+    let told = std::str::from_utf8(block.get(148..156)?).ok()?.trim_matches(['\0', ' ']);
+    let bytes = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) });
+    Some((u32::from_str_radix(told, 8).unwrap_or(0), bytes.sum()))
+}
+
+/// Reads it all; what a member says must be possible. Whether it was read to its end.
+fn read_possible(bytes: &[u8]) -> bool {
+    let limits = ExpandLimits { output_bytes_max: 16 << 20, ..ExpandLimits::default() };
+    let Ok(expander) = Expander::new(bytes, limits) else { return false };
+    let mut reader = TarReader::new(expander, TarLimits::default());
+    loop {
+        match reader.next_member() {
+            Err(_) => return false,
+            Ok(None) => return reader.ended().is_some(),
+            Ok(Some(member)) => {
+                assert!(member.offset < member.body && member.body <= reader.offset());
+                assert!(member.mode <= 0o7777 && member.mtime.nsec < 1_000_000_000);
+                assert!(
+                    member.kind == MemberKind::File || (member.size, member.stored, &member.extents) == (0, 0, &None)
+                );
+                match &member.extents {
+                    None => assert_eq!(member.size, member.stored),
+                    Some(extents) => {
+                        let mut end = 0;
+                        for extent in extents {
+                            assert!(extent.offset >= end && extent.len > 0);
+                            end = extent.offset + extent.len;
+                        }
+                        assert!(end <= member.size && member.stored == extents.iter().map(|e| e.len).sum::<u64>());
+                    }
+                }
+                let mut part = [0; 1000];
+                let mut read = 0;
+                loop {
+                    match reader.read(&mut part) {
+                        Ok(0) => break assert_eq!(read, member.stored),
+                        Ok(len) => read += len as u64,
+                        Err(_) => return false,
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn small_archives(folder: &Path) -> Vec<Vec<u8>> {
+    let small = |path: &PathBuf| path.metadata().is_ok_and(|meta| (512..40_000).contains(&meta.len()));
+    files(folder).iter().filter(|path| small(path)).map(|path| fs::read(path).expect("the archive")).collect()
+}
+
+/// Reads harmed archives while `more` says so; how many, and how many of them were read to their end.
+fn read_harmed(folder: &Path, seed: u64, mut more: impl FnMut(u64) -> bool) -> (u64, u64) {
+    let archives = small_archives(folder);
+    let mut dice = Dice(seed | 1);
+    let (mut n, mut whole) = (0, 0);
+    while more(n) {
+        let bytes = harmed(&archives, &mut dice);
+        let read = std::panic::catch_unwind(|| read_possible(&bytes));
+        n += 1;
+        match read {
+            Ok(read) => whole += u64::from(read),
+            Err(_) => panic!("archive {n} from seed {seed} panics"),
+        }
+    }
+    (n, whole)
+}
+
+#[test]
+fn harmed_archives_of_other_programs_do_not_panic_nor_give_members_that_cannot_be() {
+    let Some(folder) = corpora() else { return };
+    let (n, whole) = read_harmed(&folder, 0x9E37_79B9_7F4A_7C15, |n| n < 20_000);
+    println!("n {n}, read to the end {whole}, panics 0");
+}
+
+#[test]
+#[ignore = "a campaign: cargo test --test foreign -- --ignored --nocapture"]
+fn a_campaign_of_harmed_archives() {
+    let Some(folder) = corpora() else { return };
+    let (seed, seconds) = campaign();
+    let start = std::time::Instant::now();
+    let (n, whole) = read_harmed(&folder, seed, |_| start.elapsed().as_secs() < seconds);
+    println!("n {n}, read to the end {whole}, panics 0, seed {seed}");
+}
+
+/// A member that one program lists and another does not is how an attacker hides one (CVE-2025-62518).
+#[test]
+#[ignore = "a campaign: cargo test --test foreign -- --ignored --nocapture"]
+fn a_campaign_of_harmed_archives_in_which_three_programs_see_the_same_names() {
+    let Some(folder) = corpora() else { return };
+    let (seed, seconds) = campaign();
+    let start = std::time::Instant::now();
+    let archives = small_archives(&folder);
+    let mut dice = Dice(seed | 1);
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let path = scratch.path().join("harmed.tar");
+    let (mut n, mut all_read, mut not_as_gnu, mut not_as_bsd) = (0, 0, 0, 0);
+    while start.elapsed().as_secs() < seconds {
+        let bytes = harmed(&archives, &mut dice);
+        n += 1;
+        let (seen, end) = ours(&bytes);
+        // bsdtar's list is a tree: it has no names that climb, and none that are empty
+        let climbs = |seen: &Seen| seen.name.split(|byte| *byte == b'/').any(|part| part == b"..");
+        if end.is_err() || seen.iter().any(climbs) {
+            continue;
+        }
+        fs::write(&path, &bytes).expect("write");
+        let Some(Ok(listed)) = judge("tar", &["-tv", "--quoting-style=c"], &path) else { continue };
+        let Some(Ok(bsd)) = bsd(&path) else { continue };
+        all_read += 1;
+        let gnu: Vec<Vec<u8>> = listed
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty() && !line.starts_with(b"V") && !line.starts_with(b"M"))
+            .map(|line| unquote(&line[line.iter().position(|byte| *byte == b'"').expect("a name")..]).0)
+            .collect();
+        let names: Vec<Vec<u8>> = seen.iter().map(|seen| seen.name.clone()).collect();
+        let set = |all: &mut dyn Iterator<Item = &Vec<u8>>| -> BTreeSet<Vec<u8>> {
+            all.map(|name| plain(name)).filter(|name| !name.is_empty()).collect()
+        };
+        let (as_gnu, as_bsd) = (names == gnu, set(&mut names.iter()) == set(&mut bsd.keys()));
+        not_as_gnu += u32::from(!as_gnu);
+        not_as_bsd += u32::from(!as_bsd);
+        if !as_gnu || !as_bsd {
+            let text = |all: &mut dyn Iterator<Item = &Vec<u8>>| -> Vec<String> {
+                all.map(|name| name.escape_ascii().to_string()).collect()
+            };
+            let (we, gnu, bsd) = (text(&mut names.iter()), text(&mut gnu.iter()), text(&mut bsd.keys()));
+            println!("archive {n}:\n  we  {we:?}\n  GNU {gnu:?}\n  bsd {bsd:?}");
+        }
+    }
+    println!("n {n}, read by all three {all_read}, not as GNU {not_as_gnu}, not as bsdtar {not_as_bsd}, seed {seed}");
+    // libarchive takes the rest of another volume's file for a file, and its tree drops what is below a link or FIFO
+    assert_eq!(not_as_gnu, 0);
+}
+
+/// Seed and seconds.
+fn campaign() -> (u64, u64) {
+    let set = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let nanos = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| u64::from(since.subsec_nanos()));
+    let (seed, seconds) = (set("CAMPAIGN_SEED").unwrap_or_else(nanos), set("CAMPAIGN_SECONDS").unwrap_or(60));
+    println!("seed {seed}, {seconds} s");
+    (seed, seconds)
 }

@@ -65,7 +65,7 @@ fn any_name() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 50, ..ProptestConfig::default() })]
     #[test]
-    fn any_tree_comes_back_from_plain_tar(
+    fn any_tree_comes_back_from_plain_tar_and_from_restore(
         entries in prop::collection::vec(
             (any_name(), any_made(), 0u32..0o1000, -2_000_000_000i64..15_000_000_000, 0u32..1_000_000_000, any::<usize>()),
             1..25,
@@ -123,6 +123,10 @@ proptest! {
             ran.exits(0);
             assert_same(&before, &picture(&site.untar()));
             site.on_store(&["verify"]).exits(0);
+            let to = site.path().join("restored");
+            let to_text = to.to_str().expect("UTF-8");
+            site.on_store(&["restore", "--privileged", "--threads", threads, "--to", to_text]).exits(0);
+            assert_same(&before, &picture(&to));
         }
     }
 }

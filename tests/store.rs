@@ -17,7 +17,9 @@ use backup::domain::{Cancel, Host, RunId, StoreId, SystemClock, Verdict};
 use backup::engine::{Context, Job, run};
 use backup::observe::Silent;
 use backup::source::Excludes;
-use backup::store::{FolderStore, Permissions, RequireMount, Store, conformance};
+use backup::store::{
+    FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter, conformance,
+};
 use backup::verify::{Options, verify};
 use faults::{Fault, Faulty};
 
@@ -64,7 +66,7 @@ fn what_is_created_has_exactly_the_configured_permissions_whatever_the_umask() {
     drop(folder_store(&path));
     let permissions = Permissions { file_mode: 0o666, dir_mode: 0o777 };
     let store = FolderStore::open(&path, &RequireMount::No, permissions, None).expect("a store").store;
-    let inner = backup::store::Key::top().join("folder").expect("a key");
+    let inner = Key::top().join("folder").expect("a key");
     store.create_folder(&inner).expect("created");
     store.create(&inner.join("file").expect("a key")).expect("created").finish().expect("finished");
     let mode =
@@ -79,7 +81,7 @@ fn a_link_in_the_place_of_a_folder_of_ours_is_not_followed() {
     let store = folder_store(&folder.path().join("store"));
     fs::create_dir(folder.path().join("outside")).expect("a folder");
     std::os::unix::fs::symlink(folder.path().join("outside"), folder.path().join("store/job")).expect("a link");
-    let key = backup::store::Key::top().join("job").and_then(|job| job.join("file")).expect("a key");
+    let key = Key::top().join("job").and_then(|job| job.join("file")).expect("a key");
     assert!(store.create(&key).is_err());
     assert_eq!(fs::read_dir(folder.path().join("outside")).expect("a folder").count(), 0);
 }
@@ -191,4 +193,103 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
     eprintln!("{runs} runs over {calls} calls, {promised} promised a snapshot and had it");
     assert!(calls > 40 && promised >= 9, "the call after the last is no fault at all");
     assert!(promised < runs / 2);
+}
+
+/// A store that counts what is read from volumes.
+struct Counting {
+    inner: Arc<dyn Store>,
+    frames: Arc<std::sync::atomic::AtomicU64>,
+}
+
+struct CountingReader(Box<dyn StoreReader>, Arc<std::sync::atomic::AtomicU64>);
+
+impl StoreReader for CountingReader {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.read_at(offset, into)
+    }
+}
+
+impl Store for Counting {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+    fn check_identity(&self) -> Result<(), StoreError> {
+        self.inner.check_identity()
+    }
+    fn create_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.inner.create_folder(folder)
+    }
+    fn create(&self, file: &Key) -> Result<Box<dyn StoreWriter>, StoreError> {
+        self.inner.create(file)
+    }
+    fn open(&self, file: &Key) -> Result<Box<dyn StoreReader>, StoreError> {
+        let reader = self.inner.open(file)?;
+        let is_volume = file.to_string().contains(".tar");
+        Ok(if is_volume { Box::new(CountingReader(reader, Arc::clone(&self.frames))) } else { reader })
+    }
+    fn list(&self, folder: &Key) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(folder)
+    }
+    fn stat(&self, key: &Key) -> Result<Option<Listed>, StoreError> {
+        self.inner.stat(key)
+    }
+    fn sync_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.inner.sync_folder(folder)
+    }
+    fn publish(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.inner.publish(from, to)
+    }
+    fn link(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.inner.link(from, to)
+    }
+    fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.inner.rename(from, to)
+    }
+    fn touch(&self, file: &Key) -> Result<(), StoreError> {
+        self.inner.touch(file)
+    }
+    fn now(&self) -> Result<jiff::Timestamp, StoreError> {
+        self.inner.now()
+    }
+    fn remove(&self, file: &Key) -> Result<(), StoreError> {
+        self.inner.remove(file)
+    }
+    fn remove_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.inner.remove_folder(folder)
+    }
+    fn room(&self) -> Result<Room, StoreError> {
+        self.inner.room()
+    }
+}
+
+/// One file is read through the frame it lies in, whatever else the snapshot holds.
+#[test]
+fn one_small_file_costs_one_frame_of_the_volume() {
+    for codec in [Codec::default(), Codec::Gzip { level: 6 }, Codec::None] {
+        let mut world = World::new();
+        world.job.codec = codec;
+        let source = &world.job.sources[0];
+        for number in 0..400 {
+            fs::write(source.join(format!("file {number:03}")), vec![number as u8; 40_000]).expect("a file");
+        }
+        fs::write(source.join("small"), vec![7; 4096]).expect("a file");
+        assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+        let frames = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counting = Arc::new(Counting { inner: Arc::clone(&world.store), frames: Arc::clone(&frames) });
+        let catalog = Catalog::new(counting, world.job.name.clone());
+        let name = catalog.find("latest").expect("a snapshot");
+        let mut out = Vec::new();
+        let path = backup::domain::EntryPath::parse(b"small").expect("a path");
+        backup::restore::content(&catalog, &name, &path, &mut out).expect("content");
+        assert_eq!(out, vec![7; 4096]);
+        assert_eq!(frames.load(std::sync::atomic::Ordering::Relaxed), 1, "{codec:?}");
+    }
 }

@@ -15,6 +15,8 @@ pub const RECORD_NAME: &str = "snapshot.json";
 
 const LEASE: &str = ".lease.json";
 const RUNS: &str = ".runs";
+const TRASH: &str = ".trash";
+const HOLDS: &str = ".holds";
 pub(super) const PARTIAL_PREFIX: &str = ".partial-";
 
 /// The file name of the `number`th volume (from 1) that the run of `snapshot` writes.
@@ -71,6 +73,16 @@ impl Layout {
     /// The folder of run records.
     pub fn runs(&self) -> Key {
         self.in_folder(RUNS)
+    }
+
+    /// Where removed snapshots lie for a while.
+    pub fn trash(&self) -> Key {
+        self.in_folder(TRASH)
+    }
+
+    /// The folder of holds.
+    pub fn holds(&self) -> Key {
+        self.in_folder(HOLDS)
     }
 
     /// The record of one run.

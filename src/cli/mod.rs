@@ -11,15 +11,18 @@ mod diff;
 mod entries;
 mod exit;
 mod find;
+mod hold;
 mod init;
 mod list;
 mod ls;
 mod man;
+mod prune;
 mod restore;
 mod run;
 mod screen;
 mod show;
 mod status;
+mod undelete;
 mod unlock;
 mod verify;
 mod which;
@@ -71,6 +74,10 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Verify(verb) => verify::run(verb, global, screen),
         Verb::Restore(verb) => restore::run(verb, global, screen),
         Verb::Cat(verb) => cat::run(verb, global),
+        Verb::Prune(verb) => prune::run(verb, global, screen),
+        Verb::Undelete(verb) => undelete::run(verb, global, screen),
+        Verb::Hold(verb) => hold::hold(verb, global, screen),
+        Verb::Release(verb) => hold::release(verb, global, screen),
         Verb::Status(verb) => status::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),

@@ -80,7 +80,7 @@ fn run_one(
     screen: &Screen,
 ) -> Result<Outcome, Failure> {
     let clock = SystemClock::new();
-    let order = wiring::order_for(plan, state, screen.is_watched());
+    let order = wiring::order_for(plan, &settings.timezone, state, screen.is_watched());
     let program = wiring::own_path().map_err(|error| Failure {
         exit: Exit::Failed,
         trouble: crate::domain::Trouble {

@@ -86,6 +86,18 @@ pub(super) fn sources(catalog: &Catalog, name: &SnapshotName) -> Vec<String> {
     catalog.record(name).map(|(record, _)| record.sources).unwrap_or_default()
 }
 
+/// After how long a silence a lease on the store may be taken over.
+pub(super) fn lease_term(which: &Which, global: &Global) -> std::time::Duration {
+    let settings = settings(global).ok().flatten();
+    match &which.store {
+        Some(given) => named_store(given, settings.as_ref()).lease_term,
+        None => {
+            let stores = settings.iter().flat_map(|settings| settings.stores.values());
+            stores.map(|store| store.lease_term).max().unwrap_or(StoreSettings::local("/".into()).lease_term)
+        }
+    }
+}
+
 /// The one catalog that `which` means.
 pub(super) fn catalog(which: &Which, global: &Global) -> Result<Catalog, Failure> {
     let mut found: Vec<(Arc<dyn Store>, JobName)> = Vec::new();

@@ -9,6 +9,8 @@ pub enum Scope {
     Store,
     /// In a job.
     Job,
+    /// In a job's `retention`.
+    Retention,
 }
 
 /// What a key takes.
@@ -34,6 +36,10 @@ pub(super) enum Form {
     Percent,
     /// A whole number from 1.
     Count,
+    /// A whole number from 0.
+    Number,
+    /// A map of its own, with the keys of [`Scope::Retention`].
+    Rules,
     /// Octal permissions.
     Mode,
     /// no, any, nfs, cifs.
@@ -200,6 +206,59 @@ pub(super) const KEYS: &[Key] = &[
         "Fail when nothing moved for so long. Longer than the server's reboot and its grace period.",
     ),
     key(Scope::Job, "threads", Some("BACKUP_THREADS"), Form::Count, "", "Workers; default: one for each processor."),
+    key(
+        Scope::Job,
+        "retention",
+        None,
+        Form::Rules,
+        "",
+        "Which snapshots stay, after each run that was ok and with `backup prune`; without any rule all of them.",
+    ),
+    key(
+        Scope::Job,
+        "trash_for",
+        Some("BACKUP_TRASH_FOR"),
+        Form::Duration,
+        "24h",
+        "How long a removed snapshot can be taken back with `backup undelete`.",
+    ),
+    key(Scope::Retention, "last", Some("BACKUP_RETENTION_LAST"), Form::Number, "0", "The newest so many."),
+    key(
+        Scope::Retention,
+        "hourly",
+        Some("BACKUP_RETENTION_HOURLY"),
+        Form::Number,
+        "0",
+        "The newest of each of the newest so many hours that have one.",
+    ),
+    key(Scope::Retention, "daily", Some("BACKUP_RETENTION_DAILY"), Form::Number, "0", "Likewise of days."),
+    key(Scope::Retention, "weekly", Some("BACKUP_RETENTION_WEEKLY"), Form::Number, "0", "Likewise of weeks."),
+    key(Scope::Retention, "monthly", Some("BACKUP_RETENTION_MONTHLY"), Form::Number, "0", "Likewise of months."),
+    key(Scope::Retention, "yearly", Some("BACKUP_RETENTION_YEARLY"), Form::Number, "0", "Likewise of years."),
+    key(
+        Scope::Retention,
+        "within",
+        Some("BACKUP_RETENTION_WITHIN"),
+        Form::Duration,
+        "",
+        "Everything that is not older than this.",
+    ),
+    key(
+        Scope::Retention,
+        "floor",
+        Some("BACKUP_RETENTION_FLOOR"),
+        Form::Number,
+        "3",
+        "So many good ones stay, the newest of them, whatever the other rules say.",
+    ),
+    key(
+        Scope::Retention,
+        "max_removals",
+        Some("BACKUP_RETENTION_MAX_REMOVALS"),
+        Form::Number,
+        "50",
+        "If more would be removed at once, none is.",
+    ),
 ];
 
 /// Variables that are no key of the file: read elsewhere, or only for a job without a file.

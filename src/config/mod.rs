@@ -22,4 +22,5 @@ pub use layers::{Inputs, Overrides, makes_a_job};
 pub use problem::ConfigErrors;
 pub use schema::schema;
 pub use settings::{JobSettings, Origin, Row, Settings, StoreSettings, show};
-pub use settle::{from_flags, load};
+pub use settle::{TRASH_FOR, from_flags, load};
+pub use values::duration_of;

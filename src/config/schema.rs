@@ -70,6 +70,10 @@ fn property(key: &Key) -> Value {
         Form::Size => json!({"type": ["string", "integer"]}),
         Form::Duration => json!({"type": "string", "minLength": 2}),
         Form::Percent => text("^[0-9]{1,3} ?%$"),
+        Form::Number => json!({"type": "integer", "minimum": 0, "maximum": 100_000}),
+        Form::Rules => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Retention),
+        }),
         Form::Count => json!({"type": "integer", "minimum": 1, "maximum": 1024}),
         Form::Mode => json!({"anyOf": [text("^(0o?)?[0-7]{1,4}$"), {"type": "integer"}]}),
         Form::Mount => json!({"enum": ["no", "any", "nfs", "cifs", true, false]}),

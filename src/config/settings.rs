@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::keys::{self, Scope};
 use crate::archive::Codec;
 use crate::domain::{ByteCount, JobName};
+use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::store::{Permissions, RequireMount};
 
@@ -94,6 +95,10 @@ pub struct JobSettings {
     pub progress_timeout: Duration,
     /// Workers.
     pub threads: Option<NonZeroUsize>,
+    /// Which snapshots stay.
+    pub retention: Policy,
+    /// How long a removed one can be taken back.
+    pub trash_for: Duration,
 }
 
 /// Where a value came from.
@@ -146,6 +151,9 @@ pub fn show(settings: &Settings) -> Vec<Row> {
     };
     scope(Scope::Top, "");
     settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
-    settings.jobs.keys().for_each(|job| scope(Scope::Job, &format!("jobs.{job}.")));
+    for job in settings.jobs.keys() {
+        scope(Scope::Job, &format!("jobs.{job}."));
+        scope(Scope::Retention, &format!("jobs.{job}.retention."));
+    }
     rows
 }

@@ -12,6 +12,7 @@ use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
 use super::settings::{JobSettings, LEASE_TERM, Origin, Row, Settings, StoreSettings, UNNAMED_STORE};
 use super::values::{self, Refusal};
 use crate::domain::JobName;
+use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::source::Excludes;
 use crate::store::{Permissions, RequireMount};
@@ -91,6 +92,9 @@ struct Settling<'a> {
     problems: Vec<Problem>,
     rows: Vec<Row>,
 }
+
+/// How long a removed snapshot can be taken back, unless something else is said.
+pub const TRASH_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// The entries of a map, by key.
 type Entries = [(At<String>, At<Node>)];
@@ -390,7 +394,43 @@ impl Settling<'_> {
                 .one(job, "progress_timeout", &prefix, entries, values::duration)
                 .unwrap_or(std::time::Duration::from_secs(300)),
             threads: self.one(job, "threads", &prefix, entries, values::count),
+            retention: self.retention(&prefix, entries),
+            trash_for: self.one(job, "trash_for", &prefix, entries, values::duration).unwrap_or(TRASH_FOR),
         }
+    }
+
+    fn retention(&mut self, prefix: &str, entries: Option<&Entries>) -> Policy {
+        let prefix = format!("{prefix}retention.");
+        let node = entries.and_then(|entries| find(entries, "retention"));
+        let rules = node.and_then(|node| match &node.value {
+            Node::Map(rules) => Some(rules.as_slice()),
+            Node::Null => None,
+            other => {
+                let what = format!("`retention` takes a map, and this is {}", other.words());
+                self.problem(Spot::File(node.span.clone()), what, "rules: {last: 7, daily: 14, weekly: 8}", None);
+                None
+            }
+        });
+        if let Some(rules) = rules {
+            let names: Vec<&str> = keys::of(Scope::Retention).map(|key| key.name).collect();
+            self.unknown(rules, &names, "`retention`");
+        }
+        let default = Policy::default();
+        let mut number = |name: &'static str, default: u32| {
+            self.one(Scope::Retention, name, &prefix, rules, values::number).unwrap_or(default)
+        };
+        let policy = Policy {
+            last: number("last", 0),
+            hourly: number("hourly", 0),
+            daily: number("daily", 0),
+            weekly: number("weekly", 0),
+            monthly: number("monthly", 0),
+            yearly: number("yearly", 0),
+            within: None,
+            floor: number("floor", default.floor),
+            max_removals: number("max_removals", default.max_removals),
+        };
+        Policy { within: self.one(Scope::Retention, "within", &prefix, rules, values::duration), ..policy }
     }
 
     fn many<T>(

@@ -81,6 +81,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     }
 }
 
+/// A length of time, as in the file.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn duration_of(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|refusal| refusal.what)
+}
+
 pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
     match number {
@@ -93,6 +101,13 @@ pub(super) fn count(text: &str) -> Result<NonZeroUsize, Refusal> {
     match text.trim().parse::<NonZeroUsize>() {
         Ok(number) if number.get() <= 1024 => Ok(number),
         _ => refuse(format!("`{text}` is not a number of workers"), "a whole number from 1 to 1024"),
+    }
+}
+
+pub(super) fn number(text: &str) -> Result<u32, Refusal> {
+    match text.trim().parse::<u32>() {
+        Ok(number) if number <= 100_000 => Ok(number),
+        _ => refuse(format!("`{text}` is not a number of snapshots"), "a whole number from 0"),
     }
 }
 

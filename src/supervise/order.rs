@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::archive::Codec;
 use crate::domain::{ByteCount, Host, JobName, RunId, StoreId};
 use crate::report::RunRecord;
+use crate::retention::Policy;
 use crate::store::{Permissions, RequireMount};
 
 /// One run, ordered.
@@ -46,6 +47,12 @@ pub struct Order {
     pub survey: bool,
     /// The store.
     pub store: StoreOrder,
+    /// What stays, after a run that was ok.
+    pub retention: Policy,
+    /// How long a removed snapshot can be taken back.
+    pub trash_for: Duration,
+    /// The zone of its calendar, as the configuration names it; UTC if it has no name.
+    pub zone: String,
     /// Outcomes of former runs that did not reach the store.
     pub pending: Vec<RunRecord>,
 }

@@ -9,10 +9,11 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::environment::random_store;
 use super::order::{engine_job, open_store, watch_signals};
 use crate::catalog::Catalog;
-use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock};
+use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock, Verdict};
 use crate::engine::{self, Context};
 use crate::observe::{Event, Observer};
-use crate::report::RunRecord;
+use crate::prune;
+use crate::report::{RunRecord, duration_words};
 use crate::store::{FolderStore, MARKER_NAME, Store, StoreError};
 use crate::supervise::{Message, Order, PipeObserver};
 
@@ -70,8 +71,9 @@ fn run_order<W: Write + Send>(
     let mut recorded = Vec::new();
     let is_full = matches!(outcome.failure, Some((StopReason::StoreFull, _)));
     // a store that is full is not written to for this either: the outcome is kept here until there is room
-    if let Some(store) = opened.filter(|_| !is_full) {
-        let catalog = Catalog::new(store, order.job.clone());
+    let kept = opened.filter(|_| !is_full);
+    if let Some(store) = &kept {
+        let catalog = Catalog::new(Arc::clone(store), order.job.clone());
         for outcome in order.pending.iter().map(RunRecord::outcome).chain([outcome.clone()]) {
             match catalog.store_run(&outcome) {
                 Ok(()) => recorded.push(outcome.run),
@@ -83,7 +85,34 @@ fn run_order<W: Write + Send>(
             }
         }
     }
+    if let Some(store) = &kept {
+        after(order, &outcome, store, clock, observer);
+    }
     (outcome, recorded)
+}
+
+/// Retention, after a run that was ok and whose outcome is in the store. It changes no outcome.
+fn after(order: &Order, outcome: &Outcome, store: &Arc<dyn Store>, clock: &SystemClock, observer: &dyn Observer) {
+    if outcome.verdict() != Verdict::Ok || !order.retention.has_rules() {
+        return;
+    }
+    let catalog = Catalog::new(Arc::clone(store), order.job.clone());
+    let zone = jiff::tz::TimeZone::get(&order.zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let (now, trash_for) = (clock.now(), order.trash_for);
+    let what = prune::Order { policy: order.retention, zone, now, trash_for };
+    let claim = super::environment::claim(now, order.store.lease_term);
+    let text = match prune::prune(&catalog, &what, claim) {
+        Ok(report) => match (&report.judgement.refusal, report.removed.len()) {
+            (Some(refusal), _) => format!("retention removed nothing: {refusal}"),
+            (None, 0) => return,
+            (None, count) => format!(
+                "retention removed {count} snapshots; `backup undelete` takes them back for {}",
+                duration_words(order.trash_for)
+            ),
+        },
+        Err(error) => format!("retention could not do its work ({error}); the next run tries again"),
+    };
+    observer.notice(&Event::Notice { text: &text });
 }
 
 /// Opens the store; makes it one on first use where the order allows that.

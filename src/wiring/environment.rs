@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::catalog::Claim;
 use crate::config::{self, ConfigErrors, Overrides, Settings};
 use crate::domain::{Advise, Host, RunId, StoreId};
 
@@ -161,6 +162,11 @@ pub fn allow_many_open_files() {
 /// A new run's id.
 pub fn random_run() -> RunId {
     RunId::from_random(random())
+}
+
+/// What this process says when it asks for a lease.
+pub fn claim(now: jiff::Timestamp, term: std::time::Duration) -> Claim {
+    Claim { run: random_run(), host: machine_name(), pid: pid(), started: now, term_s: term.as_secs() }
 }
 
 /// A new store's id.

@@ -10,7 +10,8 @@ mod state;
 
 pub use child::{CHILD_VERB, run_child};
 pub use environment::{
-    Environment, LoadError, Loaded, allow_many_open_files, machine_name, own_path, pid, random_run, random_store, tool,
+    Environment, LoadError, Loaded, allow_many_open_files, claim, machine_name, own_path, pid, random_run,
+    random_store, tool,
 };
 pub use order::{JobPlan, open_configured, order_for, watch_signals};
 pub use state::{State, StateError};

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::environment::{machine_name, random_run, tool};
@@ -27,7 +28,7 @@ pub struct JobPlan {
 }
 
 /// The order for one run of `plan`.
-pub fn order_for(plan: &JobPlan, state: &State, survey: bool) -> Order {
+pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -> Order {
     let JobPlan { job, store, init } = plan;
     let one = NonZeroUsize::MIN;
     Order {
@@ -47,6 +48,9 @@ pub fn order_for(plan: &JobPlan, state: &State, survey: bool) -> Order {
         threads: job.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)),
         survey,
         store: store_order(store, state, *init),
+        retention: job.retention,
+        trash_for: job.trash_for,
+        zone: zone.iana_name().unwrap_or("UTC").to_owned(),
         pending: state.pending(&job.name, &store.path.to_string_lossy()),
     }
 }

@@ -95,6 +95,9 @@ impl Records {
             b"size" => once(&mut self.size, decimal(value, "size")?, "size")?,
             b"SCHILY.devmajor" => self.major = Some(device(value, "SCHILY.devmajor")?),
             b"SCHILY.devminor" => self.minor = Some(device(value, "SCHILY.devminor")?),
+            // sparse files of star and of Solaris: read as plain ones they would be shorter, and not tell it
+            b"SCHILY.realsize" => return Err(Fault::Map { why: "star's format is not read" }),
+            b"SUN.holesdata" => return Err(Fault::Map { why: "Solaris' format is not read" }),
             b"SCHILY.acl.access" | b"SCHILY.acl.default" | b"SCHILY.acl.ace" => self.acls = true,
             _ => {
                 if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {

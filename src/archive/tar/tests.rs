@@ -729,7 +729,8 @@ fn maps_that_lie_are_refused() {
     };
     assert_eq!(v01("512,512,0,512", "4096", 1024), "its runs are not in order");
     assert_eq!(v01("0,1024,512,512", "4096", 1536), "its runs are not in order");
-    assert_eq!(v01("4000,100", "4096", 100), "it reaches beyond the end of the file");
+    assert_eq!(v01("0,512,511,512", "4096", 1024), "its runs are not in order");
+    assert_eq!(v01("3997,100", "4096", 100), "it reaches beyond the end of the file");
     assert_eq!(v01("0,512", "4096", 1024), "it is not of as many bytes as are stored");
     assert_eq!(v01("0,1024", "4096", 512), "it is not of as many bytes as are stored");
     assert_eq!(v01("0,100,512,100", "4096", 200), "a run that is not the last ends within a block");
@@ -741,6 +742,8 @@ fn maps_that_lie_are_refused() {
     assert_eq!(v01("0", "4096", 0), "a run has no length");
     let with = |all: &[(&str, &str)]| why(&[pax(all), file("a", b"")].concat());
     assert_eq!(with(&[("GNU.sparse.size", "9")]), "a length, and no map");
+    assert_eq!(with(&[("SCHILY.realsize", "9")]), "star's format is not read");
+    assert_eq!(with(&[("SUN.holesdata", " 0 9 ")]), "Solaris' format is not read");
     assert_eq!(with(&[("GNU.sparse.numblocks", "0")]), "the file's length is not told");
     assert_eq!(
         with(&[("GNU.sparse.numblocks", "7"), ("GNU.sparse.size", "9")]),

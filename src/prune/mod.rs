@@ -1,0 +1,126 @@
+//! Pruning: carrying out what retention says, and nothing else.
+//!
+//! The danger is to remove what somebody needs because something was read wrongly. So whatever cannot be read stays: a
+//! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
+//! asks retention, and moves what goes to the trash, from where it can be taken back for a while.
+//!
+//! This room never decides which snapshots stay, and never looks into a volume.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::catalog::{Catalog, CatalogError, Claim, Lease};
+use crate::domain::{ByteCount, SnapshotName, Verdict};
+use crate::retention::{Dated, Judgement, Policy, judge};
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What stays.
+    pub policy: Policy,
+    /// Of the calendar.
+    pub zone: TimeZone,
+    /// By our clock.
+    pub now: Timestamp,
+    /// How long removed snapshots can be taken back.
+    pub trash_for: Duration,
+}
+
+/// How much a snapshot takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Bytes of all files in its folder.
+    pub size: ByteCount,
+    /// Of them, those that have no other name in the store.
+    pub alone: ByteCount,
+}
+
+/// What was, or would be, done.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Every snapshot with its verdict.
+    pub judgement: Judgement,
+    /// What each takes.
+    pub weights: BTreeMap<SnapshotName, Weight>,
+    /// Bytes that the removals free together, once the trash is emptied: those of files all of whose names go.
+    pub frees: ByteCount,
+    /// Moved to the trash.
+    pub removed: Vec<SnapshotName>,
+    /// Snapshots that were removed for good from the trash.
+    pub emptied: u64,
+}
+
+/// Says what would be done, and does nothing.
+///
+/// # Errors
+/// If something cannot be listed.
+pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
+    let names = catalog.snapshots()?;
+    let holds = catalog.holds()?;
+    let mut snapshots = Vec::with_capacity(names.len());
+    for name in names {
+        let record = match catalog.record(&name) {
+            Ok((record, _)) => Some(record),
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            // what cannot be read is not known to be superfluous
+            Err(_) => None,
+        };
+        let good = record.as_ref().is_some_and(|record| record.verdict == Verdict::Ok);
+        let held = holds.contains_key(&name);
+        snapshots.push(Dated { name, good, held, unread: record.is_none() });
+    }
+    let last = catalog.runs(1)?.into_iter().next();
+    let not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
+    let judgement = judge(&order.policy, &order.zone, order.now, not_ok, &snapshots);
+    let (mut weights, mut going) = (BTreeMap::new(), BTreeMap::<(String, u64, u64), u64>::new());
+    for verdict in &judgement.verdicts {
+        let name = &verdict.snapshot.name;
+        let mut weight = Weight::default();
+        for (file, size, links) in catalog.files_of(&catalog.layout().snapshot(name))? {
+            weight.size.0 += size;
+            if links <= 1 {
+                weight.alone.0 += size;
+            }
+            if !verdict.stays() {
+                // one file under several names has one name in each snapshot: its own
+                let file = if links > 1 { file } else { format!("{name}/{file}") };
+                *going.entry((file, size, links)).or_default() += 1;
+            }
+        }
+        weights.insert(name.clone(), weight);
+    }
+    let frees = going.into_iter().filter(|((_, _, links), count)| count >= links).map(|((_, size, _), _)| size).sum();
+    Ok(Report { judgement, weights, frees: ByteCount(frees), removed: Vec::new(), emptied: 0 })
+}
+
+/// Prunes, under the job's lease.
+///
+/// # Errors
+/// [`CatalogError::Leased`] if a run is at work; otherwise the first that the store says. What was moved to the trash
+/// before stays there.
+pub fn prune(catalog: &Catalog, order: &Order, claim: Claim) -> Result<Report, CatalogError> {
+    let lease = Lease::acquire(catalog, claim)?;
+    let done = under_lease(catalog, order, &lease);
+    let released = lease.release();
+    let report = done?;
+    released?;
+    Ok(report)
+}
+
+fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report, CatalogError> {
+    let mut report = plan(catalog, order)?;
+    let removals: Vec<SnapshotName> = report.judgement.removals().cloned().collect();
+    for name in removals {
+        // between two removals somebody may have taken the lease over, or the disk may be another
+        lease.renew()?;
+        catalog.store().check_identity()?;
+        catalog.discard(&name)?;
+        report.removed.push(name);
+    }
+    lease.renew()?;
+    report.emptied = catalog.empty_trash(order.trash_for)?;
+    Ok(report)
+}

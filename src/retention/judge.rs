@@ -1,0 +1,445 @@
+//! The verdicts.
+//!
+//! Of each hour, day, week, month and year the *newest* good snapshot stays. That is the choice that holds: as long as
+//! a bucket is open its newest snapshot is the newest of all, which stays in any case; when the bucket closes, what
+//! it keeps is settled and is kept by that rule from then on. So judging every day leaves the same snapshots as judging
+//! once at the end (a test does both). Buckets are counted where there are snapshots: a job that rested for a month
+//! does not lose its last seven days.
+//!
+//! Partial snapshots fill no bucket. One stays while no good one is newer, because it is the best there is of its time;
+//! then it goes, unless it is held or within the time that everything is kept.
+
+use std::collections::BTreeSet;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::policy::Policy;
+use crate::domain::SnapshotName;
+
+/// So far a name may be ahead of the clock: runs within one second are told apart by the seconds that follow.
+const AHEAD: SignedDuration = SignedDuration::from_secs(60);
+
+/// A snapshot, as far as retention cares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dated {
+    /// Its name, which tells its time.
+    pub name: SnapshotName,
+    /// Whether its run was ok; a partial one is not.
+    pub good: bool,
+    /// Whether somebody said that it stays.
+    pub held: bool,
+    /// Whether its record cannot be read, so that nobody knows what it is.
+    pub unread: bool,
+}
+
+/// Why a snapshot stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The newest good one.
+    Newest,
+    /// Partial, and no good one is newer.
+    Latest,
+    /// Somebody holds it.
+    Held,
+    /// Among the last.
+    Last,
+    /// The newest of its hour.
+    Hourly,
+    /// Of its day.
+    Daily,
+    /// Of its week.
+    Weekly,
+    /// Of its month.
+    Monthly,
+    /// Of its year.
+    Yearly,
+    /// Not old enough.
+    Within,
+    /// So many good ones stay in any case.
+    Floor,
+    /// Nobody knows what it is: `backup verify` tells.
+    Unread,
+    /// There are no rules.
+    NoRules,
+}
+
+impl Reason {
+    /// The word for people and for JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Latest => "latest",
+            Self::Held => "held",
+            Self::Last => "last",
+            Self::Hourly => "hourly",
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Yearly => "yearly",
+            Self::Within => "within",
+            Self::Floor => "floor",
+            Self::Unread => "unreadable",
+            Self::NoRules => "no rules",
+        }
+    }
+}
+
+/// What becomes of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which.
+    pub snapshot: Dated,
+    /// Why it stays; empty if it goes.
+    pub reasons: Vec<Reason>,
+}
+
+impl Verdict {
+    /// Whether it stays.
+    pub fn stays(&self) -> bool {
+        !self.reasons.is_empty()
+    }
+
+    /// Why, in words; also for one that goes.
+    pub fn words(&self) -> String {
+        match (self.stays(), self.snapshot.good) {
+            (true, _) => self.reasons.iter().map(|reason| reason.word()).collect::<Vec<_>>().join(", "),
+            (false, true) => "no rule keeps it".to_owned(),
+            (false, false) => "partial, and a good one is newer".to_owned(),
+        }
+    }
+}
+
+/// Why nothing is removed at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The newest run is not known to have been ok.
+    #[error("the last run was {outcome}, and nothing is removed after a run that was not ok")]
+    LastRunNotOk {
+        /// In a word.
+        outcome: String,
+    },
+    /// A snapshot is dated later than now.
+    #[error("this machine's clock ({now}) is behind the newest snapshot {newest}")]
+    ClockBehind {
+        /// By our clock.
+        now: Timestamp,
+        /// The snapshot.
+        newest: SnapshotName,
+    },
+    /// More would go than may go at once.
+    #[error("{removals} snapshots would be removed at once, and at most {max} may be (max_removals)")]
+    TooMany {
+        /// How many.
+        removals: usize,
+        /// The bound.
+        max: u32,
+    },
+}
+
+/// All verdicts, oldest first, and whether they may be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// One for each snapshot.
+    pub verdicts: Vec<Verdict>,
+    /// If there is one, nothing is removed.
+    pub refusal: Option<Refusal>,
+}
+
+impl Judgement {
+    /// What goes, oldest first; nothing if there is a refusal.
+    pub fn removals(&self) -> impl Iterator<Item = &SnapshotName> {
+        let refused = self.refusal.is_some();
+        self.verdicts.iter().filter(move |verdict| !refused && !verdict.stays()).map(|verdict| &verdict.snapshot.name)
+    }
+}
+
+/// Judges. `not_ok` is the outcome of the job's last run, in a word, if that was not ok.
+pub fn judge(policy: &Policy, zone: &TimeZone, now: Timestamp, not_ok: Option<&str>, snapshots: &[Dated]) -> Judgement {
+    let mut sorted: Vec<Dated> = snapshots.to_vec();
+    sorted.sort_by(|a, b| (a.name.at(), &a.name).cmp(&(b.name.at(), &b.name)));
+    let mut verdicts: Vec<Verdict> =
+        sorted.into_iter().map(|snapshot| Verdict { snapshot, reasons: Vec::new() }).collect();
+    if policy.has_rules() {
+        give_reasons(policy, zone, now, &mut verdicts);
+    } else {
+        verdicts.iter_mut().for_each(|verdict| verdict.reasons.push(Reason::NoRules));
+    }
+    let removals = verdicts.iter().filter(|verdict| !verdict.stays()).count();
+    let newest = verdicts.last().map(|verdict| verdict.snapshot.name.clone());
+    let refusal = match (newest, not_ok) {
+        _ if removals == 0 => None,
+        (Some(newest), _) if newest.at().duration_since(now) > AHEAD => Some(Refusal::ClockBehind { now, newest }),
+        (_, Some(outcome)) => Some(Refusal::LastRunNotOk { outcome: outcome.to_owned() }),
+        _ if removals > policy.max_removals as usize => Some(Refusal::TooMany { removals, max: policy.max_removals }),
+        _ => None,
+    };
+    Judgement { verdicts, refusal }
+}
+
+fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut [Verdict]) {
+    let newest_good = verdicts.iter().rposition(|verdict| verdict.snapshot.good);
+    for (index, verdict) in verdicts.iter_mut().enumerate() {
+        if newest_good == Some(index) {
+            verdict.reasons.push(Reason::Newest);
+        }
+        if verdict.snapshot.unread {
+            verdict.reasons.push(Reason::Unread);
+        } else if !verdict.snapshot.good && newest_good.is_none_or(|good| index > good) {
+            verdict.reasons.push(Reason::Latest);
+        }
+        if verdict.snapshot.held {
+            verdict.reasons.push(Reason::Held);
+        }
+    }
+    for (reason, count) in [
+        (Reason::Last, policy.last),
+        (Reason::Hourly, policy.hourly),
+        (Reason::Daily, policy.daily),
+        (Reason::Weekly, policy.weekly),
+        (Reason::Monthly, policy.monthly),
+        (Reason::Yearly, policy.yearly),
+    ] {
+        let mut buckets = BTreeSet::new();
+        for (index, verdict) in verdicts.iter_mut().enumerate().rev().filter(|(_, verdict)| verdict.snapshot.good) {
+            if buckets.len() >= count as usize {
+                break;
+            }
+            if buckets.insert(bucket(reason, verdict.snapshot.name.at(), zone, index)) {
+                verdict.reasons.push(reason);
+            }
+        }
+    }
+    if let Some(within) = policy.within {
+        // a time before all times keeps everything
+        let since = now.checked_sub(within).unwrap_or(Timestamp::MIN);
+        for verdict in verdicts.iter_mut().filter(|verdict| verdict.snapshot.name.at() >= since) {
+            verdict.reasons.push(Reason::Within);
+        }
+    }
+    let kept = verdicts.iter().filter(|verdict| verdict.snapshot.good && verdict.stays()).count();
+    let missing = (policy.floor as usize).saturating_sub(kept);
+    let more = verdicts.iter_mut().rev().filter(|verdict| verdict.snapshot.good && !verdict.stays()).take(missing);
+    more.for_each(|verdict| verdict.reasons.push(Reason::Floor));
+}
+
+/// Which hour, day … a time lies in, in a zone. Two hours of one name, when clocks go back, are two.
+fn bucket(reason: Reason, at: Timestamp, zone: &TimeZone, index: usize) -> (i64, i64) {
+    let local = at.to_zoned(zone.clone());
+    let date = local.date();
+    match reason {
+        Reason::Hourly => {
+            let day = i64::from(date.year()) * 512 + i64::from(date.day_of_year());
+            (day, i64::from(local.hour()) * 200_000 + i64::from(local.offset().seconds()))
+        }
+        Reason::Daily => (i64::from(date.year()), i64::from(date.day_of_year())),
+        Reason::Weekly => {
+            let week = date.iso_week_date();
+            (i64::from(week.year()), i64::from(week.week()))
+        }
+        Reason::Monthly => (i64::from(date.year()), i64::from(date.month())),
+        Reason::Yearly => (i64::from(date.year()), 0),
+        // each is a bucket of its own
+        _ => (0, i64::try_from(index).unwrap_or(i64::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+    use jiff::{Timestamp, ToSpan};
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::super::policy::Policy;
+    use super::{Dated, Judgement, Reason, Refusal, judge};
+    use crate::domain::{JobName, SnapshotName};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn dated(time: Timestamp, good: bool) -> Dated {
+        let job: JobName = "up".parse().expect("a name");
+        Dated { name: SnapshotName::new(&job, time), good, held: false, unread: false }
+    }
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::get(name).expect("a zone")
+    }
+
+    const YEARLY: Policy = Policy {
+        last: 7,
+        hourly: 0,
+        daily: 14,
+        weekly: 8,
+        monthly: 12,
+        yearly: 3,
+        within: None,
+        floor: 3,
+        max_removals: 50,
+    };
+
+    /// Every night at two in Madrid, over two changes of its clocks a year.
+    fn nights(days: i64) -> Vec<Timestamp> {
+        let first = "2024-01-01T02:00[Europe/Madrid]".parse::<jiff::Zoned>().expect("a time");
+        (0..days).map(|day| first.checked_add(day.days()).expect("a time").timestamp()).collect()
+    }
+
+    fn kept(judgement: &Judgement) -> Vec<String> {
+        let stays = judgement.verdicts.iter().filter(|verdict| verdict.stays());
+        stays.map(|verdict| verdict.snapshot.name.as_str()[3..11].to_owned()).collect()
+    }
+
+    /// Written down by hand from a calendar: the last of 2024 and 2025, the last of twelve months, the Sundays of eight weeks (the last is not over),
+    /// fourteen days.
+    const AFTER_THREE_YEARS: [&str; 28] = [
+        "20241231", "20251231", "20260131", "20260228", "20260331", "20260430", "20260531", "20260630", "20260731",
+        "20260831", "20260930", "20261031", "20261115", "20261122", "20261129", "20261130", "20261206", "20261213",
+        "20261218", "20261219", "20261220", "20261221", "20261222", "20261223", "20261224", "20261225", "20261226",
+        "20261227",
+    ];
+
+    #[test]
+    fn three_years_of_nights_leave_what_a_calendar_says_judged_daily_or_once() {
+        let madrid = zone("Europe/Madrid");
+        let all = nights(3 * 365 + 1);
+        let last = all.len() - 1;
+        let once: Vec<Dated> = all.iter().map(|time| dated(*time, true)).collect();
+        let generous = Policy { max_removals: 5000, ..YEARLY };
+        let at_once = judge(&generous, &madrid, all[last], None, &once);
+        let mut daily: Vec<Dated> = Vec::new();
+        for time in &all {
+            daily.push(dated(*time, true));
+            let judgement = judge(&YEARLY, &madrid, *time, None, &daily);
+            assert_eq!(judgement.refusal, None);
+            let gone: BTreeSet<SnapshotName> = judgement.removals().cloned().collect();
+            daily.retain(|snapshot| !gone.contains(&snapshot.name));
+        }
+        let by_day: Vec<String> = daily.iter().map(|snapshot| snapshot.name.as_str()[3..11].to_owned()).collect();
+        assert_eq!(by_day, kept(&at_once), "judging every day leaves what judging once leaves");
+        // the newest three days of the fourteen, besides those of the table
+        let mut expected: Vec<String> = AFTER_THREE_YEARS.iter().map(ToString::to_string).collect();
+        expected.extend(["20261228", "20261229", "20261230", "20261231"].map(str::to_owned));
+        // names tell UTC: two in the morning in Madrid is the same day there
+        assert_eq!(by_day, expected);
+    }
+
+    #[test]
+    fn partial_ones_take_no_good_ones_place() {
+        let now = at(1_000_000_000);
+        let set: Vec<Dated> = (0..20).map(|day| dated(at(1_000_000_000 - day * 86_400), day % 2 == 1)).collect();
+        let judgement = judge(&Policy { daily: 5, ..Policy::default() }, &TimeZone::UTC, now, None, &set);
+        let good = judgement.verdicts.iter().filter(|verdict| verdict.stays() && verdict.snapshot.good).count();
+        assert_eq!(good, 5);
+        let partial: Vec<_> = judgement.verdicts.iter().filter(|v| v.stays() && !v.snapshot.good).collect();
+        assert_eq!(partial.len(), 1, "the newest of all is partial and the best there is of its time");
+        assert_eq!(partial[0].reasons, [Reason::Latest]);
+        assert!(judgement.verdicts.iter().all(|verdict| !verdict.words().is_empty()));
+    }
+
+    #[test]
+    fn what_is_odd_removes_nothing_and_says_why() {
+        let now = at(1_000_000_000);
+        let set: Vec<Dated> = (0..100).map(|day| dated(at(1_000_000_000 - day * 86_400), true)).collect();
+        let policy = Policy { last: 5, ..Policy::default() };
+        let utc = &TimeZone::UTC;
+        let refusal = |policy: &Policy, now, not_ok, set: &[Dated]| {
+            let judgement = judge(policy, utc, now, not_ok, set);
+            assert_eq!(judgement.removals().count() == 0, judgement.refusal.is_some());
+            judgement.refusal
+        };
+        assert!(matches!(refusal(&policy, now, None, &set), Some(Refusal::TooMany { removals: 95, max: 50 })));
+        let many = Policy { max_removals: 95, ..policy };
+        assert_eq!(refusal(&many, now, None, &set), None);
+        assert!(matches!(refusal(&many, now, Some("partial"), &set), Some(Refusal::LastRunNotOk { .. })));
+        assert!(matches!(refusal(&many, at(999_999_900), None, &set), Some(Refusal::ClockBehind { .. })));
+        let none = judge(&Policy::default(), utc, now, None, &set);
+        assert!(none.verdicts.iter().all(|verdict| verdict.reasons == [Reason::NoRules]));
+    }
+
+    fn any_set() -> impl Strategy<Value = (Policy, usize, i64, Vec<(i64, bool, bool)>)> {
+        let count = || prop_oneof![3 => Just(0_u32), 4 => 0_u32..6];
+        let policy = (
+            (count(), count(), count(), count(), count(), count()),
+            prop::option::of(0_u64..5_000_000),
+            0_u32..5,
+            prop_oneof![Just(1000_u32), 0_u32..6],
+        )
+            .prop_map(|((last, hourly, daily, weekly, monthly, yearly), within, floor, max_removals)| {
+                let within = within.map(Duration::from_secs);
+                Policy { last, hourly, daily, weekly, monthly, yearly, within, floor, max_removals }
+            });
+        // around a change of clocks, over hours, months and years, the future included
+        let offset = prop_oneof![-9_000_i64..9_000, -4_000_000_i64..100_000, -100_000_000_i64..10_000];
+        let set = prop::collection::vec((offset, any::<bool>(), prop::bool::weighted(0.1)), 0..25);
+        (policy, 0_usize..4, -100_000_i64..100_000, set)
+    }
+
+    /// What must hold for every set; an error tells what does not.
+    fn holds((policy, zone_index, clock, set): &(Policy, usize, i64, Vec<(i64, bool, bool)>)) -> Result<(), String> {
+        // the last Sunday of October 2026, when Madrid's clocks go back
+        let base = 1_792_890_000;
+        let zone = zone(["UTC", "Europe/Madrid", "America/St_Johns", "Pacific/Apia"][*zone_index]);
+        let now = at(base + clock);
+        let mut names = BTreeSet::new();
+        let set: Vec<Dated> = set
+            .iter()
+            .map(|(offset, good, held)| Dated { held: *held, ..dated(at(base + offset), *good) })
+            .filter(|snapshot| names.insert(snapshot.name.clone()))
+            .collect();
+        let check = |fine: bool, what: &str| if fine { Ok(()) } else { Err(format!("{what}: {policy:?} {set:?}")) };
+        let judgement = judge(policy, &zone, now, None, &set);
+        let gone: BTreeSet<SnapshotName> = judgement.removals().cloned().collect();
+        let left: Vec<Dated> = set.iter().filter(|snapshot| !gone.contains(&snapshot.name)).cloned().collect();
+        check(judgement.verdicts.len() == set.len(), "one verdict for each")?;
+        check(judgement.verdicts.iter().all(|verdict| !verdict.words().is_empty()), "each has a reason")?;
+        let newest_good = set.iter().filter(|snapshot| snapshot.good).max_by_key(|snapshot| snapshot.name.at());
+        check(newest_good.is_none_or(|newest| !gone.contains(&newest.name)), "the newest good one stays")?;
+        let good = |set: &[Dated]| set.iter().filter(|snapshot| snapshot.good).count();
+        check(good(&left) >= good(&set).min(policy.floor as usize), "never below the floor")?;
+        check(set.iter().all(|snapshot| !snapshot.held || !gone.contains(&snapshot.name)), "what is held stays")?;
+        check(gone.len() <= policy.max_removals as usize, "never more than may go")?;
+        check(policy.has_rules() || gone.is_empty(), "without a rule nothing goes")?;
+        let future = set.iter().any(|snapshot| snapshot.name.at().duration_since(now) > super::AHEAD);
+        check(!future || gone.is_empty(), "nothing goes while the clock is behind")?;
+        check(judge(policy, &zone, now, Some("failed"), &set).removals().count() == 0, "nothing after a failure")?;
+        let again = judge(policy, &zone, now, None, &left);
+        check(again.removals().count() == 0 || !gone.is_empty() || judgement.refusal.is_some(), "idempotent")?;
+        if judgement.refusal.is_none() {
+            check(again.removals().count() == 0, "judging what is left removes nothing")?;
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+        #[test]
+        fn whatever_the_set_what_is_needed_stays(set in any_set()) {
+            holds(&set).map_err(TestCaseError::fail)?;
+        }
+    }
+
+    #[test]
+    #[ignore = "a campaign: cargo test --release --lib retention -- --ignored --nocapture"]
+    fn a_million_sets_lose_nothing_that_is_needed() {
+        const CASES: u32 = 1_000_000;
+        let seed = [7; 32];
+        let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
+        let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, rng);
+        let mut violations = 0;
+        for _ in 0..CASES {
+            let set = any_set().new_tree(&mut runner).expect("a set").current();
+            if let Err(what) = holds(&set) {
+                violations += 1;
+                eprintln!("{what}");
+            }
+        }
+        eprintln!("n {CASES} sets, {violations} violations, seed {seed:?}");
+        assert_eq!(violations, 0);
+    }
+}
