@@ -7,7 +7,7 @@
 //! 8  cli
 //! 6  wiring
 //! 5  config  supervise
-//! 4  engine  restore  verify  browse  prune
+//! 4  engine  restore  verify  browse  prune  index
 //! 3  catalog
 //! 2  source  store
 //! 1  archive  retention  schedule  report  observe
@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod index;
 pub mod observe;
 pub mod prune;
 pub mod report;

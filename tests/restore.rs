@@ -512,3 +512,33 @@ fn links_that_were_planted_before_lead_nowhere() {
     let always: BTreeMap<_, _> = picture(&site.path().join("always"));
     assert_same(&picture(&site.source()), &always);
 }
+
+#[test]
+fn a_snapshot_whose_small_files_are_lost_is_made_whole_from_its_volumes() {
+    for codec in ["zstd", "gzip", "none"] {
+        let site = Site::new();
+        awkward(&site.source());
+        site.run(&["--compression", codec]).exits(0);
+        let folder = site.newest();
+        let name = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        site.on_store(&["index", &name]).exits(2).says("--force");
+        for lost in ["manifest.jsonl.zst", "snapshot.json", "SHA256SUMS", "RESTORE.txt"] {
+            fs::remove_file(folder.join(lost)).expect("removed");
+        }
+        site.on_store(&["verify"]).exits(4);
+        site.on_store(&["index", &name]).exits(0).says("is not known any more").says("undelete");
+        site.on_store(&["verify"]).exits(0);
+        restore(&site, &out(&site), &["--privileged"]).exits(0);
+        assert_same(&picture(&site.source()), &picture(&out(&site)));
+        assert_eq!(site.leftovers(), [""; 0]);
+        // a damaged volume is not indexed, and nothing is changed
+        let volume = site.volume();
+        let bytes = fs::read(&volume).expect("a volume");
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o600)).expect("a mode");
+        fs::write(&volume, &bytes[..bytes.len() - 3000]).expect("written");
+        let before = picture(&site.newest());
+        site.on_store(&["index", &name, "--force"]).exits(4).says("cannot be indexed").says("--archive");
+        assert_same(&before, &picture(&site.newest()));
+        assert_eq!(site.leftovers(), [""; 0]);
+    }
+}

@@ -30,7 +30,8 @@ const PROBE_SLICE_BYTES: usize = 2 << 10;
 
 /// RFC 1952, 2.3.1.1: the subfield that tells a member's lengths, so that a reader without manifest can skip.
 const GZIP_SUBFIELD: [u8; 2] = *b"BK";
-const GZIP_HEADER_LEN: usize = 10 + 2 + 4 + 8;
+/// Bytes at the head of a gzip member of ours.
+pub const GZIP_HEADER_LEN: usize = 10 + 2 + 4 + 8;
 
 /// A frame that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -176,6 +177,13 @@ fn zstd_stored(raw: &[u8], out: &mut Vec<u8>) -> u32 {
     let checksum = XxHash64::oneshot(0, raw) as u32;
     out.extend_from_slice(&checksum.to_le_bytes());
     checksum
+}
+
+/// The lengths that a gzip member of ours tells of itself: of the whole member, and of its content.
+pub fn gzip_lengths(header: &[u8; GZIP_HEADER_LEN]) -> Option<(u64, u64)> {
+    let is_ours = header[..4] == [0x1f, 0x8b, 8, 4] && header[12..14] == GZIP_SUBFIELD && header[10..12] == [12, 0];
+    let word = |at: usize| header[at..at + 4].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    is_ours.then(|| (word(16), word(20)))
 }
 
 fn gzip_member(raw: &[u8], deflated: &[u8], out: &mut Vec<u8>) {

@@ -56,6 +56,7 @@ pub enum Verb {
     Undelete(super::undelete::Verb),
     Hold(super::hold::HoldVerb),
     Release(super::hold::ReleaseVerb),
+    Index(super::index::Verb),
     Status(super::status::Verb),
     Init(super::init::Verb),
     Unlock(super::unlock::Verb),

@@ -12,6 +12,7 @@ mod entries;
 mod exit;
 mod find;
 mod hold;
+mod index;
 mod init;
 mod list;
 mod ls;
@@ -78,6 +79,7 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Undelete(verb) => undelete::run(verb, global, screen),
         Verb::Hold(verb) => hold::hold(verb, global, screen),
         Verb::Release(verb) => hold::release(verb, global, screen),
+        Verb::Index(verb) => index::run(verb, global, screen),
         Verb::Status(verb) => status::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),
