@@ -225,6 +225,14 @@ impl Folder {
         self.create_other(|to, temp| rustix::fs::linkat(&other.fd, name, to, temp, AtFlags::empty()))
     }
 
+    /// Removes what is no folder.
+    pub(super) fn unlink(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Removes a file or link; a folder with everything in it.
     pub(super) fn remove(self: &Arc<Self>, name: &[u8]) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -323,14 +331,6 @@ impl Folder {
         let file = self.create()?;
         file.write_at(0, bytes)?;
         file.place(name, true)
-    }
-
-    /// Removes a small file of ours, and leaves the folder's time as it is to be.
-    pub(super) fn finish(&self, name: &[u8]) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
     }
 
     /// Reads a small file of ours in it, if it is there.

@@ -329,7 +329,7 @@ impl Foreign<'_> {
             let next = at.join(name);
             let entered = match folder.enter(name, true) {
                 Err(error) if super::plan::is_no_folder(&error) && self.order.overwrite == Overwrite::Always => {
-                    folder.remove(name)?;
+                    folder.unlink(name)?;
                     folder.enter(name, true)?
                 }
                 other => other?,

@@ -294,7 +294,7 @@ impl<'a, 'h> Planner<'a, 'h> {
                 self.show_folder(at, Decision::Replace);
                 return State::Absent;
             }
-            entered = above.remove(&name).and_then(|()| above.enter(&name, true));
+            entered = above.unlink(&name).and_then(|()| above.enter(&name, true));
             self.counts.replaced += 1;
         }
         match entered {

@@ -157,13 +157,13 @@ pub fn restore(
         return Err(RestoreError::Stopped(stop));
     }
     if rest.taken == 0 {
-        target(&order.to, root.finish(UNFINISHED), "cleaning up in")?;
+        target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
     target(&order.to, root.sync(), "flushing")?;
     let report = report(name, rest, &tally, resumed);
     if report.is_whole() || report.losses.iter().all(|loss| loss.cause == LossCause::NotAsked) {
-        target(&order.to, root.finish(UNFINISHED), "cleaning up in")?;
+        target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
     }
     root.leave(Permit { privileged: order.privileged }, &tally);
     Ok(report)
@@ -302,7 +302,7 @@ impl<'c> Source<'c> {
         if needed <= free || !target(&order.to, root.names(), "listing")?.iter().all(|name| **name == *UNFINISHED) {
             return Ok(());
         }
-        target(&order.to, root.finish(UNFINISHED), "cleaning up in")?;
+        target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
         Err(RestoreError::TooSmall { path: order.to.clone(), free: ByteCount(free), needed: ByteCount(needed) })
     }
 

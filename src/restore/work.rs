@@ -374,6 +374,8 @@ fn difference(member: &Member, entry: &Entry) -> Option<&'static str> {
         (member.uid == u64::from(entry.uid) && member.gid == u64::from(entry.gid), "the owner"),
         (member.mtime == entry.mtime, "the time"),
         (member.size == entry.size, "the length"),
+        (member.body - member.offset == entry.placed.body - entry.placed.offset, "the length of the header"),
+        (member.map.len() as u64 + member.stored == entry.placed.stored, "the length of the body"),
         (member.extents.is_some() == entry.sparse, "the map of holes"),
         (member.xattrs.digest() == entry.xattrs, "the attributes"),
     ];
