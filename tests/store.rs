@@ -20,7 +20,7 @@ use backup::source::Excludes;
 use backup::store::{
     FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter, conformance,
 };
-use backup::verify::{Options, verify};
+use backup::verify::{Known, Level, Options, verify};
 use faults::{Fault, Faulty};
 
 fn folder_store(path: &Path) -> Arc<dyn Store> {
@@ -164,7 +164,7 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
     assert_eq!(world.run(0, Arc::new(counted)).verdict(), Verdict::Ok);
     let calls = plan.calls();
     world.clear();
-    let options = Options { threads: NonZeroUsize::MIN };
+    let options = Options::at(Level::Stored, NonZeroUsize::MIN);
     let (mut runs, mut promised) = (0_u64, 0);
     for call in 1..=calls + 1 {
         for errno in [ENOSPC, EIO, ESTALE] {
@@ -178,7 +178,8 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
                     Some(name) => {
                         promised += 1;
                         assert_eq!(listed, std::slice::from_ref(name), "{fault:?}");
-                        let report = verify(&catalog, name, options, &Cancel::new(), &Silent).expect("verified");
+                        let report = verify(&catalog, name, &options, &Known::default(), &Cancel::new(), &Silent);
+                        let report = report.expect("verified");
                         assert!(report.is_well(), "{fault:?}: {:?}", report.damages);
                     }
                     None => {

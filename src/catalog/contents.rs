@@ -6,12 +6,14 @@
 //!
 //! Does not look at what a frame holds: headers and content are compared by whoever asked.
 
+use std::io::{self, Read};
 use std::ops::Range;
 
 use super::error::CatalogError;
 use super::list::{Catalog, OpenManifest};
 use crate::archive::manifest::{FrameLine, ManifestError, Placed, VolumeLine};
-use crate::archive::{Codec, FRAME_BYTES_MAX, FrameReader, padding, seek};
+use crate::archive::seek::{self, SeekEntry};
+use crate::archive::{Codec, FRAME_BYTES_MAX, FrameReader, padding};
 use crate::domain::{Digest, SnapshotName};
 use crate::store::{StoreError, StoreReader};
 
@@ -93,6 +95,13 @@ pub struct FrameBuffers {
     stored: Vec<u8>,
 }
 
+impl FrameBuffers {
+    /// The bytes of the frame that was read last, as they are stored.
+    pub fn stored(&self) -> &[u8] {
+        &self.stored
+    }
+}
+
 impl Contents {
     /// Opens the volumes of `name`, whose manifest this is. A volume that is missing is told when a frame of it is
     /// asked for.
@@ -135,6 +144,41 @@ impl Contents {
         frame.raw_offset..frame.raw_offset + frame.raw
     }
 
+    /// The volumes, each with its frames.
+    pub fn volumes(&self) -> impl ExactSizeIterator<Item = (&VolumeLine, &[FrameLine])> {
+        self.volumes.iter().map(|volume| (&volume.line, &*volume.frames))
+    }
+
+    /// The frames of a volume that hold any of these bytes of its tar stream.
+    ///
+    /// # Panics
+    /// If there is no such volume.
+    pub fn frames_in(&self, volume: u32, range: &Range<u64>) -> Range<usize> {
+        let frames = &self.volumes[volume as usize].frames;
+        let first = frames.partition_point(|frame| frame.raw_offset + frame.raw <= range.start);
+        first..frames.partition_point(|frame| frame.raw_offset < range.end).max(first)
+    }
+
+    /// The table behind the frames of a volume; none where its codec has none.
+    ///
+    /// # Errors
+    /// In words, if it cannot be read or is no table.
+    ///
+    /// # Panics
+    /// If there is no such volume.
+    pub fn table(&self, volume: u32) -> Result<Option<Vec<SeekEntry>>, String> {
+        let Volume { line, frames, reader } = &self.volumes[volume as usize];
+        if !matches!(line.codec, Codec::Zstd { .. }) {
+            return Ok(None);
+        }
+        let reader = reader.as_ref().map_err(Clone::clone)?;
+        let begin: u64 = frames.iter().map(|frame| frame.stored).sum();
+        // `volumes_with_frames` has seen that this is what the frames need
+        let mut bytes = vec![0; (line.size - begin) as usize];
+        reader.read_at(begin, &mut bytes).map_err(|error| error.to_string())?;
+        seek::decode(&bytes).map(Some).map_err(|error| error.to_string())
+    }
+
     /// Bytes of the tar streams of all volumes.
     pub fn raw_len(&self) -> u64 {
         self.volumes.iter().fold(0, |sum, volume| sum.saturating_add(volume.line.raw_size))
@@ -162,6 +206,46 @@ impl Contents {
             .map_err(|error| why(line, &frames[frame], &buffers.stored, &error.to_string()))
     }
 
+    /// As [`Contents::read`], and compares the stored bytes with their checksum first.
+    ///
+    /// # Errors
+    /// [`FrameLoss`].
+    ///
+    /// # Panics
+    /// As [`Contents::raw_range`].
+    pub fn read_proven(
+        &self,
+        volume: u32,
+        frame: usize,
+        buffers: &mut FrameBuffers,
+        raw: &mut Vec<u8>,
+    ) -> Result<(), FrameLoss> {
+        self.stored(volume, frame, &mut buffers.stored)?;
+        let Volume { line, frames, .. } = &self.volumes[volume as usize];
+        let frame = &frames[frame];
+        let (volume, number) = (|| line.name.clone(), frame.frame);
+        if Digest::of(&buffers.stored) != frame.sha256 {
+            return Err(FrameLoss::Damaged { volume: volume(), frame: number });
+        }
+        let read = buffers.reader.read(line.codec, &buffers.stored, frame.raw, raw);
+        read.map_err(|error| FrameLoss::Contradiction { volume: volume(), frame: number, why: error.to_string() })
+    }
+
+    /// A part of a volume's tar stream, frame by frame.
+    ///
+    /// # Panics
+    /// If there is no such volume.
+    pub fn stream<'a>(
+        &'a self,
+        volume: u32,
+        range: Range<u64>,
+        buffers: &'a mut FrameBuffers,
+        raw: &'a mut Vec<u8>,
+    ) -> RawStream<'a> {
+        let frames = self.frames_in(volume, &range);
+        RawStream { contents: self, volume, frames, range, buffers, raw, loaded: None, loss: None }
+    }
+
     /// Why what was decoded from a frame is not what the manifest says: damage, if its stored bytes differ too.
     ///
     /// # Panics
@@ -184,6 +268,57 @@ impl Contents {
         into.resize(frame.stored as usize, 0);
         let unread = |source| FrameLoss::Unread { volume: volume(), frame: frame.frame, source };
         reader.read_at(frame.offset, into).map_err(unread)
+    }
+}
+
+/// A part of a volume's tar stream. A frame that cannot be had ends it with an error whose reason is kept aside.
+pub struct RawStream<'a> {
+    contents: &'a Contents,
+    volume: u32,
+    frames: Range<usize>,
+    range: Range<u64>,
+    buffers: &'a mut FrameBuffers,
+    raw: &'a mut Vec<u8>,
+    loaded: Option<u64>,
+    loss: Option<(usize, FrameLoss)>,
+}
+
+impl std::fmt::Debug for RawStream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawStream({:?} of volume {})", self.range, self.volume)
+    }
+}
+
+impl RawStream<'_> {
+    /// The frame that could not be had, and why.
+    pub fn take_loss(&mut self) -> Option<(usize, FrameLoss)> {
+        self.loss.take()
+    }
+}
+
+impl Read for RawStream<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.range.is_empty() || into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if let Some(begin) = self.loaded {
+                let from = (self.range.start - begin) as usize;
+                if from < self.raw.len() {
+                    let wanted = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX);
+                    let len = into.len().min(self.raw.len() - from).min(wanted);
+                    into[..len].copy_from_slice(&self.raw[from..from + len]);
+                    self.range.start += len as u64;
+                    return Ok(len);
+                }
+            }
+            let Some(frame) = self.frames.next() else { return Ok(0) };
+            if let Err(loss) = self.contents.read(self.volume, frame, self.buffers, self.raw) {
+                self.loss = Some((frame, loss));
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            self.loaded = Some(self.contents.raw_range(self.volume, frame).start);
+        }
     }
 }
 

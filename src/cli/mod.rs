@@ -8,6 +8,7 @@ mod cat;
 mod completions;
 mod config;
 mod diff;
+mod drill;
 mod entries;
 mod exit;
 mod find;

@@ -1,29 +1,58 @@
 //! `backup verify`: whether snapshots still are what they were.
 
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use super::arguments::{Global, Which};
+use super::drill;
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which::{self, Meant};
 use crate::catalog::Catalog;
 use crate::domain::{Cancel, SnapshotName, Stop};
-use crate::verify::{Options, Report, verify};
+use crate::verify::{Known, Level, Options, Report, verify};
 use crate::wiring;
 
 /// Check that a snapshot still is what it was
 ///
-/// Reads every stored byte and compares it with the checksums that were published with it, frame by frame.
+/// Reads every stored byte and compares it with the checksums that were published with it, frame by frame; more or less
+/// than that with --quick, --deep and --drill. What is damaged is named: the frame, the files in it, and the other
+/// snapshots that hold the same volume.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// Its name, the beginning of its name or of its time, or `latest`
     #[arg(value_name = "SNAPSHOT", default_value = "latest", conflicts_with = "all")]
     snapshot: String,
-    /// All snapshots, of all jobs unless --job is given
+    /// All snapshots, of all jobs unless --job is given; a volume that several of them hold is read once
     #[arg(long)]
     all: bool,
+    /// Names, sizes, records and manifests only: nothing is missing or cut
+    #[arg(long, conflicts_with_all = ["deep", "drill"])]
+    quick: bool,
+    /// Decompress everything too: every header and every file's sha256 against the manifest, and nothing besides
+    #[arg(long, conflicts_with = "drill")]
+    deep: bool,
+    /// Restore it into a scratch folder too, and compare that with the manifest
+    #[arg(long)]
+    drill: bool,
+    /// Where a drill restores to, in a folder of its own that is removed again; default: beside the state
+    #[arg(long, value_name = "DIR", requires = "drill")]
+    scratch: Option<PathBuf>,
     #[command(flatten)]
     which: Which,
+}
+
+impl Verb {
+    fn level(&self) -> Level {
+        match (self.quick, self.deep, self.drill) {
+            (true, ..) => Level::Quick,
+            (_, true, _) => Level::Deep,
+            (.., true) => Level::Drill,
+            _ => Level::Stored,
+        }
+    }
 }
 
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
@@ -41,10 +70,16 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let cancel = Cancel::new();
     wiring::watch_signals(&cancel);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let known = Known::default();
+    let options = Options::at(verb.level(), threads);
     let mut exit = Exit::Ok;
     for (catalog, name) in work {
         let progress = screen.progress();
-        let report = verify(&catalog, &name, Options { threads }, &cancel, &*progress)?;
+        let mut report = verify(&catalog, &name, &options, &known, &cancel, &*progress)?;
+        if verb.drill && cancel.asked().is_none() {
+            let place = drill::place(verb.scratch.as_deref(), global);
+            drill::drill(&catalog, &name, &place, threads, &cancel, &*progress, &mut report)?;
+        }
         drop(progress);
         match cancel.asked() {
             Some(Stop::Interrupted) => return Ok(Exit::Interrupted),
@@ -61,48 +96,88 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
 
 fn show(report: &Report, screen: &Screen) {
     if screen.is_json() {
-        let damages: Vec<_> = report
-            .damages
-            .iter()
-            .map(|damage| {
-                let entries: Vec<String> = damage.entries.iter().map(ToString::to_string).collect();
-                serde_json::json!({
-                    "file": damage.file, "what": damage.what, "frame": damage.frame,
-                    "entries": entries, "entries_count": damage.entries_count,
-                })
-            })
-            .collect();
-        screen.json(&serde_json::json!({
-            "type": "verified", "snapshot": report.snapshot, "level": "stored", "well": report.is_well(),
-            "bytes": report.bytes, "frames": report.frames, "entries": report.entries, "damages": damages,
-        }));
+        screen.json(&json(report));
         return;
+    }
+    for note in &report.notes {
+        screen.note(note);
     }
     if report.is_well() {
-        screen.result(&format!(
-            "{}: well ({} read, {} frames, {} entries)",
-            report.snapshot, report.bytes, report.frames, report.entries
-        ));
+        screen.result(&well(report));
         return;
     }
-    use std::io::Write;
     let mut err = anstream::stderr();
     let _ = writeln!(err, "{}: DAMAGED", report.snapshot);
-    for damage in &report.damages {
-        let _ = writeln!(err, "  {}: {}", damage.file, damage.what);
-        if damage.entries_count > 0 {
-            let _ = writeln!(err, "    {} entries lie in it:", damage.entries_count);
-            for path in &damage.entries {
-                let _ = writeln!(err, "      {path}");
-            }
-            let more = damage.entries_count - damage.entries.len() as u64;
-            if more > 0 {
-                let _ = writeln!(err, "      and {more} more");
-            }
-        }
+    for line in damages(report) {
+        let _ = writeln!(err, "  {line}");
     }
     let _ = writeln!(
         err,
         "  do: check the store's disk; everything that is not named here can still be restored; run the job again for a sound snapshot"
     );
+}
+
+fn well(report: &Report) -> String {
+    let mut said = vec![format!("{} read", report.bytes)];
+    if report.level > Level::Quick {
+        said.push(format!("{} frames", report.frames));
+    }
+    said.push(format!("{} entries", report.entries));
+    if report.volumes_known > 0 {
+        said.push(format!("{} volumes read before", report.volumes_known));
+    }
+    let part = report.part.map_or_else(String::new, |part| format!(", part {} of {}", part.number, part.of));
+    format!("{}: well ({}{part}: {})", report.snapshot, report.level.word(), said.join(", "))
+}
+
+/// The damages of a report, as lines: one each, and below it what it costs.
+fn damages(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    // a damage of the scratch and one of a shared volume alike: the other snapshots are named once a file
+    let mut shared: BTreeMap<&str, &[SnapshotName]> = BTreeMap::new();
+    for damage in &report.damages {
+        lines.push(format!("{}: {}", damage.file, damage.what));
+        if damage.frame.is_some() {
+            if damage.entries_count > 0 {
+                lines.push(format!("  {} entries lie in it:", damage.entries_count));
+                lines.extend(damage.entries.iter().map(|path| format!("    {path}")));
+            }
+            let more = damage.entries_count - damage.entries.len() as u64;
+            if more > 0 {
+                lines.push(format!("    and {more} more"));
+            }
+        }
+        if !damage.shared_with.is_empty() {
+            shared.insert(&damage.file, &damage.shared_with);
+        }
+    }
+    let more = report.damages_count - report.damages.len() as u64;
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    for (file, snapshots) in shared {
+        lines.push(format!("{file} is a part of these snapshots too:"));
+        lines.extend(snapshots.iter().map(|name| format!("  {name}")));
+    }
+    lines
+}
+
+fn json(report: &Report) -> serde_json::Value {
+    let damages: Vec<_> = report
+        .damages
+        .iter()
+        .map(|damage| {
+            let entries: Vec<String> = damage.entries.iter().map(ToString::to_string).collect();
+            serde_json::json!({
+                "file": damage.file, "what": damage.what, "frame": damage.frame,
+                "entries": entries, "entries_count": damage.entries_count, "shared_with": damage.shared_with,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "type": "verified", "snapshot": report.snapshot, "level": report.level, "part": report.part,
+        "well": report.is_well(), "bytes": report.bytes, "frames": report.frames, "entries": report.entries,
+        "volumes_known": report.volumes_known, "damages": damages, "damages_count": report.damages_count,
+        "notes": report.notes,
+    })
 }

@@ -16,8 +16,8 @@ use super::large::LargeFile;
 use super::report::{Counts, LOSSES_MAX, Loss, LossCause};
 use crate::archive::manifest::{Entry, EntryKind};
 use crate::archive::padding;
-use crate::archive::tar::{Member, MemberKind, TarLimits, TarReader};
-use crate::catalog::{Contents, FrameBuffers, FrameLoss};
+use crate::archive::tar::{Member, TarLimits, TarReader};
+use crate::catalog::{Contents, FrameBuffers, FrameLoss, RawStream};
 use crate::domain::{ByteCount, Cancel, Digest, EntryPath, Halt, Hasher};
 use crate::observe::{Event, Observer};
 
@@ -301,19 +301,11 @@ impl<'a> Worker<'a> {
             let volume = item.entry.placed.volume;
             let frames = self.shared.contents.frames_of(&item.entry.placed).expect("the planner looked");
             let first = frames.start;
-            let mut input = FramesRead {
-                contents: self.shared.contents,
-                volume,
-                frames,
-                at: item.entry.placed.offset,
-                buffers: &mut self.buffers,
-                raw: &mut self.raw,
-                loaded: None,
-                loss: None,
-            };
+            let range = item.entry.placed.offset..end_of(&item.entry);
+            let mut input = self.shared.contents.stream(volume, range, &mut self.buffers, &mut self.raw);
             let result = write_whole(&mut input, &item, self.shared);
-            let result = match input.loss.take() {
-                Some(loss) => Err(Trouble::Frame(loss)),
+            let result = match input.take_loss() {
+                Some((_, loss)) => Err(Trouble::Frame(loss)),
                 None => result,
             };
             self.settle(&item, volume, first, result);
@@ -342,44 +334,7 @@ impl From<io::Error> for Trouble {
 
 /// The header at the beginning of `raw`, if it says what the manifest says.
 pub(super) fn header_of<R: Read>(reader: &mut TarReader<R>, entry: &Entry) -> Result<Member, Trouble> {
-    let member = match reader.next_member() {
-        Ok(Some(member)) => member,
-        Ok(None) => return Err(Trouble::Stored("there is no header where the manifest says".to_owned())),
-        Err(error) => return Err(Trouble::Stored(format!("its header: {error}"))),
-    };
-    match difference(&member, entry) {
-        None => Ok(member),
-        Some(what) => Err(Trouble::Stored(format!("{} of {} is another in the volume", what, entry.path))),
-    }
-}
-
-/// What the header says otherwise than the manifest.
-fn difference(member: &Member, entry: &Entry) -> Option<&'static str> {
-    let kind_fits = match (&member.kind, &entry.kind) {
-        (MemberKind::File, EntryKind::File)
-        | (MemberKind::Folder, EntryKind::Folder)
-        | (MemberKind::Fifo, EntryKind::Fifo) => true,
-        (MemberKind::Symlink { target }, EntryKind::Symlink { target: told }) => target == told,
-        (MemberKind::HardLink { target }, EntryKind::HardLink { first }) => **target == *first.as_bytes(),
-        (MemberKind::CharDevice { special }, EntryKind::CharDevice { special: told })
-        | (MemberKind::BlockDevice { special }, EntryKind::BlockDevice { special: told }) => special == told,
-        _ => false,
-    };
-    let name = member.path.strip_suffix(b"/").unwrap_or(&member.path);
-    let path = if entry.path.is_root() { &b"."[..] } else { entry.path.as_bytes() };
-    let checks = [
-        (name == path, "the name"),
-        (kind_fits, "the kind"),
-        (member.mode == entry.mode, "the mode"),
-        (member.uid == u64::from(entry.uid) && member.gid == u64::from(entry.gid), "the owner"),
-        (member.mtime == entry.mtime, "the time"),
-        (member.size == entry.size, "the length"),
-        (member.body - member.offset == entry.placed.body - entry.placed.offset, "the length of the header"),
-        (member.map.len() as u64 + member.stored == entry.placed.stored, "the length of the body"),
-        (member.extents.is_some() == entry.sparse, "the map of holes"),
-        (member.xattrs.digest() == entry.xattrs, "the attributes"),
-    ];
-    checks.into_iter().find(|(fits, _)| !fits).map(|(_, what)| what)
+    crate::catalog::header_of(reader, entry).map_err(Trouble::Stored)
 }
 
 /// Writes an entry whose header begins at the beginning of `raw`, and which lies in it whole.
@@ -448,7 +403,7 @@ fn write_other(item: &Item, metadata: &Metadata, shared: &Shared<'_>) -> io::Res
     Ok(true)
 }
 
-fn write_whole(input: &mut FramesRead<'_>, item: &Item, shared: &Shared<'_>) -> Result<(), Trouble> {
+fn write_whole(input: &mut RawStream<'_>, item: &Item, shared: &Shared<'_>) -> Result<(), Trouble> {
     let placed = item.entry.placed;
     let (from, to) = (placed.body, placed.body + placed.stored);
     let mut hashing = Hashing { input, hasher: Hasher::new(), at: placed.offset, from, to };
@@ -497,40 +452,6 @@ impl<R: Read> Read for Hashing<R> {
         self.hasher.update(&into[(from - begin) as usize..(to - begin) as usize]);
         self.at = end;
         Ok(len)
-    }
-}
-
-/// The tar stream of a volume, through some of its frames.
-struct FramesRead<'a> {
-    contents: &'a Contents,
-    volume: u32,
-    frames: std::ops::Range<usize>,
-    at: u64,
-    buffers: &'a mut FrameBuffers,
-    raw: &'a mut Vec<u8>,
-    loaded: Option<u64>,
-    loss: Option<FrameLoss>,
-}
-
-impl Read for &mut FramesRead<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(begin) = self.loaded {
-                let from = (self.at - begin) as usize;
-                if from < self.raw.len() {
-                    let len = into.len().min(self.raw.len() - from);
-                    into[..len].copy_from_slice(&self.raw[from..from + len]);
-                    self.at += len as u64;
-                    return Ok(len);
-                }
-            }
-            let Some(frame) = self.frames.next() else { return Ok(0) };
-            if let Err(loss) = self.contents.read(self.volume, frame, self.buffers, self.raw) {
-                self.loss = Some(loss);
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            self.loaded = Some(self.contents.raw_range(self.volume, frame).start);
-        }
     }
 }
 

@@ -283,7 +283,9 @@ impl Store for FolderStore {
         }
         // so that the store answers, and not this machine's memory; where it cannot be done there is none
         let _ = rustix::fs::fadvise(&fd, 0, None, Advice::DontNeed);
-        Ok(Box::new(FolderReader { fd, place: self.place(file), len: stat.st_size as u64 }))
+        let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        let id = (device, stat.st_ino);
+        Ok(Box::new(FolderReader { fd, place: self.place(file), len: stat.st_size as u64, id }))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Listed>, StoreError> {
@@ -478,11 +480,16 @@ struct FolderReader {
     fd: OwnedFd,
     place: String,
     len: u64,
+    id: ((u32, u32), u64),
 }
 
 impl StoreReader for FolderReader {
     fn len(&self) -> u64 {
         self.len
+    }
+
+    fn file_id(&self) -> Option<((u32, u32), u64)> {
+        Some(self.id)
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {

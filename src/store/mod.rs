@@ -118,6 +118,12 @@ pub trait StoreReader: Send + Sync {
         self.len() == 0
     }
 
+    /// Device and inode, where the store tells one file from another: names that are links share it. None where it
+    /// does not.
+    fn file_id(&self) -> Option<((u32, u32), u64)> {
+        None
+    }
+
     /// Fills all of `into` from `offset`. [`StoreError::Short`] if the file ends before.
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
 }

@@ -51,6 +51,11 @@ impl State {
         Self { folder }
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The store that was at `path` when it was last seen. What cannot be read is not known.
     pub fn store_at(&self, path: &Path) -> Option<StoreId> {
         self.stores().seen.remove(&path_key(path))

@@ -1,0 +1,351 @@
+//! A folder on this machine against a manifest: what a restore made, or what the source holds now.
+//!
+//! Two walks in the same order, merged: the manifest's and the folder's. Content is hashed as the manifest hashed it,
+//! which for a sparse file means by the map in its volume. The folder is looked at as a source is, by handles, so that
+//! nothing in it leads elsewhere.
+//!
+//! Tells differences and judges nothing. Access times, inodes and change times are nobody's to restore.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use crate::archive::manifest::{Entry, EntryKind, Line};
+use crate::archive::padding;
+use crate::archive::tar::{TarLimits, TarReader};
+use crate::catalog::{Catalog, CatalogError, Contents, FrameBuffers, header_of};
+use crate::domain::{Cancel, EntryPath, Extent, Hasher, Kind, SnapshotName};
+use crate::observe::{Event, Observer};
+use crate::source::{Descriptors, Excludes, Found, Item, OpenFile, Root, SourceError, Walk, WalkOptions};
+
+/// So many differences are kept; all are counted.
+const DIFFERENCES_MAX: usize = 10_000;
+
+const READ_BYTES: usize = 1 << 20;
+
+/// A hole shorter than this may be filled by any file system.
+const HOLE_BYTES_MIN: u64 = 128 << 10;
+
+/// What this user could set, and so what is compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Owners, setuid and setgid, devices, all attributes: as root.
+    pub privileged: bool,
+    /// Workers that look ahead.
+    pub threads: NonZeroUsize,
+}
+
+/// An entry that is not what the manifest says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which.
+    pub path: EntryPath,
+    /// In words: `is not there`, `its mode is another`.
+    pub what: String,
+}
+
+/// What was compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Entries that are in both.
+    pub entries: u64,
+    /// Entries that could not be compared, because this user cannot have them.
+    pub left_out: u64,
+    /// The first ten thousand differences.
+    pub differences: Vec<Difference>,
+    /// How many there are.
+    pub differences_count: u64,
+}
+
+impl Compared {
+    fn differ(&mut self, path: &EntryPath, what: impl Into<String>) {
+        self.differences_count += 1;
+        if self.differences.len() < DIFFERENCES_MAX {
+            self.differences.push(Difference { path: path.clone(), what: what.into() });
+        }
+    }
+}
+
+/// Why nothing could be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// The snapshot could not be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The folder could not be opened.
+    #[error(transparent)]
+    Folder(#[from] SourceError),
+}
+
+/// Compares what lies in `folder` with the snapshot.
+///
+/// # Errors
+/// [`CompareError`]. What cannot be read of a single entry is a difference.
+pub fn compare(
+    catalog: &Catalog,
+    name: &SnapshotName,
+    folder: &Path,
+    terms: Terms,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Compared, CompareError> {
+    let manifest = catalog.manifest(name)?;
+    let contents = Contents::open(catalog, name, &manifest)?;
+    let root = Root::open(folder, EntryPath::root(), Descriptors::for_this_process())?;
+    let options = WalkOptions {
+        excludes: Excludes::none(),
+        exclude_caches: false,
+        exclude_if_present: None,
+        one_file_system: true,
+        max_file_size: None,
+        avoid: None,
+        threads: terms.threads,
+    };
+    let mut comparing = Comparing {
+        contents: &contents,
+        terms,
+        observer,
+        compared: Compared::default(),
+        inodes: HashMap::new(),
+        closed: None,
+        buffers: FrameBuffers::default(),
+        raw: Vec::new(),
+    };
+    let mut walk = Walk::new(vec![root], options).filter_map(|item| match item {
+        Item::Entry(found) => Some((found.path.clone(), Ok(found))),
+        Item::Skipped { path, error } => Some((path, Err(error.to_string()))),
+        Item::MountPoint { path } | Item::Avoided { path } => Some((path, Err("it was not entered".to_owned()))),
+        Item::Socket | Item::Excluded => None,
+    });
+    let mut here = walk.next();
+    for line in manifest.lines() {
+        if cancel.asked().is_some() {
+            break;
+        }
+        let Line::Entry(entry) = line.map_err(|error| catalog.manifest_error(name, error))? else { continue };
+        while let Some((path, found)) = here.take_if(|(path, _)| *path < entry.path) {
+            // folders on the way to a source that is stored under its full path are nobody's entries
+            if !entry.path.is_within(&path) || found.is_err() {
+                comparing.stranger(&path, found);
+            }
+            here = walk.next();
+        }
+        match here.take_if(|(path, _)| *path == entry.path) {
+            Some((path, found)) => {
+                match found {
+                    Ok(found) => comparing.entry(&entry, &found),
+                    Err(why) => comparing.unread(&path, why),
+                }
+                here = walk.next();
+                // a folder that could not be listed comes again, as what was skipped
+                while let Some((path, Err(why))) = here.take_if(|(path, found)| *path == entry.path && found.is_err()) {
+                    comparing.unread(&path, why);
+                    here = walk.next();
+                }
+            }
+            None => comparing.missing(&entry),
+        }
+    }
+    if cancel.asked().is_none() {
+        while let Some((path, found)) = here {
+            comparing.stranger(&path, found);
+            here = walk.next();
+        }
+    }
+    Ok(comparing.compared)
+}
+
+struct Comparing<'a> {
+    contents: &'a Contents,
+    terms: Terms,
+    observer: &'a dyn Observer,
+    compared: Compared,
+    /// Of files with several names: the inode of the first.
+    inodes: HashMap<EntryPath, u64>,
+    /// A folder that this user may not look into.
+    closed: Option<EntryPath>,
+    buffers: FrameBuffers,
+    raw: Vec<u8>,
+}
+
+impl Comparing<'_> {
+    fn stranger(&mut self, path: &EntryPath, found: Result<Found, String>) {
+        match found {
+            Ok(_) => self.compared.differ(path, "is there, and not in the snapshot"),
+            Err(why) => self.unread(path, why),
+        }
+    }
+
+    /// What only root may look at says nothing of the snapshot.
+    fn unread(&mut self, path: &EntryPath, why: String) {
+        if self.terms.privileged {
+            self.compared.differ(path, why);
+        } else {
+            self.compared.left_out += 1;
+            self.closed = Some(path.clone());
+        }
+    }
+
+    fn missing(&mut self, entry: &Entry) {
+        if self.closed.as_ref().is_some_and(|closed| entry.path.is_within(closed)) {
+            self.compared.left_out += 1;
+            return;
+        }
+        let is_device = matches!(entry.kind, EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. });
+        if is_device && !self.terms.privileged {
+            self.compared.left_out += 1;
+        } else {
+            self.compared.differ(&entry.path, "is not there");
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry, found: &Found) {
+        self.compared.entries += 1;
+        let stat = &found.stat;
+        let (bytes, none) = (crate::domain::ByteCount(entry.size), crate::domain::ByteCount::ZERO);
+        self.observer.notice(&Event::Advanced { entries: 1, bytes, stored: none });
+        let kind = match entry.kind {
+            EntryKind::File | EntryKind::HardLink { .. } => Kind::File,
+            EntryKind::Folder => Kind::Folder,
+            EntryKind::Symlink { .. } => Kind::Symlink,
+            EntryKind::Fifo => Kind::Fifo,
+            EntryKind::CharDevice { .. } => Kind::CharDevice,
+            EntryKind::BlockDevice { .. } => Kind::BlockDevice,
+        };
+        if stat.kind != kind {
+            return self.compared.differ(&entry.path, format!("is a {}", stat.kind.word()));
+        }
+        let mut wrong: Vec<String> = Vec::new();
+        let mut check = |fits: bool, what: &str| {
+            if !fits {
+                wrong.push(format!("its {what} is another"));
+            }
+        };
+        let mask = match (self.terms.privileged, kind) {
+            (true, _) | (false, Kind::Folder) => 0o7777,
+            (false, _) => 0o1777,
+        };
+        // a symlink has no mode of its own on Linux
+        check(kind == Kind::Symlink || stat.mode & mask == entry.mode & mask, "mode");
+        check(!self.terms.privileged || (stat.uid, stat.gid) == (entry.uid, entry.gid), "owner");
+        check(stat.mtime == entry.mtime, "time");
+        match &entry.kind {
+            EntryKind::File => check(stat.size == entry.size, "length"),
+            EntryKind::Symlink { target } => {
+                check(found.place.read_link(stat).is_ok_and(|there| there == *target), "target");
+            }
+            EntryKind::CharDevice { special } | EntryKind::BlockDevice { special } => {
+                check(stat.special == *special, "device");
+            }
+            EntryKind::HardLink { first } => {
+                check(self.inodes.get(first) == Some(&stat.inode), "first name");
+            }
+            EntryKind::Folder | EntryKind::Fifo => {}
+        }
+        if self.terms.privileged && !matches!(entry.kind, EntryKind::HardLink { .. }) {
+            check(found.place.xattrs(stat).is_ok_and(|xattrs| xattrs.digest() == entry.xattrs), "attributes");
+        }
+        if matches!(entry.kind, EntryKind::File) {
+            if stat.links > 1 {
+                self.inodes.insert(entry.path.clone(), stat.inode);
+            }
+            if stat.size == entry.size
+                && let Err(what) = self.content(entry, found)
+            {
+                wrong.push(what);
+            }
+        }
+        for what in wrong {
+            self.compared.differ(&entry.path, what);
+        }
+    }
+
+    fn content(&mut self, entry: &Entry, found: &Found) -> Result<(), String> {
+        let unread = |error: SourceError| format!("its content cannot be read: {error}");
+        let file = match found.place.open(&found.stat) {
+            Ok(file) => file,
+            Err(_) if !self.terms.privileged => {
+                self.compared.left_out += 1;
+                return Ok(());
+            }
+            Err(error) => return Err(unread(error)),
+        };
+        let mut hasher = Hasher::new();
+        if entry.sparse {
+            let (map, extents) = self.map(entry)?;
+            hasher.update(&map);
+            let mut end = 0;
+            for extent in &extents {
+                zeros(&file, end..extent.offset)?;
+                hash(&file, extent.offset..extent.offset + extent.len, &mut hasher)?;
+                end = extent.offset + extent.len;
+            }
+            zeros(&file, end..entry.size)?;
+            if !file.is_sparse() && has_hole(&extents, entry.size) {
+                return Err("its holes are filled".to_owned());
+            }
+        } else {
+            hash(&file, 0..entry.size, &mut hasher)?;
+        }
+        if Some(hasher.finish()) == entry.sha256 { Ok(()) } else { Err("its content is another".to_owned()) }
+    }
+
+    /// Where the data of a sparse file belongs, and how that is written in its volume.
+    fn map(&mut self, entry: &Entry) -> Result<(Box<[u8]>, Vec<Extent>), String> {
+        let placed = entry.placed;
+        let lost = || "its map of holes cannot be read from the volume".to_owned();
+        self.contents.frames_of(&placed).ok_or_else(lost)?;
+        let range = placed.offset..placed.body + placed.stored + padding(placed.stored) as u64;
+        let input = self.contents.stream(placed.volume, range, &mut self.buffers, &mut self.raw);
+        let member = header_of(&mut TarReader::new(input, TarLimits::default()), entry).map_err(|_| lost())?;
+        Ok((member.map, member.extents.unwrap_or_default()))
+    }
+}
+
+fn has_hole(extents: &[Extent], size: u64) -> bool {
+    let ends = extents.iter().map(|extent| extent.offset + extent.len);
+    let begins = extents.iter().map(|extent| extent.offset).chain([size]);
+    std::iter::once(0).chain(ends).zip(begins).any(|(end, begin)| begin.saturating_sub(end) >= HOLE_BYTES_MIN)
+}
+
+fn hash(file: &OpenFile, range: std::ops::Range<u64>, hasher: &mut Hasher) -> Result<(), String> {
+    each(file, range, &mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })
+}
+
+/// What the volume has as a hole holds nothing but zeros.
+fn zeros(file: &OpenFile, range: std::ops::Range<u64>) -> Result<(), String> {
+    let runs = file.extents().map_err(|error| format!("its holes cannot be told: {error}"))?;
+    for run in runs {
+        let own = run.offset.max(range.start)..(run.offset + run.len).min(range.end);
+        if own.start < own.end {
+            each(file, own, &mut |bytes| {
+                let all = bytes.iter().all(|byte| *byte == 0);
+                if all { Ok(()) } else { Err("there is data where it has a hole".to_owned()) }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn each(
+    file: &OpenFile,
+    range: std::ops::Range<u64>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    let mut buffer = vec![0; READ_BYTES.min((range.end - range.start) as usize)];
+    let mut at = range.start;
+    while at < range.end {
+        let len = buffer.len().min((range.end - at) as usize);
+        let got =
+            file.read_at(at, &mut buffer[..len]).map_err(|error| format!("its content cannot be read: {error}"))?;
+        if got == 0 {
+            return Err("it is cut".to_owned());
+        }
+        take(&buffer[..got])?;
+        at += got as u64;
+    }
+    Ok(())
+}
