@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each story uses its own part of the site")]
 
+pub mod forge;
 pub mod tree;
 
 use std::ffi::OsStr;

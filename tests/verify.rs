@@ -1,0 +1,287 @@
+//! Verifying: what each level finds and what it cannot find, what damage costs, and what is remembered of it.
+
+#![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
+
+mod site;
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use backup::archive::{TarHeader, TarKind};
+use backup::catalog::Catalog;
+use backup::domain::{Cancel, EntryPath, FileTime, Owner, SnapshotName, Xattrs};
+use backup::observe::Silent;
+use backup::store::{FolderStore, Permissions, RequireMount};
+use backup::verify::{Terms, compare};
+use site::forge::{Forged, sum};
+use site::tree::{awkward, noise, set_mtime, sparse};
+use site::{Site, is_root, names_in};
+
+fn catalog(site: &Site) -> (Catalog, SnapshotName) {
+    let store = FolderStore::open(&site.store(), &RequireMount::No, Permissions::default(), None).expect("a store");
+    let catalog = Catalog::new(Arc::new(store.store), "upload".parse().expect("a name"));
+    let name = catalog.find("latest").expect("a snapshot");
+    (catalog, name)
+}
+
+/// Three files, the middle one in several frames.
+fn plain() -> Site {
+    let site = Site::new();
+    site.file("a", noise(1, 3000)).file("b", noise(2, 3_000_000)).file("c", noise(3, 700)).file("d/e", "e");
+    site.run(&["--compression", "none"]).exits(0);
+    site
+}
+
+fn member(path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    TarHeader {
+        path: &EntryPath::parse(path.as_bytes()).expect("a path"),
+        kind: TarKind::File { size: 600 },
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        owner: &Owner::default(),
+        mtime: FileTime { sec: 1, nsec: 0 },
+        xattrs: &Xattrs::default(),
+    }
+    .encode(&mut bytes);
+    bytes.extend_from_slice(&[b'x'; 600]);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+#[test]
+fn every_level_is_well_with_an_awkward_tree_and_every_codec() {
+    for codec in ["zstd", "gzip", "none"] {
+        let site = Site::new();
+        awkward(&site.source());
+        sparse(&site.source().join("large holes"), 64 << 20, &[(1 << 20, 5000), (9 << 20, 3_500_000)]);
+        site.file("large", noise(7, 5_000_000)).file("empty", "");
+        site.run(&["--compression", codec]).exits(0);
+        site.on_store(&["verify", "--quick"]).exits(0).says("well (quick");
+        site.on_store(&["verify"]).exits(0).says("well (stored");
+        site.on_store(&["verify", "--deep"]).exits(0).says("well (deep");
+        let scratch = site.path().join("scratch");
+        let ran = site.on_store(&["verify", "--drill", "--scratch", scratch.to_str().expect("UTF-8")]).exits(0);
+        ran.says("well (drill");
+        assert_eq!(names_in(&scratch), [] as [&str; 0], "the scratch folder is removed");
+        site.on_store(&["verify", "--drill"]).exits(0);
+        assert_eq!(names_in(&site.path().join("state")).iter().filter(|name| name.contains("drill")).count(), 0);
+    }
+}
+
+#[test]
+fn quick_sees_what_is_missing_or_cut_and_reads_no_volume() {
+    let site = plain();
+    let volume = site.volume();
+    let whole = fs::read(&volume).expect("a volume");
+    let mut harmed = whole.clone();
+    harmed[1_500_000] ^= 1;
+    fs::write(&volume, &harmed).expect("written");
+    site.on_store(&["verify", "--quick"]).exits(0);
+    fs::write(&volume, &whole[..whole.len() - 512]).expect("written");
+    site.on_store(&["verify", "--quick"]).exits(4).says("bytes, and");
+    fs::remove_file(&volume).expect("removed");
+    site.on_store(&["verify", "--quick"]).exits(4).says("it is missing");
+    for level in ["--deep", "--drill"] {
+        site.on_store(&["verify", level]).exits(4).says("it is missing");
+    }
+}
+
+/// What a forger changes, and what deep says of it. Every checksum is right.
+#[test]
+fn deep_tells_every_lie_that_checksums_cannot_see() {
+    type Forge = fn(&mut Forged);
+    let lies: [(&str, &str, Forge); 15] = [
+        ("a member before the first", "holds stranger", |f| f.insert(0, &member("stranger"))),
+        ("a member between", "holds stranger", |f| {
+            let at = f.entry("c").placed.offset;
+            f.insert(at, &member("stranger"));
+        }),
+        ("a known name twice", "holds a,", |f| {
+            let at = f.entry("c").placed.offset;
+            f.insert(at, &member("a"));
+        }),
+        ("a member behind the last", "holds stranger", |f| {
+            let at = f.raw.len() as u64 - 1024;
+            f.insert(at, &member("stranger"));
+        }),
+        ("a member behind the end", "behind its end marker", |f| f.raw.extend(member("stranger"))),
+        ("zeros behind the end", "zeros behind its end marker", |f| f.raw.extend([0; 512])),
+        ("no end", "end marker is not there", |f| f.raw.truncate(f.raw.len() - 1024)),
+        ("half an end", "end marker is not there or not whole", |f| f.raw.truncate(f.raw.len() - 512)),
+        ("an end in the middle", "end marker stands between", |f| {
+            let at = f.entry("c").placed.offset;
+            f.insert(at, &[0; 1024]);
+        }),
+        ("another mode", "the mode of c", |f| f.entry("c").mode ^= 0o100),
+        ("another time", "the time of b", |f| f.entry("b").mtime.nsec ^= 1),
+        ("another content of a small file", "the content of c", |f| {
+            f.entry("c").sha256 = Some(backup::domain::Digest::of(b"lie"));
+        }),
+        ("another content of a large file", "the content of b", |f| {
+            f.entry("b").sha256 = Some(backup::domain::Digest::of(b"lie"));
+        }),
+        ("something in the padding", "in the padding of c", |f| {
+            let placed = f.entry("c").placed;
+            f.raw[(placed.body + placed.stored) as usize] = 1;
+        }),
+        ("an entry that the manifest leaves out", "holds c,", |f| {
+            f.lines.retain(|line| line.path().to_string() != "c");
+        }),
+    ];
+    for (lie, said, forge) in lies {
+        let site = plain();
+        let mut forged = Forged::read(&site.newest());
+        forge(&mut forged);
+        // a volume is cut into frames anywhere: nothing may depend on where
+        forged.frame_bytes = 700_000;
+        let leaves_out = lie.contains("leaves out");
+        forged.write();
+        eprintln!("{lie}");
+        if !leaves_out {
+            // the record counts another number of entries, and that is seen without opening the volume
+            site.on_store(&["verify"]).exits(0);
+        }
+        site.on_store(&["verify", "--deep"]).exits(4).says(said);
+    }
+}
+
+#[test]
+fn what_a_stale_list_names_may_lie_in_a_volume() {
+    let site = plain();
+    let mut forged = Forged::read(&site.newest());
+    let at = forged.entry("c").placed.offset;
+    forged.insert(at, &member("old/one"));
+    let list = site.newest().join(forged.volume.name.replace(".tar", ".stale"));
+    forged.write();
+    site.on_store(&["verify", "--deep"]).exits(4).says("holds old/one");
+    fs::write(&list, "old/one\n").expect("written");
+    sum(&site.newest());
+    site.on_store(&["verify", "--deep"]).exits(0);
+    fs::write(&list, "old/two\n").expect("written");
+    sum(&site.newest());
+    site.on_store(&["verify", "--deep"]).exits(4).says("holds old/one");
+}
+
+#[test]
+fn deep_compares_the_table_of_frames_and_names_what_lies_in_a_damaged_one() {
+    let site = Site::new();
+    for number in 0..6 {
+        site.file(&format!("file {number}"), noise(number, 900_000));
+    }
+    site.run(&[]).exits(0);
+    let volume = site.volume();
+    let whole = fs::read(&volume).expect("a volume");
+    let mut harmed = whole.clone();
+    harmed[2_500_000] ^= 1;
+    fs::write(&volume, &harmed).expect("written");
+    let ran = site.on_store(&["verify", "--deep"]).exits(4).says("frame ").says("entries lie in it").says("file 2");
+    ran.does_not_say("file 5");
+    let mut harmed = whole.clone();
+    let last = harmed.len() - 9 - 1;
+    harmed[last] ^= 1;
+    fs::write(&volume, &harmed).expect("written");
+    site.on_store(&["verify", "--deep"]).exits(4).says("table of frames tells another checksum");
+    harmed[last] ^= 1;
+    harmed[last - 8] ^= 1;
+    fs::write(&volume, &harmed).expect("written");
+    site.on_store(&["verify", "--deep"]).exits(4).says("other frames than the manifest");
+}
+
+#[test]
+fn a_volume_that_snapshots_share_is_read_once_and_its_damage_names_them_all() {
+    let site = plain();
+    let other: SnapshotName = "upload-20300101T000000Z".parse().expect("a name");
+    let forged = Forged::read(&site.newest());
+    let first = forged.header.snapshot.clone();
+    forged.linked_as(&other).write();
+    let again: SnapshotName = "upload-20310101T000000Z".parse().expect("a name");
+    Forged::read(&site.newest()).linked_as(&again).write();
+    // the forger cut it into other frames than the run: the first promises something else of it than the others
+    let ran = site.on_store(&["verify", "--all"]).exits(0);
+    assert_eq!(ran.out.matches("1 volumes read before").count(), 1, "{}", ran.out);
+    // a copy is another file, and may be damaged where the first is not
+    let (volume, aside) = (site.volume(), site.path().join("aside"));
+    fs::rename(&volume, &aside).expect("renamed");
+    fs::copy(&aside, &volume).expect("a copy");
+    site.on_store(&["verify", "--all"]).exits(0).does_not_say("read before");
+    fs::remove_file(&volume).expect("removed");
+    fs::rename(&aside, &volume).expect("renamed");
+    let volume = site.volume();
+    let mut harmed = fs::read(&volume).expect("a volume");
+    harmed[1_500_000] ^= 1;
+    fs::write(&volume, &harmed).expect("written");
+    let ran = site.on_store(&["verify", again.as_str()]).exits(4).says("is a part of these snapshots too");
+    let ran = ran.says(other.as_str()).says(first.as_str()).says("entries lie in it").says("    b");
+    ran.does_not_say("    c");
+    // damage that is known is told of each of them
+    let ran = site.on_store(&["verify", "--all"]).exits(4);
+    assert_eq!(ran.err.matches("entries lie in it").count(), 3, "{}", ran.err);
+}
+
+#[test]
+fn a_drill_tells_every_difference_there_can_be() {
+    if !is_root("owners") {
+        return;
+    }
+    let site = Site::new();
+    site.file("dir/file", noise(1, 5000)).file("text", "text").file("two names", "x");
+    fs::hard_link(site.source().join("two names"), site.source().join("two names 2")).expect("a link");
+    std::os::unix::fs::symlink("text", site.source().join("link")).expect("a link");
+    sparse(&site.source().join("holes"), 10 << 20, &[(1 << 20, 5000)]);
+    site.run(&[]).exits(0);
+    let (catalog, name) = catalog(&site);
+    type Change = fn(&Path);
+    let changes: [(&str, &str, Change); 13] = [
+        ("text", "content", |to| {
+            let time = fs::metadata(to.join("text")).expect("there").modified().expect("a time");
+            fs::write(to.join("text"), "tExt").expect("written");
+            let file = fs::File::options().write(true).open(to.join("text")).expect("opened");
+            file.set_modified(time).expect("set");
+        }),
+        ("text", "length", |to| fs::write(to.join("text"), "longer").expect("written")),
+        ("text", "time", |to| set_mtime(&to.join("text"), 1, 1)),
+        ("dir", "time", |to| set_mtime(&to.join("dir"), 1, 1)),
+        ("text", "mode", |to| fs::set_permissions(to.join("text"), fs::Permissions::from_mode(0o4755)).expect("set")),
+        ("text", "owner", |to| std::os::unix::fs::lchown(to.join("text"), Some(7), None).expect("set")),
+        ("link", "target", |to| {
+            fs::remove_file(to.join("link")).expect("removed");
+            std::os::unix::fs::symlink("else", to.join("link")).expect("a link");
+        }),
+        ("dir/file", "is not there", |to| fs::remove_file(to.join("dir/file")).expect("removed")),
+        ("dir/new", "not in the snapshot", |to| fs::write(to.join("dir/new"), "").expect("written")),
+        ("two names 2", "first name", |to| {
+            fs::copy(to.join("two names 2"), to.join("copy")).expect("a copy");
+            fs::rename(to.join("copy"), to.join("two names 2")).expect("renamed");
+        }),
+        ("text", "is a folder", |to| {
+            fs::remove_file(to.join("text")).expect("removed");
+            fs::create_dir(to.join("text")).expect("a folder");
+        }),
+        ("holes", "holes are filled", |to| {
+            let bytes = fs::read(to.join("holes")).expect("read");
+            fs::remove_file(to.join("holes")).expect("removed");
+            fs::write(to.join("holes"), bytes).expect("written");
+        }),
+        ("holes", "data where it has a hole", |to| {
+            use std::os::unix::fs::FileExt;
+            let file = fs::File::options().write(true).open(to.join("holes")).expect("opened");
+            file.write_all_at(b"x", 5 << 20).expect("written");
+        }),
+    ];
+    let terms = Terms { privileged: true, threads: NonZeroUsize::MIN };
+    for (number, (path, said, change)) in changes.into_iter().enumerate() {
+        let to = site.path().join(format!("out {number}"));
+        site.on_store(&["restore", "--privileged", "--to", to.to_str().expect("UTF-8"), "latest"]).exits(0);
+        let same = compare(&catalog, &name, &to, terms, &Cancel::new(), &Silent).expect("compared");
+        assert_eq!(same.differences, [], "{path}: {said}");
+        change(&to);
+        let compared = compare(&catalog, &name, &to, terms, &Cancel::new(), &Silent).expect("compared");
+        let told = compared.differences.iter().any(|d| d.path.to_string() == path && d.what.contains(said));
+        assert!(told, "{path}: {said} in {:?}", compared.differences);
+    }
+}
