@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use backup::archive::manifest::ManifestReader;
 use backup::catalog::Catalog;
-use backup::domain::{Cancel, SnapshotName};
+use backup::domain::{Cancel, Level, SnapshotName};
 use backup::observe::Silent;
 use backup::store::{FolderStore, Permissions, RequireMount};
-use backup::verify::{Known, Level, Options, verify};
+use backup::verify::{Known, Options, verify};
 use site::tree::noise;
 use site::{Site, names_in};
 

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use backup::archive::Codec;
 use backup::catalog::Catalog;
-use backup::domain::{Cancel, Host, RunId, StoreId, SystemClock, Verdict};
+use backup::domain::{Cancel, Host, Level, RunId, StoreId, SystemClock, Verdict};
 use backup::engine::{Context, Job, run};
 use backup::observe::Silent;
 use backup::source::Excludes;
 use backup::store::{
     FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter, conformance,
 };
-use backup::verify::{Known, Level, Options, verify};
+use backup::verify::{Known, Options, verify};
 use faults::{Fault, Faulty};
 
 fn folder_store(path: &Path) -> Arc<dyn Store> {

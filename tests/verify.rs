@@ -285,3 +285,97 @@ fn a_drill_tells_every_difference_there_can_be() {
         assert!(told, "{path}: {said} in {:?}", compared.differences);
     }
 }
+
+fn verified_files(site: &Site) -> Vec<String> {
+    names_in(&site.job().join(".verified"))
+}
+
+#[test]
+fn samples_take_turns_until_everything_was_read_and_damage_in_one_part_is_not_forgotten_for_another() {
+    let site = Site::new();
+    site.file("a", noise(1, 11_500_000)).run(&["--compression", "none"]).exits(0);
+    let volume = site.volume();
+    let whole = fs::read(&volume).expect("a volume");
+    let mut harmed = whole.clone();
+    harmed[5_000_000] ^= 1;
+    fs::write(&volume, &harmed).expect("written");
+    for level in [&[][..], &["--deep"]] {
+        let (mut parts, mut damaged, mut frames) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..4 {
+            let ran = site.on_store(&[&["verify", "--sample", "25%", "--json"], level].concat());
+            let json = ran.json();
+            parts.push(json["part"]["number"].as_u64().expect("a number"));
+            damaged.push(ran.code == Some(4));
+            frames += json["frames"].as_u64().expect("a number");
+        }
+        assert_eq!(parts, [1, 2, 3, 4]);
+        // the file lies in all frames: deep compares it with the part in which it begins
+        let expected = if level.is_empty() { [false, true, false, false] } else { [true, true, false, false] };
+        assert_eq!(damaged, expected, "{level:?}");
+        let all = Forged::read(&site.newest()).volume.frames;
+        assert!(level.len() == 1 || frames == all, "{frames} of {all}");
+    }
+    site.on_store(&["list"]).exits(0).says("DAMAGED, ");
+    fs::write(&volume, &whole).expect("written");
+    site.on_store(&["verify", "--quick"]).exits(0);
+    site.on_store(&["list"]).exits(0).says("DAMAGED, ");
+    site.on_store(&["verify", "--deep"]).exits(0);
+    site.on_store(&["list"]).exits(0).does_not_say("DAMAGED").says("deep, ");
+    site.on_store(&["verify", "--sample", "0%"]).exits(2);
+    site.on_store(&["verify", "--sample", "25%", "--drill"]).exits(2);
+}
+
+#[test]
+fn what_was_verified_is_remembered_in_the_store_as_long_as_it_counts() {
+    let site = plain();
+    site.on_store(&["list"]).exits(0).says("VERIFIED").says("never");
+    for (level, said) in [("--quick", "quick, "), ("--deep", "deep, "), ("--quick", "deep, ")] {
+        site.on_store(&["verify", level]).exits(0);
+        site.on_store(&["list"]).exits(0).says(said).does_not_say("never");
+    }
+    for level in ["--quick", "--deep", "--quick", "--deep"] {
+        site.on_store(&["verify", level]).exits(0);
+    }
+    assert_eq!(verified_files(&site).len(), 1, "the last deep one says all that the others said");
+    let json = site.on_store(&["list", "--json"]).exits(0).json();
+    assert_eq!((&json["verified"]["level"], &json["verified"]["damages"]), (&"deep".into(), &0.into()));
+    // of a snapshot that is gone nothing is known any more
+    let old = site.newest();
+    let other: SnapshotName = "upload-20300101T000000Z".parse().expect("a name");
+    Forged::read(&old).linked_as(&other).write();
+    fs::remove_dir_all(&old).expect("removed");
+    site.on_store(&["verify"]).exits(0);
+    assert_eq!(verified_files(&site), [format!("{other}.00000001.json")]);
+    // what cannot be understood proves nothing
+    fs::write(site.job().join(".verified").join(format!("{other}.00000001.json")), "{").expect("written");
+    site.on_store(&["list"]).exits(0).says("never");
+}
+
+#[test]
+fn a_store_that_takes_nothing_is_verified_all_the_same() {
+    let site = plain();
+    fs::write(site.job().join(".verified"), "in the way").expect("written");
+    site.on_store(&["verify"]).exits(0).says("well (stored").says("could not be remembered in the store");
+    fs::remove_file(site.job().join(".verified")).expect("removed");
+    site.on_store(&["list"]).exits(0).says("never");
+}
+
+#[test]
+fn ci_gets_a_test_case_for_each_snapshot_and_the_damage_as_its_text() {
+    let site = plain();
+    let other: SnapshotName = "upload-20300101T000000Z".parse().expect("a name");
+    Forged::read(&site.newest()).linked_as(&other).write();
+    let report = site.path().join("report.xml");
+    let arguments = ["verify", "--all", "--junit", report.to_str().expect("UTF-8")];
+    site.on_store(&arguments).exits(0);
+    let text = fs::read_to_string(&report).expect("a report");
+    assert!(text.contains(r#"tests="2""#) && text.contains(r#"failures="0""#), "{text}");
+    let mut harmed = fs::read(site.volume()).expect("a volume");
+    harmed[1_500_000] ^= 1;
+    fs::write(site.volume(), &harmed).expect("written");
+    site.on_store(&arguments).exits(4);
+    let text = fs::read_to_string(&report).expect("a report");
+    assert!(text.contains(r#"failures="2""#) && text.contains("is damaged: its bytes differ"), "{text}");
+    // damage is not hidden by a report that cannot be written
+    site.on_store(&["verify", "--junit", "/proc/none/report.xml"]).exits(4).says("could not be written");
+}

@@ -17,6 +17,7 @@ const LEASE: &str = ".lease.json";
 const RUNS: &str = ".runs";
 const TRASH: &str = ".trash";
 const HOLDS: &str = ".holds";
+const VERIFIED: &str = ".verified";
 pub(super) const PARTIAL_PREFIX: &str = ".partial-";
 
 /// The file name of the `number`th volume (from 1) that the run of `snapshot` writes.
@@ -83,6 +84,11 @@ impl Layout {
     /// The folder of holds.
     pub fn holds(&self) -> Key {
         self.in_folder(HOLDS)
+    }
+
+    /// The folder of what was verified when.
+    pub fn verified(&self) -> Key {
+        self.in_folder(VERIFIED)
     }
 
     /// The record of one run.

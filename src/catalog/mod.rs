@@ -16,6 +16,7 @@ mod layout;
 mod lease;
 mod list;
 mod member;
+mod proven;
 mod record;
 mod runs;
 mod sums;
@@ -31,6 +32,7 @@ pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, vo
 pub use lease::{Claim, Holder, Lease, LeaseState};
 pub use list::{Catalog, OpenManifest, StoredBytes, jobs_in};
 pub use member::header_of;
+pub use proven::{Verification, standing, verdict};
 pub use record::{FileRecord, Previous, Record, VolumeRecord};
 pub use runs::RUNS_KEPT;
 pub use sums::{Sums, SumsError};

@@ -6,8 +6,8 @@ use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which::{self, Meant};
-use crate::catalog::{Catalog, CatalogError, Record};
-use crate::domain::SnapshotName;
+use crate::catalog::{Catalog, CatalogError, Record, Verification, verdict};
+use crate::domain::{Clock, SnapshotName, SystemClock};
 
 /// List snapshots
 #[derive(Debug, clap::Args)]
@@ -17,36 +17,62 @@ pub struct Verb {
 }
 
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
-    let mut rows: Vec<(SnapshotName, Result<Record, CatalogError>)> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     for Meant { store, jobs } in which::meant(&verb.which, global)? {
         for job in jobs {
             let catalog = Catalog::new(std::sync::Arc::clone(&store), job);
+            let mut verifications = catalog.verifications()?;
             for name in catalog.snapshots()? {
                 let record = catalog.record(&name).map(|(record, _)| record);
-                rows.push((name, record));
+                let verified = verifications.remove(&name).and_then(|all| verdict(&all).cloned());
+                rows.push(Row { name, record, verified });
             }
         }
     }
     if screen.is_json() {
-        for (name, record) in &rows {
-            screen.json(&match record {
+        for Row { name, record, verified } in &rows {
+            let mut line = match record {
                 Ok(record) => serde_json::json!({"type": "snapshot", "snapshot": name, "record": record}),
                 Err(error) => serde_json::json!({"type": "snapshot", "snapshot": name, "damage": error.to_string()}),
-            });
+            };
+            line["verified"] = serde_json::json!(verified);
+            screen.json(&line);
         }
     } else if rows.is_empty() {
         screen.result("There are no snapshots yet.");
     } else {
-        screen.result(&table(&rows));
+        screen.result(&table(&rows, SystemClock::new().now()));
     }
-    let damaged = rows.iter().any(|(_, record)| record.is_err());
+    let damaged = rows.iter().any(|row| row.record.is_err());
     Ok(if damaged { Exit::Damage } else { Exit::Ok })
 }
 
-fn table(rows: &[(SnapshotName, Result<Record, CatalogError>)]) -> String {
+/// A line of the table.
+struct Row {
+    name: SnapshotName,
+    record: Result<Record, CatalogError>,
+    /// What its last verification said.
+    verified: Option<Verification>,
+}
+
+/// `deep, 3 d 4 h ago`, `stored 3/10, 0.4 s ago`, `DAMAGED, 2 h 10 min ago`, `never`.
+fn verified_text(verified: Option<&Verification>, now: jiff::Timestamp) -> String {
+    let Some(verified) = verified else { return "never".to_owned() };
+    let age = std::time::Duration::try_from(now.duration_since(verified.at)).unwrap_or_default();
+    let what = match (verified.is_well(), verified.part) {
+        (false, _) => "DAMAGED".to_owned(),
+        (true, Some(part)) => format!("{} {}/{}", verified.level.word(), part.number, part.of),
+        (true, None) => verified.level.word().to_owned(),
+    };
+    format!("{what}, {} ago", crate::report::duration_words(age))
+}
+
+fn table(rows: &[Row], now: jiff::Timestamp) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["SNAPSHOT", "OUTCOME", "ENTRIES", "CONTENT", "STORED", "TOOK"]);
-    for (name, record) in rows {
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["SNAPSHOT", "OUTCOME", "ENTRIES", "CONTENT", "STORED", "TOOK", "VERIFIED"]);
+    for Row { name, record, verified } in rows {
         match record {
             Ok(record) => {
                 let took = record.finished.duration_since(record.started);
@@ -61,6 +87,7 @@ fn table(rows: &[(SnapshotName, Result<Record, CatalogError>)]) -> String {
                     record.totals.content_bytes.to_string(),
                     record.totals.stored_bytes.to_string(),
                     crate::report::duration_words(std::time::Duration::try_from(took).unwrap_or_default()),
+                    verified_text(verified.as_ref(), now),
                 ]);
             }
             Err(error) => {

@@ -15,6 +15,7 @@ mod find;
 mod hold;
 mod index;
 mod init;
+mod junit;
 mod list;
 mod ls;
 mod man;

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use super::arguments::{Global, Which};
 use super::drill;
 use super::exit::{Exit, Failure};
+use super::junit::{self, Case};
 use super::screen::Screen;
 use super::which::{self, Meant};
-use crate::catalog::Catalog;
-use crate::domain::{Cancel, SnapshotName, Stop};
-use crate::verify::{Known, Level, Options, Report, verify};
+use crate::catalog::{Catalog, CatalogError, Verification};
+use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock};
+use crate::verify::{Known, Options, Report, verify};
 use crate::wiring;
 
 /// Check that a snapshot still is what it was
@@ -40,6 +41,12 @@ pub struct Verb {
     /// Where a drill restores to, in a folder of its own that is removed again; default: beside the state
     #[arg(long, value_name = "DIR", requires = "drill")]
     scratch: Option<PathBuf>,
+    /// Only this share of the frames, another one each time: 10% has seen everything after ten times
+    #[arg(long, value_name = "PERCENT", conflicts_with_all = ["quick", "drill"])]
+    sample: Option<Percent>,
+    /// Write a report that CI systems read, with a test case for each snapshot; a file of this name is replaced
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     #[command(flatten)]
     which: Which,
 }
@@ -71,9 +78,13 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     wiring::watch_signals(&cancel);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let known = Known::default();
-    let options = Options::at(verb.level(), threads);
+    let clock = SystemClock::new();
     let mut exit = Exit::Ok;
+    let mut cases = Vec::new();
     for (catalog, name) in work {
+        let begun = clock.since_start();
+        let part = verb.sample.map(|percent| next_part(&catalog, &name, verb.level(), percent)).transpose()?;
+        let options = Options { level: verb.level(), part, threads };
         let progress = screen.progress();
         let mut report = verify(&catalog, &name, &options, &known, &cancel, &*progress)?;
         if verb.drill && cancel.asked().is_none() {
@@ -86,12 +97,49 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             Some(Stop::Terminated) => return Ok(Exit::Terminated),
             None => {}
         }
+        remember(&catalog, &mut report, clock.now())?;
         show(&report, screen);
         if !report.is_well() {
             exit = Exit::Damage;
         }
+        if verb.junit.is_some() {
+            cases.push(Case {
+                snapshot: name.to_string(),
+                job: catalog.layout().job().to_string(),
+                level: report.level.word(),
+                took: clock.since_start().saturating_sub(begun),
+                damages: damages(&report),
+                notes: report.notes,
+            });
+        }
+    }
+    if let Some(path) = &verb.junit {
+        match junit::write(path, &cases) {
+            // damage is the greater news
+            Err(failure) if exit == Exit::Damage => screen.failure(&failure),
+            done => done?,
+        }
     }
     Ok(exit)
+}
+
+/// The part of a snapshot whose turn it is.
+fn next_part(catalog: &Catalog, name: &SnapshotName, level: Level, percent: Percent) -> Result<Part, CatalogError> {
+    let known = catalog.verifications()?;
+    let samples = known.get(name).into_iter().flatten().filter(|known| known.level == level);
+    Ok(Part::after(samples.filter_map(|known| known.part).next_back(), percent))
+}
+
+/// Remembers in the store what was verified. A store that takes nothing is no failure of verify.
+fn remember(catalog: &Catalog, report: &mut Report, now: jiff::Timestamp) -> Result<(), CatalogError> {
+    let tool = concat!("backup ", env!("CARGO_PKG_VERSION")).to_owned();
+    let (snapshot, level, part) = (report.snapshot.clone(), report.level, report.part);
+    match catalog.remember(&Verification::new(snapshot, level, part, now, report.damages_count, tool)) {
+        Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+        Err(error) => report.notes.push(format!("that it was verified could not be remembered in the store: {error}")),
+        Ok(()) => {}
+    }
+    Ok(())
 }
 
 fn show(report: &Report, screen: &Screen) {

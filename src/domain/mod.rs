@@ -1,4 +1,4 @@
-//! The words of the program as types: ids, sizes, paths, digests, clock, cancel, turns, entry, outcome.
+//! The words of the program as types: ids, sizes, paths, digests, clock, cancel, turns, entry, level, outcome.
 //!
 //! Values that are settled. A value of these types is right by construction: it was parsed at a door.
 //! No I/O here but the one real clock; no room is known here.
@@ -9,6 +9,7 @@ mod clock;
 mod digest;
 mod entry;
 mod ids;
+mod level;
 mod moment;
 mod outcome;
 mod path;
@@ -21,6 +22,7 @@ pub use clock::{Clock, FixedClock, SystemClock, stamp_text};
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use entry::{Extent, FileTime, Kind, Owner, Stat, Xattr, Xattrs};
 pub use ids::{Host, IdError, JobName, RunId, SnapshotName, StoreId};
+pub use level::{Level, Part, Percent, PercentError};
 pub use moment::{Moment, MomentError};
 pub use outcome::{Outcome, Skip, SkipCause, Skips, StopReason, Totals, Verdict};
 pub use path::{EntryPath, PathError, Shown};

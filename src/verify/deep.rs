@@ -14,13 +14,12 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::level::Part;
 use crate::archive::manifest::{Entry, EntryKind, Line};
 use crate::archive::padding;
 use crate::archive::seek::SeekEntry;
 use crate::archive::tar::{EndMarker, TarLimits, TarReader};
 use crate::catalog::{Contents, FrameBuffers, FrameLoss, OpenManifest, header_of};
-use crate::domain::{ByteCount, Cancel, Digest, EntryPath, Halt, Hasher, Shown, Turns};
+use crate::domain::{ByteCount, Cancel, Digest, EntryPath, Halt, Hasher, Part, Shown, Turns};
 use crate::observe::{Event, Observer};
 
 /// So many tasks may wait for each worker.

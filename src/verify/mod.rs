@@ -8,12 +8,10 @@
 mod compare;
 mod deep;
 mod known;
-mod level;
 mod report;
 mod snapshot;
 
 pub use compare::{CompareError, Compared, Difference, Terms, compare};
 pub use known::Known;
-pub use level::{Level, Part, Percent, PercentError};
 pub use report::{Damage, Report};
 pub use snapshot::{Options, verify};

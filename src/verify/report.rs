@@ -1,7 +1,6 @@
 //! What verify found, as values.
 
-use super::level::{Level, Part};
-use crate::domain::{ByteCount, EntryPath, SnapshotName};
+use crate::domain::{ByteCount, EntryPath, Level, Part, SnapshotName};
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,14 +10,13 @@ use std::num::NonZeroUsize;
 
 use super::deep::{self, Deep, Stale};
 use super::known::{Found, Known, Which};
-use super::level::{Level, Part};
 use super::report::{Damage, Report};
 use crate::archive::manifest::{EntryKind, FrameLine, Line, VolumeLine};
 use crate::catalog::{
     Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, Measure, OpenManifest, RECORD_NAME, RESTORE_NAME,
     Record, SUMS_NAME, Sums, check_frames, volumes_with_frames,
 };
-use crate::domain::{ByteCount, Cancel, Digest, Hasher, SnapshotName};
+use crate::domain::{ByteCount, Cancel, Digest, Hasher, Level, Part, SnapshotName};
 use crate::observe::{Event, Observer};
 use crate::store::{ListedKind, StoreError, StoreReader};
 

@@ -1,4 +1,4 @@
-//! How deep verify looks, and which part of a snapshot it looks at.
+//! How deep a snapshot is verified, and which part of it.
 //!
 //! A sample takes turns: of a snapshot's frames each run reads the next part, so that everything has been read when the
 //! turns are through. Which part is arithmetic; the number of the turn is remembered by whoever asks.

@@ -1,0 +1,236 @@
+//! What was verified when: small files in `.verified/`, one for each verification, the ones that still count.
+//!
+//! The danger is a small success that hides damage: a quick look that is well after a thorough one that was not. So
+//! a verification gives way only to a later one that proves at least as much, and a sample that found damage only to
+//! one that has looked at the same part again.
+//!
+//! Times are those of the clock of whoever verified. All of this may be lost: then it is verified again.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::CatalogError;
+use super::list::Catalog;
+use crate::domain::{Level, Part, SnapshotName};
+use crate::store::{ListedKind, StoreError, create_whole};
+
+const FORMAT: u32 = 1;
+
+/// A verification is some hundred bytes.
+const BYTES_MAX: u64 = 64 << 10;
+
+/// So many others may take a number before us: each is another verification of the same snapshot at the same time.
+const NUMBERS_TRIED: u64 = 100;
+
+/// One verification of one snapshot, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The format's version.
+    pub format: u32,
+    /// The snapshot.
+    pub snapshot: SnapshotName,
+    /// How deep it looked.
+    pub level: Level,
+    /// At which part of the frames, if not at all of them.
+    #[serde(default)]
+    pub part: Option<Part>,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How many damages it found.
+    pub damages: u64,
+    /// The program and its version.
+    pub tool: String,
+}
+
+impl Verification {
+    /// Of this version of the format.
+    pub fn new(
+        snapshot: SnapshotName,
+        level: Level,
+        part: Option<Part>,
+        at: Timestamp,
+        damages: u64,
+        tool: String,
+    ) -> Self {
+        Self { format: FORMAT, snapshot, level, part, at, damages, tool }
+    }
+
+    /// Whether it found no damage.
+    pub fn is_well(&self) -> bool {
+        self.damages == 0
+    }
+
+    /// Whether this one, which came later, says all that `earlier` said.
+    fn outdates(&self, earlier: &Self) -> bool {
+        match (self.part, earlier.part) {
+            (None, _) => self.level >= earlier.level,
+            (Some(_), None) => false,
+            (Some(part), Some(was)) => self.level == earlier.level && (earlier.is_well() || part == was),
+        }
+    }
+}
+
+/// Those of a snapshot's verifications, oldest first, that no later one has outdated.
+pub fn standing(all: &[Verification]) -> Vec<&Verification> {
+    let outdated = |at: usize| all[at + 1..].iter().any(|later| later.outdates(&all[at]));
+    (0..all.len()).filter(|at| !outdated(*at)).map(|at| &all[at]).collect()
+}
+
+/// The one of a snapshot's verifications, oldest first, that says how it stands: the newest that found damage nobody has
+/// disproved, else the newest that read stored bytes, else the newest.
+pub fn verdict(all: &[Verification]) -> Option<&Verification> {
+    let standing = standing(all);
+    let newest = |wanted: &dyn Fn(&Verification) -> bool| standing.iter().rev().find(|v| wanted(v)).copied();
+    newest(&|v| !v.is_well()).or_else(|| newest(&|v| v.level > Level::Quick)).or_else(|| newest(&|_| true))
+}
+
+impl Catalog {
+    /// Remembers a verification, and forgets those that it outdates and those of snapshots that are gone.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn remember(&self, verification: &Verification) -> Result<(), CatalogError> {
+        let store = self.store();
+        let folder = self.layout().verified();
+        match store.create_folder(&folder) {
+            Ok(()) | Err(StoreError::AlreadyThere { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let text = serde_json::to_string(verification).expect("plain values") + "\n";
+        let names = self.verified_names()?;
+        let own = names.iter().filter(|(snapshot, ..)| *snapshot == verification.snapshot);
+        let mut number = own.map(|(_, number, _)| number + 1).max().unwrap_or(1);
+        let last = number + NUMBERS_TRIED;
+        loop {
+            let name = format!("{}.{number:08}.json", verification.snapshot);
+            match create_whole(store, &folder.join(&name)?, text.as_bytes()) {
+                Ok(()) => break,
+                Err(StoreError::AlreadyThere { .. }) if number < last => number += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        store.sync_folder(&folder)?;
+        let snapshots = self.snapshots()?;
+        for (_, _, name) in names.iter().filter(|(snapshot, ..)| !snapshots.contains(snapshot)) {
+            store.remove(&folder.join(name)?)?;
+        }
+        let mut own: Vec<(String, Verification)> = Vec::new();
+        for (_, _, name) in self.verified_names()?.into_iter().filter(|(s, ..)| *s == verification.snapshot) {
+            if let Some(known) = self.read_verification(&name)? {
+                own.push((name, known));
+            }
+        }
+        for at in 0..own.len() {
+            if own[at + 1..].iter().any(|(_, later)| later.outdates(&own[at].1)) {
+                store.remove(&folder.join(&own[at].0)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is remembered, by snapshot, oldest first. What cannot be read proves nothing and is passed over.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn verifications(&self) -> Result<BTreeMap<SnapshotName, Vec<Verification>>, CatalogError> {
+        let mut found: BTreeMap<SnapshotName, Vec<Verification>> = BTreeMap::new();
+        for (snapshot, _, name) in self.verified_names()? {
+            if let Some(known) = self.read_verification(&name)?.filter(|known| known.snapshot == snapshot) {
+                found.entry(snapshot).or_default().push(known);
+            }
+        }
+        Ok(found)
+    }
+
+    fn read_verification(&self, name: &str) -> Result<Option<Verification>, CatalogError> {
+        match self.read_small(&self.layout().verified().join(name)?, BYTES_MAX) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().filter(|known: &Verification| known.format <= FORMAT)),
+            Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Snapshot, number and file name, in order of both.
+    fn verified_names(&self) -> Result<Vec<(SnapshotName, u64, String)>, CatalogError> {
+        let listed = match self.store().list(&self.layout().verified()) {
+            Ok(listed) => listed,
+            Err(StoreError::NotThere { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let parse = |name: String| {
+            let (snapshot, number) = name.strip_suffix(".json")?.rsplit_once('.')?;
+            Some((snapshot.parse().ok()?, number.parse().ok()?, name))
+        };
+        let files = listed.into_iter().filter(|listed| listed.kind == ListedKind::File);
+        let mut names: Vec<_> = files.filter_map(|listed| parse(listed.name)).collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Level, Part, Verification, standing, verdict};
+
+    fn verification(at: usize, level: Level, part: Option<u32>, damages: u64) -> Verification {
+        let name = "up-20261121T020000Z".parse().expect("a name");
+        let at = jiff::Timestamp::from_second(at as i64).expect("a time");
+        let part = part.map(|number| Part { number, of: 10 });
+        Verification::new(name, level, part, at, damages, "a test".to_owned())
+    }
+
+    const LEVELS: [Level; 4] = [Level::Quick, Level::Stored, Level::Deep, Level::Drill];
+
+    prop_compose! {
+        fn any_history()(
+            all in prop::collection::vec((0..4_usize, prop::option::of(1..=10_u32), 0..2_u64), 0..30)
+        ) -> Vec<Verification> {
+            let each = all.into_iter().enumerate();
+            each.map(|(at, (level, part, damages))| verification(at, LEVELS[level], part, damages)).collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_stands_until_as_much_was_proven_well_again(all in any_history()) {
+            let last_damage = all.iter().rposition(|v| !v.is_well());
+            let damaged = verdict(&all).is_some_and(|v| !v.is_well());
+            if let Some(at) = last_damage {
+                let hurt = &all[at];
+                let disproved = all[at + 1..].iter().any(|later| {
+                    let as_deep = later.level >= hurt.level && later.part.is_none();
+                    as_deep || (later.part == hurt.part && later.level == hurt.level)
+                });
+                prop_assert!(damaged || disproved, "{all:#?}");
+            } else {
+                prop_assert!(!damaged);
+            }
+            prop_assert_eq!(verdict(&all).is_none(), all.is_empty());
+        }
+
+        #[test]
+        fn forgetting_what_is_outdated_changes_no_verdict_and_bounds_what_is_kept(all in any_history()) {
+            let kept: Vec<Verification> = standing(&all).into_iter().cloned().collect();
+            prop_assert_eq!(verdict(&kept), verdict(&all));
+            prop_assert_eq!(standing(&kept).len(), kept.len());
+            // a whole one of each level; of samples the newest, and one for each part that was damaged
+            prop_assert!(kept.len() <= 4 * (1 + 1 + 10));
+        }
+    }
+
+    #[test]
+    fn a_quick_look_hides_neither_damage_nor_a_deeper_look() {
+        let damaged = [verification(1, Level::Stored, None, 1), verification(2, Level::Quick, None, 0)];
+        assert_eq!(verdict(&damaged).map(|v| (v.level, v.damages)), Some((Level::Stored, 1)));
+        let well = [verification(1, Level::Deep, None, 0), verification(2, Level::Quick, None, 0)];
+        assert_eq!(verdict(&well).map(|v| v.level), Some(Level::Deep));
+        let healed = [verification(1, Level::Stored, Some(3), 1), verification(2, Level::Stored, None, 0)];
+        assert_eq!(verdict(&healed).map(|v| v.damages), Some(0));
+        let sampled = [verification(1, Level::Stored, Some(3), 1), verification(2, Level::Stored, Some(4), 0)];
+        assert_eq!(verdict(&sampled).map(|v| v.damages), Some(1));
+    }
+}
