@@ -22,6 +22,7 @@ use crate::wiring;
 /// than that with --quick, --deep and --drill. What is damaged is named: the frame, the files in it, and the other
 /// snapshots that hold the same volume.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = JSON_HELP)]
 pub struct Verb {
     /// Its name, the beginning of its name or of its time, or `latest`
     #[arg(value_name = "SNAPSHOT", default_value = "latest", conflicts_with = "all")]
@@ -50,6 +51,11 @@ pub struct Verb {
     #[command(flatten)]
     which: Which,
 }
+
+const JSON_HELP: &str = "With --json a line for each snapshot, of `type` verified: `snapshot`, `level` (quick, stored, deep or drill), `part` \
+(with --sample: {number, of}), `well`, `bytes` read, `frames` compared, `entries` of the manifest, `volumes_known` (read before, with another snapshot), `damages` \
+(each with `file`, `what`, `frame`, the first `entries` in it, `entries_count`, `shared_with`: other snapshots), `damages_count`, `notes`.\n\n\
+Exit status: 0 all is well, 4 damage or, in a drill, a difference. What was verified is remembered in the store; `backup list` shows it.";
 
 impl Verb {
     fn level(&self) -> Level {
