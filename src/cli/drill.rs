@@ -100,7 +100,8 @@ fn in_scratch(
                     "nothing is known about the snapshot; give another folder with --scratch, or try as another user",
                 ));
             }
-            LossCause::NotAsked => {}
+            // names are refused in archives of others only
+            LossCause::NotAsked | LossCause::Refused => {}
         }
     }
     // what could not be set cannot be compared either
