@@ -53,6 +53,19 @@ fn member(path: &str) -> Vec<u8> {
     bytes
 }
 
+/// A header that counts for all that follow, with a comment in it.
+fn global_header() -> Vec<u8> {
+    let mut bytes = member("global")[..512].to_vec();
+    bytes[156] = b'g';
+    bytes[124..136].copy_from_slice(b"00000000015\0");
+    bytes[148..156].copy_from_slice(b"        ");
+    let sum: u32 = bytes.iter().map(|byte| u32::from(*byte)).sum();
+    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    bytes.extend_from_slice(b"13 comment=x\n");
+    bytes.resize(1024, 0);
+    bytes
+}
+
 #[test]
 fn every_level_is_well_with_an_awkward_tree_and_every_codec() {
     for codec in ["zstd", "gzip", "none"] {
@@ -95,7 +108,7 @@ fn quick_sees_what_is_missing_or_cut_and_reads_no_volume() {
 #[test]
 fn deep_tells_every_lie_that_checksums_cannot_see() {
     type Forge = fn(&mut Forged);
-    let lies: [(&str, &str, Forge); 15] = [
+    let lies: [(&str, &str, Forge); 17] = [
         ("a member before the first", "holds stranger", |f| f.insert(0, &member("stranger"))),
         ("a member between", "holds stranger", |f| {
             let at = f.entry("c").placed.offset;
@@ -116,6 +129,17 @@ fn deep_tells_every_lie_that_checksums_cannot_see() {
         ("an end in the middle", "end marker stands between", |f| {
             let at = f.entry("c").placed.offset;
             f.insert(at, &[0; 1024]);
+        }),
+        ("a header for all that follow, hidden in an entry", "the place of c", |f| {
+            let at = f.entry("c").placed.offset;
+            f.insert(at, &global_header());
+            f.entry("c").placed.offset = at;
+        }),
+        ("a content that ends earlier", "the place of c", |f| {
+            let body = f.entry("c").placed.body as usize;
+            let sha256 = backup::domain::Digest::of(&f.raw[body..body + 600]);
+            let entry = f.entry("c");
+            (entry.placed.stored, entry.sha256) = (600, Some(sha256));
         }),
         ("another mode", "the mode of c", |f| f.entry("c").mode ^= 0o100),
         ("another time", "the time of b", |f| f.entry("b").mtime.nsec ^= 1),
