@@ -347,6 +347,25 @@ fn e5_paths_too_long_for_the_kernel_lead_nowhere() {
 }
 
 #[test]
+fn a_name_of_thousands_of_folders_costs_neither_memory_nor_minutes() {
+    let arena = Arena::new();
+    for dialect in [Dialect::Pax, Dialect::Gnu] {
+        for (depth, code) in [(15_000, 3), (3_000, 0)] {
+            let mut tar = Tar::new(dialect);
+            tar.file(format!("{}f", "a/".repeat(depth)).as_bytes()).folder(b"other").file(b"after");
+            let path = arena.site.path().join("archive");
+            fs::write(&path, tar.packed(Packed::Zstd)).expect("an archive");
+            let (ran, peak_kib) = bomb(&arena, &path);
+            assert_eq!(ran.code, Some(code), "{depth}: {}", ran.err.chars().take(300).collect::<String>());
+            assert!(peak_kib < 64 << 10, "{depth}: {peak_kib} KiB");
+            after_is_there(&arena);
+            let removed = std::process::Command::new("rm").arg("-rf").arg(arena.target()).status();
+            assert!(removed.expect("rm starts").success());
+        }
+    }
+}
+
+#[test]
 fn e6_and_e8_modes_and_times_of_folders_do_not_land_on_what_a_link_points_to() {
     every(
         |arena, tar, last| {

@@ -123,6 +123,7 @@ impl Verb {
 const LINES_SHOWN: usize = 50;
 
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
+    wiring::allow_many_open_files();
     let foreign = verb.archive.is_some();
     let (snapshot, paths) = if foreign {
         let paths: Result<Vec<EntryPath>, Failure> = verb.what.iter().map(|typed| typed_path(typed, &[])).collect();

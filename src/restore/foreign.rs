@@ -20,7 +20,7 @@ use super::error::RestoreError;
 use super::folder::{Folder, Metadata, Permit};
 use super::names::{Owners, Ownership};
 use super::report::{Counts, Loss, LossCause, Report};
-use super::select::Selection;
+use super::select::{Selection, is_beyond};
 use super::work::Tally;
 use crate::archive::expand::ExpandError;
 use crate::archive::tar::{EndMarker, Member, MemberKind, TarError, TarLimits, TarReader};
@@ -204,6 +204,9 @@ fn safe_path(raw: &[u8]) -> Result<EntryPath, &'static str> {
     if raw.starts_with(b"/") {
         return Err("its name is absolute");
     }
+    if is_beyond(raw) {
+        return Err("its name is longer or deeper than any that a tree has");
+    }
     let parts: Vec<&[u8]> = raw.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
     if parts.contains(&&b".."[..]) {
         return Err("its name climbs out with `..`");
@@ -316,25 +319,32 @@ impl Foreign<'_> {
 
     /// The folder that `path` is or shall be, opened or made name by name.
     fn enter(&mut self, path: &EntryPath) -> io::Result<Arc<Folder>> {
+        Ok(self.go(path, true)?.expect("it is made if it is not there"))
+    }
+
+    /// Likewise; none if it is not there and shall not be made. From one folder to the next to it is one step.
+    fn go(&mut self, path: &EntryPath, make: bool) -> io::Result<Option<Arc<Folder>>> {
         while self.way.len() > 1 && !path.is_within(&self.way.last().expect("there are two").0) {
             self.way.pop();
         }
         loop {
             let (at, folder) = self.way.last().expect("the root stays");
             if at == path {
-                return Ok(Arc::clone(folder));
+                return Ok(Some(Arc::clone(folder)));
             }
             let rest = &path.as_bytes()[if at.is_root() { 0 } else { at.as_bytes().len() + 1 }..];
             let name = rest.split(|b| *b == b'/').next().expect("split gives one");
             let next = at.join(name);
-            let entered = match folder.enter(name, true) {
-                Err(error) if super::plan::is_no_folder(&error) && self.order.overwrite == Overwrite::Always => {
+            let entered = match folder.enter(name, make) {
+                Err(error)
+                    if make && super::plan::is_no_folder(&error) && self.order.overwrite == Overwrite::Always =>
+                {
                     folder.unlink(name)?;
                     folder.enter(name, true)?
                 }
                 other => other?,
             };
-            let entered = entered.expect("it is made if it is not there");
+            let Some(entered) = entered else { return Ok(None) };
             if entered.is_new() {
                 self.counts.folders += 1;
                 self.waiting_bytes += next.as_bytes().len() as u64 + 200;
@@ -546,7 +556,7 @@ impl Foreign<'_> {
             }
         }
         for (path, metadata) in std::mem::take(&mut self.folders).into_iter().rev() {
-            let done = self.way_to(&path).and_then(|folder| match folder {
+            let done = self.go(&path, false).and_then(|folder| match folder {
                 Some(folder) => match &metadata {
                     Some(metadata) => folder.dress_now(&path, metadata, self.permit, self.tally),
                     None => folder.open_up_as_usual(),

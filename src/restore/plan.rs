@@ -16,7 +16,7 @@ use super::large::LargeFile;
 use super::names::Owners;
 use super::report::{Counts, LossCause};
 use super::run::Planned;
-use super::select::{Selection, Standing};
+use super::select::{Selection, Standing, is_beyond};
 use super::work::{Item, Shared, Task, end_of};
 use crate::archive::manifest::{Entry, EntryKind, Line, SkipLine};
 use crate::domain::{EntryPath, FileTime, Kind, Xattrs};
@@ -197,6 +197,10 @@ impl<'a, 'h> Planner<'a, 'h> {
     }
 
     fn entry(&mut self, entry: Box<Entry>) {
+        if is_beyond(entry.path.as_bytes()) {
+            let why = "its path is longer or deeper than any that a source has".to_owned();
+            return self.shared.tell(&entry.path, LossCause::Damaged, why);
+        }
         if entry.path.is_root() {
             return self.root_entry(entry);
         }

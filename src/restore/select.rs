@@ -3,6 +3,15 @@
 use crate::domain::EntryPath;
 use crate::source::Excludes;
 
+/// No source is walked deeper than 4096 folders, nor to longer paths than this and a name: what lies there was made up.
+const DEPTH_MAX: usize = 4100;
+const PATH_BYTES_MAX: usize = (16 << 10) + 256;
+
+/// Whether a path goes beyond what a source can have.
+pub(super) fn is_beyond(path: &[u8]) -> bool {
+    path.len() > PATH_BYTES_MAX || path.iter().filter(|byte| **byte == b'/').count() > DEPTH_MAX
+}
+
 /// Paths, and patterns within them.
 #[derive(Clone, Debug)]
 pub struct Selection {
