@@ -240,9 +240,10 @@ fn damage_costs_the_files_in_its_frame_and_nothing_else() {
                 assert_eq!(before.get(path), after.get(path), "{codec}: {name}");
             }
         }
-        assert!(out(&site).join(UNFINISHED).exists(), "it says that it is not whole");
+        assert!(!out(&site).join(UNFINISHED).exists(), "it came to its end");
         assert!(!names_in(&out(&site)).iter().any(|name| name.starts_with(".backup-restore-")), "nothing half-made");
-        restore(&site, &out(&site), &[]).exits(4).says("DAMAGED").says("resumed").says("backup find");
+        restore(&site, &out(&site), &[]).exits(2).says("is not empty");
+        restore(&site, &out(&site), &["--overwrite", "always"]).exits(4).says("DAMAGED").says("backup find");
     }
 }
 
@@ -388,7 +389,7 @@ fn what_is_there_is_replaced_kept_or_refused_as_asked() {
         ("snapshot".into(), "snapshot".into(), "snapshot".into())
     );
     assert_eq!(read("mine"), "here");
-    assert!(to.join(UNFINISHED).exists(), "it says that not everything could be written");
+    assert!(!to.join(UNFINISHED).exists(), "a folder that others live in gets no mark");
 }
 
 #[test]
@@ -540,5 +541,101 @@ fn a_snapshot_whose_small_files_are_lost_is_made_whole_from_its_volumes() {
         site.on_store(&["index", &name, "--force"]).exits(4).says("cannot be indexed").says("--archive");
         assert_same(&before, &picture(&site.newest()));
         assert_eq!(site.leftovers(), [""; 0]);
+    }
+}
+
+#[test]
+fn what_the_run_could_not_read_is_told_again_by_restore() {
+    if !is_root("becoming another user") || !has("setpriv", "becoming another user") {
+        return;
+    }
+    let site = Site::new();
+    site.file("a", "a").file("b", "b");
+    let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(site.path()).status().expect("chown starts");
+    assert!(chown.success());
+    fs::set_permissions(site.source().join("b"), fs::Permissions::from_mode(0o000)).expect("a mode");
+    let as_other = |script: &str| -> Ran {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
+            .current_dir(site.path());
+        command.env("B", env!("CARGO_BIN_EXE_backup")).output().expect("setpriv starts").into()
+    };
+    let ran = as_other("$B --state-dir state run --source upload --to store");
+    if ran.code == Some(126) || ran.code == Some(127) {
+        eprintln!("SKIPPED: another user cannot reach the binary");
+        return;
+    }
+    ran.exits(3);
+    restore(&site, &out(&site), &[]).exits(3).says("NOT IN THE SNAPSHOT: b").says("could not be read");
+    restore(&site, &site.path().join("out 2"), &["a"]).exits(0);
+    restore(&site, &site.path().join("out 3"), &["b"]).exits(3).says("NOT IN THE SNAPSHOT: b");
+}
+
+#[test]
+fn a_folder_that_others_live_in_never_becomes_one_that_may_be_overwritten() {
+    let site = Site::new();
+    site.file("page", "old").file("other", "other").run(&[]).exits(0);
+    let to = out(&site);
+    fs::create_dir(&to).expect("a folder");
+    fs::write(to.join("page"), "mine").expect("a file");
+    restore(&site, &to, &["--overwrite", "never"]).exits(0);
+    assert!(!to.join(UNFINISHED).exists());
+    restore(&site, &to, &["page"]).exits(2).says("is not empty");
+    // nor does the mark of another part of the snapshot
+    let part = site.path().join("part");
+    fs::create_dir(&part).expect("a folder");
+    let name = site.newest().file_name().expect("a name").to_string_lossy().into_owned();
+    let mark = serde_json::json!({"type": "unfinished-restore", "snapshot": name, "wanted": "`page`"});
+    fs::write(part.join(UNFINISHED), mark.to_string()).expect("a mark");
+    restore(&site, &part, &["other"]).exits(2).says("unfinished restore");
+    restore(&site, &part, &["page"]).exits(0).says("resumed");
+}
+
+#[test]
+fn a_further_name_that_somebody_made_of_a_foreign_file_gives_nothing_away() {
+    if !is_root("owning files") {
+        return;
+    }
+    let site = Site::new();
+    site.file("f", "123456");
+    std::os::unix::fs::chown(site.source().join("f"), Some(65534), Some(65534)).expect("an owner");
+    fs::set_permissions(site.source().join("f"), fs::Permissions::from_mode(0o666)).expect("a mode");
+    set_mtime(&site.source().join("f"), 1_000_000_000, 0);
+    site.run(&[]).exits(0);
+    let foreign = site.path().join("foreign");
+    fs::write(&foreign, "secret").expect("a file");
+    fs::set_permissions(&foreign, fs::Permissions::from_mode(0o600)).expect("a mode");
+    set_mtime(&foreign, 1_000_000_000, 0);
+    fs::create_dir(out(&site)).expect("a folder");
+    fs::hard_link(&foreign, out(&site).join("f")).expect("a link");
+    restore(&site, &out(&site), &["--overwrite", "always", "--owner", "number"]).exits(0);
+    let meta = fs::metadata(&foreign).expect("a file");
+    assert_eq!((meta.uid(), meta.mode() & 0o7777), (0, 0o600));
+    assert_eq!(fs::read(out(&site).join("f")).expect("a file"), b"123456");
+}
+
+#[test]
+fn what_is_inherited_from_the_folder_above_does_not_stay() {
+    if !is_root("giving folders to other groups") {
+        return;
+    }
+    let site = Site::new();
+    site.file("f", "x").file("d/g", "y");
+    fs::set_permissions(site.source().join("f"), fs::Permissions::from_mode(0o640)).expect("a mode");
+    site.run(&[]).exits(0);
+    let above = site.path().join("above");
+    fs::create_dir(&above).expect("a folder");
+    std::os::unix::fs::chown(&above, Some(0), Some(65534)).expect("an owner");
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o2775)).expect("a mode");
+    if has("setfacl", "ACLs that are inherited") {
+        let done = Command::new("setfacl").args(["-d", "-m", "u:65534:rwx"]).arg(&above).status().expect("starts");
+        eprintln!("setfacl: {done}");
+    }
+    for to in [above.clone(), above.join("new")] {
+        restore(&site, &to, &["--overwrite", "always"]).exits(0);
+        for (path, entry) in picture(&site.source()).iter().filter(|(path, _)| !path.is_empty()) {
+            assert_eq!(picture(&to).get(path), Some(entry), "{}", path.escape_ascii());
+        }
     }
 }

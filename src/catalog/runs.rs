@@ -73,6 +73,19 @@ impl Catalog {
         Ok(found)
     }
 
+    /// Whether the newest run's record is there and cannot be read: then nobody knows how it went.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn is_last_run_unreadable(&self) -> Result<bool, CatalogError> {
+        let Some(newest) = self.run_names()?.pop() else { return Ok(false) };
+        match self.read_small(&self.layout().runs().join(&newest)?, RUN_BYTES_MAX) {
+            Ok(bytes) => Ok(RunRecord::decode(&bytes).is_none()),
+            Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            Err(_) => Ok(true),
+        }
+    }
+
     fn run_names(&self) -> Result<Vec<String>, CatalogError> {
         let listed = match self.store().list(&self.layout().runs()) {
             Ok(listed) => listed,

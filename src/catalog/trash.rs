@@ -18,6 +18,9 @@ use super::list::Catalog;
 use crate::domain::{SnapshotName, stamp_text};
 use crate::store::{Key, ListedKind, StoreError};
 
+/// Begins the name of what is being removed for good.
+const GOING: &str = ".going-";
+
 /// A removed snapshot that can still be taken back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trashed {
@@ -84,6 +87,7 @@ impl Catalog {
     /// # Errors
     /// If the store refuses; what is left is removed the next time.
     pub fn empty_trash(&self, after: Duration) -> Result<u64, CatalogError> {
+        self.sweep_trash()?;
         let all = self.trash()?;
         let mut emptied = 0;
         if !all.is_empty() {
@@ -92,12 +96,28 @@ impl Catalog {
                 let age = now.duration_since(trashed.since);
                 // a time to come is a clock that was set back: it stays until that time is over
                 if age >= jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX) {
-                    self.store().remove_folder(&self.layout().trash().join(&trashed.folder)?)?;
+                    // first a name that nobody takes back: what is partly gone must not be
+                    let going = self.layout().trash().join(&format!("{GOING}{}", trashed.folder))?;
+                    self.store().publish(&self.layout().trash().join(&trashed.folder)?, &going)?;
+                    self.store().remove_folder(&going)?;
                     emptied += 1;
                 }
             }
         }
         Ok(emptied)
+    }
+
+    /// Removes what a death left partly removed.
+    fn sweep_trash(&self) -> Result<(), CatalogError> {
+        let listed = match self.store().list(&self.layout().trash()) {
+            Ok(listed) => listed,
+            Err(StoreError::NotThere { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for folder in listed.into_iter().filter(|listed| listed.name.starts_with(GOING)) {
+            self.store().remove_folder(&self.layout().trash().join(&folder.name)?)?;
+        }
+        Ok(())
     }
 
     /// The files of a snapshot's folder: name, length, and how many names each has in the store.

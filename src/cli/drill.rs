@@ -101,7 +101,7 @@ fn in_scratch(
                 ));
             }
             // names are refused in archives of others only
-            LossCause::NotAsked | LossCause::Refused => {}
+            LossCause::NotAsked | LossCause::Refused | LossCause::NotStored => {}
         }
     }
     // what could not be set cannot be compared either

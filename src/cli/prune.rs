@@ -84,7 +84,13 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
 
 fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Duration), Failure> {
     let settings = which::settings(global)?;
-    let job = settings.as_ref().and_then(|settings| settings.jobs.get(catalog.layout().job()));
+    // a job of this name in another store is another job
+    let job = settings.as_ref().and_then(|settings| {
+        let job = settings.jobs.get(catalog.layout().job())?;
+        let store = settings.stores.get(&job.store)?;
+        let opened = verb.which.store.as_deref().map(|given| which::named_store(given, Some(settings)));
+        opened.is_none_or(|opened| opened.path == store.path).then_some(job)
+    });
     let mut policy = job.map_or_else(Policy::default, |job| job.retention);
     let given = [verb.last, verb.hourly, verb.daily, verb.weekly, verb.monthly, verb.yearly];
     let duration = |text: &String| {

@@ -397,6 +397,7 @@ fn tell_losses(report: &Report) {
     for loss in &report.losses {
         let word = match loss.cause {
             LossCause::Damaged => "DAMAGED",
+            LossCause::NotStored => "NOT IN THE SNAPSHOT",
             LossCause::Unwritten => "not written",
             LossCause::NotAsked => "left out",
             LossCause::Refused => "REFUSED",

@@ -73,7 +73,10 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
         snapshots.push(Dated { name, good, held, unread: record.is_none() });
     }
     let last = catalog.runs(1)?.into_iter().next();
-    let not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
+    let mut not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
+    if catalog.is_last_run_unreadable()? {
+        not_ok = Some("not readable");
+    }
     let judgement = judge(&order.policy, &order.zone, order.now, not_ok, &snapshots);
     let (mut weights, mut going) = (BTreeMap::new(), BTreeMap::<(String, u64, u64), u64>::new());
     for verdict in &judgement.verdicts {

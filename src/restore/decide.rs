@@ -25,6 +25,7 @@ pub(super) struct There {
     pub(super) inode: (u64, u64),
     pub(super) mode: u32,
     pub(super) owner: (u32, u32),
+    pub(super) links: u64,
     /// Where it points, if it is a symlink.
     pub(super) target: Option<Box<[u8]>>,
 }
@@ -107,6 +108,7 @@ mod tests {
                 inode: (1, 1),
                 mode: 0o644,
                 owner: (0, 0),
+                links: 1,
                 target: None,
             })
         };

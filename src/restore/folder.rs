@@ -89,6 +89,9 @@ impl Folder {
             Err(Errno::NOENT) => return Ok(None),
             other => other?,
         };
+        if is_new {
+            forget_acls(&fd);
+        }
         let (parent, path) = (None, EntryPath::root());
         Ok(Some(Arc::new(Self { fd, parent, path, is_new, last: Mutex::default() })))
     }
@@ -110,6 +113,9 @@ impl Folder {
             Err(Errno::NOENT) if !make => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
+        if made {
+            forget_acls(&fd);
+        }
         let last = if made || !make { None } else { open_up(&fd)? };
         let (parent, path) = (Some(Arc::clone(self)), self.path.join(name));
         Ok(Some(Arc::new(Self { fd, parent, path, is_new: made, last: Mutex::new(last) })))
@@ -131,8 +137,14 @@ impl Folder {
                 inode: (stat.st_dev, stat.st_ino),
                 mode: stat.st_mode & 0o7777,
                 owner: (stat.st_uid, stat.st_gid),
+                links: stat.st_nlink,
             })),
         }
+    }
+
+    /// The file system it lies on.
+    pub(super) fn device(&self) -> io::Result<u64> {
+        Ok(rustix::fs::fstat(&self.fd)?.st_dev)
     }
 
     /// Names in it, in no order.
@@ -198,7 +210,9 @@ impl Folder {
         // what sets ids is set last
         let mode = if metadata.mode & !0o777 == 0 { Mode::from_raw_mode(metadata.mode) } else { PRIVATE_FILE };
         let fd = rustix::fs::openat(&self.fd, name, CREATE_FILE, mode)?;
-        let has = (mode.as_raw_mode() & !OWN.umask, OWN.owner);
+        // not what was asked for: a setgid folder or an ACL above changes it
+        let stat = rustix::fs::fstat(&fd)?;
+        let has = (stat.st_mode & 0o7777, (stat.st_uid, stat.st_gid));
         let mut made = Unplaced::new(self, name.into(), Some(fd));
         (made.has, made.is_own) = (Some(has), true);
         Ok(made)
@@ -242,6 +256,10 @@ impl Folder {
         }
         // not by recursion: a tree may be made deeper than the stack
         let Some(top) = self.enter(name, false)? else { return Ok(()) };
+        let device = self.device()?;
+        if top.device()? != device {
+            return Err(io::Error::other("another file system is mounted there"));
+        }
         let mut stack = vec![(top, name.to_vec())];
         while let Some((folder, own_name)) = stack.last() {
             let mut inner = None;
@@ -250,6 +268,9 @@ impl Folder {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(Errno::ISDIR | Errno::PERM) => {
                         if let Some(below) = folder.enter(&name, false)? {
+                            if below.device()? != device {
+                                return Err(io::Error::other("another file system is mounted below it"));
+                            }
                             inner = Some((below, name.to_vec()));
                             break;
                         }
@@ -293,7 +314,17 @@ impl Folder {
 
     /// Gives a folder that nothing was said of the mode that folders usually get.
     pub(super) fn open_up_as_usual(&self) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(0o777 & !OWN.umask))?)
+        Ok(rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(0o777 & !*UMASK))?)
+    }
+
+    /// Makes it one that can be written in; gives the mode that it had, if it had to be changed.
+    pub(super) fn open_for_names(&self) -> io::Result<Option<u32>> {
+        Ok(open_up(&self.fd)?.map(|metadata| metadata.mode))
+    }
+
+    /// Gives it a mode.
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode))?)
     }
 
     /// Sets its time and nothing else.
@@ -399,8 +430,16 @@ impl Unplaced {
             owner_is_set(rustix::fs::chownat(fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW), path, tally)?;
         }
         if kind != Some(Kind::Symlink) {
-            // a FIFO or device cannot be a link: it was made a moment ago under a name of ours
-            rustix::fs::chmodat(fd, name, Mode::from_raw_mode(metadata.mode & 0o777), AtFlags::empty())?;
+            // by a handle: whoever may write here could have put a link in its place
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(fd, name, flags, Mode::empty())?;
+            if Some(kind_of(FileType::from_raw_mode(rustix::fs::fstat(&made)?.st_mode))) != kind
+                || kind == Some(Kind::File)
+            {
+                return Err(io::Error::other("it was replaced meanwhile"));
+            }
+            let by_handle = format!("/proc/self/fd/{}", made.as_raw_fd());
+            rustix::fs::chmod(&*by_handle, Mode::from_raw_mode(metadata.mode & 0o777))?;
         }
         let mut full = format!("/proc/self/fd/{}/", fd.as_raw_fd()).into_bytes();
         full.extend_from_slice(name);
@@ -456,6 +495,13 @@ fn write_at(fd: &OwnedFd, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
+/// Takes away the ACLs that a new folder inherits, so that what is made in it inherits none.
+fn forget_acls(fd: &OwnedFd) {
+    // where there are none, or no such thing, all is well
+    let _ = rustix::fs::fremovexattr(fd, c"system.posix_acl_default");
+    let _ = rustix::fs::fremovexattr(fd, c"system.posix_acl_access");
+}
+
 /// Makes a folder that was there, and is ours, one that can be written in; gives how it was.
 fn open_up(fd: &OwnedFd) -> io::Result<Option<Metadata>> {
     let stat = rustix::fs::fstat(fd)?;
@@ -476,18 +522,12 @@ fn temp_name() -> Box<[u8]> {
     format!("{}-{number}", *OWN).into_bytes().into()
 }
 
-/// What the kernel gives a file that this process makes, and which bits it takes away.
-struct Own {
-    owner: (u32, u32),
-    umask: u32,
-}
-
-static OWN: LazyLock<Own> = LazyLock::new(|| {
+/// Which bits the kernel takes away from what this process makes.
+static UMASK: LazyLock<u32> = LazyLock::new(|| {
     // there is no way to ask for it but to set it
     let umask = rustix::process::umask(Mode::empty());
     rustix::process::umask(umask);
-    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    Own { owner, umask: umask.as_raw_mode() }
+    umask.as_raw_mode()
 });
 
 fn make_with_parents(path: &Path) -> io::Result<()> {
@@ -542,6 +582,10 @@ fn dress(
     permit: Permit,
     tally: &Tally,
 ) -> io::Result<()> {
+    if has.is_none() && !is_folder {
+        // inherited from the folder it was made in; the snapshot's own is set below
+        let _ = rustix::fs::fremovexattr(fd, c"system.posix_acl_access");
+    }
     if let Some((uid, gid)) = metadata.owner.filter(|owner| has.is_none_or(|(_, has)| has != *owner)) {
         owner_is_set(rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))), path, tally)?;
     }

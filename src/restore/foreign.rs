@@ -8,7 +8,7 @@
 //!
 //! An archive is one stream: what is damaged ends it, and what came before stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,6 +92,7 @@ pub fn restore_archive<R: Read>(
         counts: Counts::default(),
         way: vec![(EntryPath::root(), root)],
         links: BTreeMap::new(),
+        left: BTreeSet::new(),
         folders: BTreeMap::new(),
         waiting_bytes: 0,
         entries: 0,
@@ -174,6 +175,8 @@ struct Foreign<'a> {
     /// The folders on the way to the current entry, open; the first is the root.
     way: Vec<(EntryPath, Arc<Folder>)>,
     links: BTreeMap<EntryPath, Waiting>,
+    /// What was left as it is: nothing is linked to it.
+    left: BTreeSet<EntryPath>,
     /// What folders are dressed with; `None` if the archive has not named them.
     folders: BTreeMap<EntryPath, Option<Metadata>>,
     waiting_bytes: u64,
@@ -301,6 +304,8 @@ impl Foreign<'_> {
     fn refuse(&mut self, raw: &[u8], why: &str) {
         let mut tallied = self.tally.lock();
         tallied.losses_count += 1;
+        // a name can be a megabyte of what has to be escaped
+        let raw = &raw[..raw.len().min(200)];
         if tallied.losses.len() < super::report::LOSSES_MAX {
             let path = safe_path(raw).unwrap_or_else(|_| EntryPath::root());
             let why = if path.is_root() { format!("`{}`: {why}", Shown(raw)) } else { why.to_owned() };
@@ -432,6 +437,8 @@ impl Foreign<'_> {
             }
             Decision::Keep => {
                 self.counts.kept += 1;
+                self.waiting_bytes += path.as_bytes().len() as u64 + 100;
+                self.left.insert(path.clone());
                 Ok(None)
             }
             Decision::Blocked => {
@@ -584,6 +591,11 @@ impl Foreign<'_> {
     }
 
     fn hard_link(&self, folder: &Arc<Folder>, path: &EntryPath, first: &EntryPath, replace: bool) -> io::Result<()> {
+        if self.left.contains(first) {
+            return Err(io::Error::other(format!(
+                "it is a further name of `{first}`, and what is there was left as it is"
+            )));
+        }
         let none = || io::Error::other(format!("there is no file `{first}` to link it to"));
         let parent = self.way_to(&first.parent().unwrap_or_else(EntryPath::root))?.ok_or_else(none)?;
         let there = parent.there(first.name())?.filter(|there| there.kind == Kind::File).ok_or_else(none)?;

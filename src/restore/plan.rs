@@ -21,6 +21,9 @@ use super::work::{Item, Shared, Task, end_of};
 use crate::archive::manifest::{Entry, EntryKind, Line, SkipLine};
 use crate::domain::{EntryPath, FileTime, Kind, Xattrs};
 
+/// More entries than this do not fit a frame that was made honestly.
+const ITEMS_MAX: usize = 4096;
+
 pub(super) const BLOCKED: &str = "a folder has its name, and folders are not removed for files";
 
 /// What a plan needs to know.
@@ -70,6 +73,8 @@ pub(super) struct Planner<'a, 'h> {
     extras: Vec<EntryPath>,
     counts: Counts,
     taken: u64,
+    /// The file system of the root: what is mounted below it is no extra.
+    device: u64,
 }
 
 /// A folder on the way to the current entry.
@@ -112,6 +117,7 @@ impl<'a, 'h> Planner<'a, 'h> {
         root: Option<Arc<Folder>>,
     ) -> Self {
         let standing = terms.selection.stand(&EntryPath::root(), true, Standing::default());
+        let device = root.as_ref().and_then(|root| root.device().ok()).unwrap_or(0);
         let state = root.map_or(State::Absent, State::Open);
         let level = Level { path: EntryPath::root(), entry: None, standing, state, mtime: None, names: Vec::new() };
         Self {
@@ -127,17 +133,24 @@ impl<'a, 'h> Planner<'a, 'h> {
             extras: Vec::new(),
             counts: Counts::default(),
             taken: 0,
+            device,
         }
     }
 
     /// The next line of the manifest.
     pub(super) fn line(&mut self, line: Line) {
         match line {
-            Line::Skip(SkipLine { path, .. }) => {
-                // the snapshot could not read it: it is not known to be superfluous
+            Line::Skip(SkipLine { path, cause, why }) => {
                 if !path.is_root() {
                     self.come_to(&path);
+                    // the snapshot could not read it: it is not known to be superfluous
                     self.name(&path);
+                }
+                let above = self.top().standing;
+                if above.is_taken() || self.terms.selection.stand(&path, false, above).is_taken() {
+                    self.taken += 1;
+                    let why = format!("when the snapshot was made it {}: {why}", cause.words());
+                    self.shared.tally.lose(&path, LossCause::NotStored, why);
                 }
             }
             Line::Entry(entry) => self.entry(entry),
@@ -305,6 +318,11 @@ impl<'a, 'h> Planner<'a, 'h> {
             Ok(Some(folder)) => {
                 if folder.is_new() {
                     self.counts.folders += 1;
+                    if self.stack[at].entry.is_none()
+                        && let Err(error) = folder.open_up_as_usual()
+                    {
+                        self.lose(at, error.to_string());
+                    }
                 } else {
                     self.counts.same += u64::from(self.stack[at].standing.is_taken());
                     if self.terms.resumed && make {
@@ -409,6 +427,11 @@ impl<'a, 'h> Planner<'a, 'h> {
                 let metadata = self.metadata(&entry);
                 let there = there.expect("it is the same as something");
                 let differs = there.mode != metadata.mode || metadata.owner.is_some_and(|owner| owner != there.owner);
+                if differs && self.replaces() && there.kind == Kind::File && there.links > 1 {
+                    // its other names may be somebody else's: it gets a file of its own
+                    let path = entry.path.clone();
+                    return self.dispatch(Item { entry, path, folder, metadata, decision: Decision::Replace });
+                }
                 if differs
                     && self.replaces()
                     && there.kind == Kind::File
@@ -484,6 +507,9 @@ impl<'a, 'h> Planner<'a, 'h> {
                 None => Vec::new(),
             };
             items.push(item);
+            if items.len() >= ITEMS_MAX {
+                return self.send(Task::Frame { volume: placed.volume, frame: frames.start, items });
+            }
             self.gathered.insert(placed.volume, (frames.start, items));
         } else if entry.sparse || !matches!(entry.kind, EntryKind::File) {
             self.send(Task::Whole { item });
@@ -513,12 +539,15 @@ impl<'a, 'h> Planner<'a, 'h> {
     /// Lets go of a folder.
     fn close(&mut self, level: Level) {
         let State::Open(folder) = level.state else { return };
-        if self.terms.extras && level.standing.is_taken() && !folder.is_new() {
+        let same_disk = || Ok::<_, io::Error>(folder.device()? == self.device);
+        if self.terms.extras && level.standing.is_taken() && !folder.is_new() && same_disk().unwrap_or(false) {
             match folder.names() {
                 Ok(mut there) => {
                     let mut known = level.names;
                     known.sort();
                     there.retain(|name| known.binary_search(name).is_err() && **name != *super::run::UNFINISHED);
+                    // sockets are never in a snapshot
+                    there.retain(|name| !matches!(folder.there(name), Ok(Some(there)) if there.kind == Kind::Socket));
                     self.extras.extend(there.iter().map(|name| level.path.join(name)));
                 }
                 Err(error) => self.shared.lose_here(&level.path, error),
@@ -554,7 +583,7 @@ fn count(counts: &mut Counts, entry: &Entry, decision: Decision) {
         Decision::Blocked => {}
         Decision::Make | Decision::Replace => {
             counts.replaced += u64::from(decision == Decision::Replace);
-            counts.bytes.0 += entry.size;
+            counts.bytes.0 = counts.bytes.0.saturating_add(entry.size);
             match entry.kind {
                 EntryKind::File => counts.files += 1,
                 EntryKind::Folder => counts.folders += 1,

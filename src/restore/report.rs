@@ -49,6 +49,8 @@ impl Counts {
 pub enum LossCause {
     /// Its bytes in the store are damaged.
     Damaged,
+    /// The snapshot does not have it, or not as it was: the run that made it said so.
+    NotStored,
     /// It could not be written here.
     Unwritten,
     /// What it is called, or links to, is not let in.
@@ -62,6 +64,7 @@ impl LossCause {
     pub fn word(self) -> &'static str {
         match self {
             Self::Damaged => "damaged",
+            Self::NotStored => "not-stored",
             Self::Unwritten => "unwritten",
             Self::Refused => "refused",
             Self::NotAsked => "not-asked",
@@ -80,8 +83,9 @@ pub struct Loss {
     pub why: String,
 }
 
-/// So many losses are kept by name; all are counted.
+/// So many losses are kept by name, in so many bytes; all are counted.
 pub(super) const LOSSES_MAX: usize = 100_000;
+pub(super) const LOSSES_BYTES_MAX: usize = 16 << 20;
 
 /// What a restore says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -115,9 +115,10 @@ pub fn restore(
     source.check_paths(&order.selection)?;
     let root = target(&order.to, Folder::root(&order.to, true), "opening")?.expect("it is made if it is not there");
     let resumed = source.begin(&root, order)?;
+    let marked = target(&order.to, root.there(UNFINISHED), "looking at")?.is_some();
     source.check_room(&root, order)?;
     let trailer = source.manifest.trailer();
-    let entries = trailer.entries.lines - trailer.skipped;
+    let entries = trailer.entries.lines.saturating_sub(trailer.skipped);
     observer.notice(&Event::Expected { entries, bytes: ByteCount(source.contents.raw_len()) });
 
     let tally = Tally::default();
@@ -157,12 +158,15 @@ pub fn restore(
         return Err(RestoreError::Stopped(stop));
     }
     if rest.taken == 0 {
-        target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
+        if marked {
+            target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
+        }
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
     target(&order.to, root.sync(), "flushing")?;
     let report = report(name, rest, &tally, resumed);
-    if report.is_whole() || report.losses.iter().all(|loss| loss.cause == LossCause::NotAsked) {
+    // it came to its end: what is lost is told, and what others put here from now on is theirs
+    if marked {
         target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
     }
     root.leave(Permit { privileged: order.privileged }, &tally);
@@ -266,7 +270,8 @@ impl<'c> Source<'c> {
         if let Some(bytes) = found {
             let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
             let of = value["snapshot"].as_str().unwrap_or("something that cannot be read").to_owned();
-            if of == self.name.as_str() {
+            let is_this = value["wanted"].as_str() == Some(order.selection.words().as_str());
+            if of == self.name.as_str() && is_this {
                 target(&order.to, root.sweep(), "sweeping")?;
                 return Ok(true);
             }
@@ -279,9 +284,13 @@ impl<'c> Source<'c> {
             return Err(RestoreError::NotEmpty { path: order.to.clone() });
         }
         let text = serde_json::json!({
-            "type": "unfinished-restore", "snapshot": self.name, "job": self.catalog.layout().job(),
+            "type": "unfinished-restore", "snapshot": self.name, "wanted": order.selection.words(), "job": self.catalog.layout().job(),
             "note": "the restore into this folder is not complete; give the same command again, or remove this file",
         });
+        if !is_empty {
+            // a folder that others live in gets no such mark: it would let a later restore replace what is theirs
+            return Ok(false);
+        }
         target(&order.to, root.put_small(UNFINISHED, format!("{text}\n").as_bytes()), "writing in")?;
         Ok(false)
     }
@@ -431,12 +440,16 @@ fn make_link(link: &Link, ways: &mut Ways, ways_to_first: &mut Ways) -> io::Resu
     if folder.there(name)?.is_some_and(|now| now.inode == there.inode) {
         return Ok(false);
     }
+    let had = folder.open_for_names()?;
     let made = folder.link_to(&first_folder, first)?;
     if made.there()?.map(|made| made.inode) != Some(there.inode) {
         return Err(io::Error::other(format!("`{}` was replaced meanwhile", link.first)));
     }
     made.place(name, link.decision == Decision::Replace)?;
     drop(made);
+    if let Some(mode) = had {
+        folder.set_mode(mode)?;
+    }
     if let Some(mtime) = link.folder_mtime {
         folder.set_mtime(mtime)?;
     }

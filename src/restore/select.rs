@@ -54,6 +54,7 @@ impl Selection {
         match (paths.is_empty(), &self.include) {
             (false, None) => paths.join(", "),
             (false, Some(_)) => format!("the patterns in {}", paths.join(", ")),
+            (true, _) if self.is_all() => "everything".to_owned(),
             (true, _) => "the patterns".to_owned(),
         }
     }

@@ -38,10 +38,22 @@ pub fn to_tar(
         if let Some(stop) = cancel.asked() {
             return Err(RestoreError::Stopped(stop));
         }
-        let Line::Entry(entry) = line.map_err(|error| source.trouble(error))? else { continue };
-        while stack.last().is_some_and(|(path, _)| !entry.path.is_within(path)) {
+        let line = line.map_err(|error| source.trouble(error))?;
+        while stack.last().is_some_and(|(path, _)| !line.path().is_within(path)) {
             stack.pop();
         }
+        let entry = match line {
+            Line::Entry(entry) => entry,
+            Line::Skip(skip) => {
+                let above = stack.last().map_or(Standing::default(), |(_, standing)| *standing);
+                if above.is_taken() || selection.stand(&skip.path, false, above).is_taken() {
+                    taken += 1;
+                    let why = format!("when the snapshot was made it {}: {}", skip.cause.words(), skip.why);
+                    losses.push(Loss { path: skip.path, cause: LossCause::NotStored, why });
+                }
+                continue;
+            }
+        };
         let above = stack.last().map_or(Standing::default(), |(_, standing)| *standing);
         let is_folder = matches!(entry.kind, EntryKind::Folder);
         let standing = selection.stand(&entry.path, is_folder, above);

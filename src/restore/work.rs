@@ -13,7 +13,7 @@ use super::decide::Decision;
 use super::error::RestoreError;
 use super::folder::{Folder, Metadata, Permit, Shortfall};
 use super::large::LargeFile;
-use super::report::{Counts, LOSSES_MAX, Loss, LossCause};
+use super::report::{Counts, LOSSES_BYTES_MAX, LOSSES_MAX, Loss, LossCause};
 use crate::archive::manifest::{Entry, EntryKind};
 use crate::archive::padding;
 use crate::archive::tar::{Member, TarLimits, TarReader};
@@ -55,6 +55,7 @@ pub(super) struct Tallied {
     pub(super) counts: Counts,
     pub(super) losses: Vec<Loss>,
     pub(super) losses_count: u64,
+    pub(super) losses_bytes: usize,
     owners: u64,
     attributes: BTreeMap<String, u64>,
     not_asked: BTreeMap<&'static str, u64>,
@@ -69,7 +70,8 @@ impl Tally {
     pub(super) fn lose(&self, path: &EntryPath, cause: LossCause, why: String) {
         let mut tallied = self.lock();
         tallied.losses_count += 1;
-        if tallied.losses.len() < LOSSES_MAX {
+        tallied.losses_bytes += path.as_bytes().len() + why.len() + 64;
+        if tallied.losses.len() < LOSSES_MAX && tallied.losses_bytes < LOSSES_BYTES_MAX {
             tallied.losses.push(Loss { path: path.clone(), cause, why });
         }
     }
@@ -217,7 +219,7 @@ impl<'a> Worker<'a> {
             } else if let Some(why) = &lost {
                 shared.tell(&item.path, LossCause::Damaged, why.clone());
             } else {
-                bytes += item.entry.size;
+                bytes = u64::saturating_add(bytes, item.entry.size);
                 let from = (item.entry.placed.offset - begin) as usize;
                 let result = write_from(&self.raw[from..], &item, shared);
                 self.settle(&item, volume, frame, result);
@@ -241,7 +243,7 @@ impl<'a> Worker<'a> {
 
     fn count(&mut self, item: &Item) {
         let counts = &mut self.counts;
-        counts.bytes.0 += item.entry.size;
+        counts.bytes.0 = counts.bytes.0.saturating_add(item.entry.size);
         counts.replaced += u64::from(item.decision == Decision::Replace);
         match item.entry.kind {
             EntryKind::File => counts.files += 1,

@@ -28,7 +28,7 @@ const READ_BYTES: usize = 1 << 20;
 /// How verify works.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How deep it looks. A drill looks as deep as [`Level::Stored`] here; the rest of it is [`super::compare`].
+    /// How deep it looks. A drill looks as deep as [`Level::Stored`] here; the rest of it is [`super::compare()`].
     pub level: Level,
     /// Only this part of the frames.
     pub part: Option<Part>,
