@@ -11,6 +11,7 @@ mod frame;
 mod header;
 pub mod manifest;
 pub mod seek;
+pub mod stale;
 pub mod tar;
 
 pub use codec::Codec;

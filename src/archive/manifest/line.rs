@@ -189,6 +189,19 @@ pub struct Trailer {
     pub skipped: u64,
     /// Length of all regular files in the snapshot.
     pub content_bytes: u64,
+    /// The volumes' numbers as they stand in the lines, rising; empty if they are 0, 1, 2 and so on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub numbers: Vec<u32>,
+}
+
+impl Trailer {
+    /// Which of the volumes, counted from 0, has this number in the lines. What no volume has, none is.
+    pub(super) fn place_of(&self, number: u32) -> u32 {
+        if self.numbers.is_empty() {
+            return number;
+        }
+        self.numbers.binary_search(&number).map_or(u32::MAX, |at| at as u32)
+    }
 }
 
 /// Any line.

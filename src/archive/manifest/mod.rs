@@ -7,10 +7,12 @@
 //! order is checked while reading, and what does not fit is an error with its line, never a guess.
 
 mod line;
+mod raw;
 mod read;
 mod write;
 
 pub use line::{Entry, EntryKind, FrameLine, Header, Line, Placed, Section, SkipLine, Trailer, VolumeLine};
+pub use raw::RawLines;
 pub use read::{ManifestError, ManifestReader, OrderedLines, ReadAt};
 pub use write::{Finished, ManifestWriter};
 

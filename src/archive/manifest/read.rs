@@ -9,6 +9,7 @@ use super::super::frame::{FRAME_BYTES_MAX, FrameReader};
 use super::super::seek;
 use super::FORMAT;
 use super::line::{FrameLine, Header, Line, Section, Trailer, VolumeLine, parse, parse_path, quick_path};
+use super::raw::RawLines;
 use crate::domain::EntryPath;
 
 /// Bytes at any offset, from wherever they lie.
@@ -63,18 +64,19 @@ pub enum ManifestError<E: std::error::Error + 'static> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct TextFrame {
+pub(super) struct TextFrame {
     offset: u64,
-    stored: u32,
+    pub(super) stored: u32,
     raw_offset: u64,
-    raw: u32,
+    pub(super) raw: u32,
+    pub(super) checksum: u32,
 }
 
 /// An open manifest.
 #[derive(Debug)]
 pub struct ManifestReader<R> {
     source: R,
-    table: Vec<TextFrame>,
+    pub(super) table: Vec<TextFrame>,
     header: Header,
     trailer: Trailer,
 }
@@ -108,6 +110,11 @@ impl<R: ReadAt> ManifestReader<R> {
             && volumes.raw_offset <= last.raw_offset;
         if !in_order {
             return Err(damaged("its sections overlap"));
+        }
+        let numbers = &trailer.numbers;
+        let rise = numbers.windows(2).all(|pair| pair[0] < pair[1]);
+        if !rise || !(numbers.is_empty() || numbers.len() as u64 == volumes.lines) {
+            return Err(damaged("the numbers of its volumes are not those of its volumes"));
         }
         Ok(Self { source, table, header, trailer })
     }
@@ -160,20 +167,44 @@ impl<R: ReadAt> ManifestReader<R> {
 
     /// The frames of all volumes, in order.
     pub fn frames(&self) -> impl Iterator<Item = Result<FrameLine, ManifestError<R::Error>>> + '_ {
-        self.json(self.trailer.frames, self.trailer.volumes.raw_offset)
+        let frames = self.json(self.trailer.frames, self.trailer.volumes.raw_offset);
+        frames.map(|frame: Result<FrameLine, _>| {
+            frame.map(|frame| FrameLine { volume: self.trailer.place_of(frame.volume), ..frame })
+        })
     }
 
-    /// The volumes, in order of their numbers.
+    /// The volumes, in order; here, and wherever this reader tells of a volume, they are counted from 0, whatever
+    /// numbers they have in the lines.
     ///
     /// # Errors
-    /// If they cannot be read, or are not numbered from 0.
+    /// If they cannot be read, or have other numbers than the trailer tells.
     pub fn volumes(&self) -> Result<Vec<VolumeLine>, ManifestError<R::Error>> {
         let end = self.table.last().map_or(0, |last| last.raw_offset);
-        let volumes: Vec<VolumeLine> = self.json(self.trailer.volumes, end).collect::<Result<_, _>>()?;
-        if volumes.iter().zip(0..).any(|(volume, number)| volume.volume != number) {
-            return Err(damaged("its volumes are not numbered from 0"));
+        let volumes = self.json(self.trailer.volumes, end).zip(0..).map(|(volume, place)| {
+            let volume: VolumeLine = volume?;
+            if self.trailer.place_of(volume.volume) != place {
+                return Err(damaged("its volumes have other numbers than its end tells"));
+            }
+            Ok(VolumeLine { volume: place, ..volume })
+        });
+        volumes.collect()
+    }
+
+    /// Entries and skips as they stand, to be compared and copied.
+    pub fn raw_lines(&self) -> RawLines<'_, R> {
+        RawLines::new(self.section(self.trailer.entries, self.trailer.frames.raw_offset))
+    }
+
+    /// The number that a volume, counted from 0, has in the lines.
+    pub fn number_of(&self, place: u32) -> u32 {
+        self.trailer.numbers.get(place as usize).copied().unwrap_or(place)
+    }
+
+    fn placed(&self, mut line: Line) -> Line {
+        if let Line::Entry(entry) = &mut line {
+            entry.placed.volume = self.trailer.place_of(entry.placed.volume);
         }
-        Ok(volumes)
+        line
     }
 
     fn first_path(&self, frame: usize) -> Result<EntryPath, ManifestError<R::Error>> {
@@ -232,15 +263,15 @@ struct Version {
 }
 
 /// Lines of some frames, each borrowed from the frame's text.
-struct Lines<'m, R> {
-    manifest: &'m ManifestReader<R>,
-    next: usize,
-    end: usize,
-    left: Option<u64>,
+pub(super) struct Lines<'m, R> {
+    pub(super) manifest: &'m ManifestReader<R>,
+    pub(super) next: usize,
+    pub(super) end: usize,
+    pub(super) left: Option<u64>,
     decoder: FrameReader,
-    frame: Vec<u8>,
-    text: Vec<u8>,
-    at: usize,
+    pub(super) frame: Vec<u8>,
+    pub(super) text: Vec<u8>,
+    pub(super) at: usize,
 }
 
 impl<'m, R: ReadAt> Lines<'m, R> {
@@ -257,11 +288,11 @@ impl<'m, R: ReadAt> Lines<'m, R> {
         }
     }
 
-    fn is_inside_frame(&self) -> bool {
+    pub(super) fn is_inside_frame(&self) -> bool {
         self.at < self.text.len()
     }
 
-    fn next_frame(&mut self) -> Result<(), ManifestError<R::Error>> {
+    pub(super) fn next_frame(&mut self) -> Result<(), ManifestError<R::Error>> {
         let frame = self.manifest.table[self.next];
         read_frame(&self.manifest.source, frame, &mut self.decoder, &mut self.frame, &mut self.text)?;
         self.next += 1;
@@ -287,7 +318,7 @@ impl<'m, R: ReadAt> Lines<'m, R> {
         self.leave_frame();
     }
 
-    fn next_line(&mut self) -> Result<Option<&[u8]>, ManifestError<R::Error>> {
+    pub(super) fn next_line(&mut self) -> Result<Option<&[u8]>, ManifestError<R::Error>> {
         while !self.is_inside_frame() {
             if self.next == self.end {
                 return match self.left {
@@ -395,7 +426,8 @@ impl<'m, R: ReadAt> OrderedLines<'m, R> {
             }
             while let Some(line) = self.lines.next_line()? {
                 if !before(&parse_path(line).map_err(|why| damaged(&why))?) {
-                    self.waiting = Some(parse(line).map_err(|why| damaged(&why))?);
+                    let line = parse(line).map_err(|why| damaged(&why))?;
+                    self.waiting = Some(self.lines.manifest.placed(line));
                     return Ok(());
                 }
             }
@@ -434,7 +466,8 @@ impl<'m, R: ReadAt> OrderedLines<'m, R> {
                         }
                         return Ok(None);
                     }
-                    parse(line).map_err(|why| damaged(&why))?
+                    let line = parse(line).map_err(|why| damaged(&why))?;
+                    self.lines.manifest.placed(line)
                 }
             };
             if !self.reach.holds(line.path().as_bytes()) {
@@ -480,7 +513,8 @@ fn read_table<R: ReadAt>(source: &R) -> Result<Vec<TextFrame>, ManifestError<R::
     let (mut offset, mut raw_offset) = (0_u64, 0_u64);
     let mut table = Vec::new();
     for entry in seek::decode(&bytes).map_err(no_table)? {
-        table.push(TextFrame { offset, stored: entry.stored, raw_offset, raw: entry.raw });
+        let (stored, raw, checksum) = (entry.stored, entry.raw, entry.checksum);
+        table.push(TextFrame { offset, stored, raw_offset, raw, checksum });
         offset += u64::from(entry.stored);
         raw_offset += u64::from(entry.raw);
         if u64::from(entry.raw.max(entry.stored)) > FRAME_BYTES_MAX {
@@ -507,7 +541,7 @@ fn read_frame<R: ReadAt>(
         .map_err(|e| damaged(&format!("at byte {}: {e}", frame.offset)))
 }
 
-fn damaged<E: std::error::Error>(what: &str) -> ManifestError<E> {
+pub(super) fn damaged<E: std::error::Error>(what: &str) -> ManifestError<E> {
     ManifestError::Damaged(what.to_owned())
 }
 
@@ -703,7 +737,8 @@ mod tests {
         let lines = frames.iter().map(|frame| frame.len() as u64).sum();
         let empty = Section { raw_offset: first + rest, lines: 0 };
         let entries = Section { raw_offset: first, lines };
-        let trailer = Trailer { entries, frames: empty, volumes: empty, skipped: 0, content_bytes: 0 };
+        let trailer =
+            Trailer { entries, frames: empty, volumes: empty, skipped: 0, content_bytes: 0, numbers: Vec::new() };
         let mut last = Vec::new();
         put_json_line(&mut last, &trailer);
         texts.push(last);

@@ -9,6 +9,8 @@ use super::FORMAT;
 use super::line::{
     Entry, FrameLine, Header, Section, SkipLine, Trailer, VolumeLine, put_entry, put_json_line, put_skip,
 };
+use super::raw::{RawLines, cut};
+use super::read::{ManifestError, ReadAt};
 use crate::domain::EntryPath;
 
 /// How much text a frame of the manifest holds, about. One lookup decodes one or two of them.
@@ -29,6 +31,7 @@ pub struct ManifestWriter {
     volumes: Section,
     skipped: u64,
     content_bytes: u64,
+    numbers: Vec<u32>,
     last: EntryPath,
 }
 
@@ -65,6 +68,7 @@ impl ManifestWriter {
             volumes: Section { raw_offset: 0, lines: 0 },
             skipped: 0,
             content_bytes: 0,
+            numbers: Vec::new(),
             last: EntryPath::root(),
         };
         put_json_line(&mut writer.text, header);
@@ -97,6 +101,43 @@ impl ManifestWriter {
         self.end_frame_if_full(out);
     }
 
+    /// The next `count` lines of an earlier manifest as they are, numbers of volumes included. They hold
+    /// `content_bytes` together, and none of them is a skip. Frames all of whose lines are taken are not made again.
+    ///
+    /// # Errors
+    /// If the earlier manifest cannot be read, or has not so many lines left.
+    pub fn copy<R: ReadAt>(
+        &mut self,
+        from: &mut RawLines<'_, R>,
+        mut count: u64,
+        content_bytes: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ManifestError<R::Error>> {
+        assert_eq!(self.stage, Stage::Entries, "entries come first");
+        self.entries.lines += count;
+        self.content_bytes += content_bytes;
+        while count > 0 {
+            if let Some(frame) = from.whole_frame(count)? {
+                self.end_frame(out);
+                self.table.push(frame.seek);
+                self.raw_given += u64::from(frame.seek.raw);
+                out.extend_from_slice(frame.stored);
+                count -= frame.lines;
+                self.last = frame.last;
+            } else {
+                let line = from.next_line()?.ok_or_else(cut)?;
+                self.text.extend_from_slice(line);
+                self.text.push(b'\n');
+                count -= 1;
+                if count == 0 || self.text.len() >= self.text_bytes {
+                    self.last = from.path_of_last()?;
+                    self.end_frame_if_full(out);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The next frame of a volume, in order.
     pub fn frame(&mut self, frame: &FrameLine, out: &mut Vec<u8>) {
         assert!(self.stage <= Stage::Frames, "volumes come after frames");
@@ -109,6 +150,8 @@ impl ManifestWriter {
     /// The next volume, after all frames.
     pub fn volume(&mut self, volume: &VolumeLine, out: &mut Vec<u8>) {
         self.reach(Stage::Volumes, out);
+        assert!(self.numbers.last().is_none_or(|last| *last < volume.volume), "volumes come by number");
+        self.numbers.push(volume.volume);
         put_json_line(&mut self.text, volume);
         self.volumes.lines += 1;
         self.end_frame_if_full(out);
@@ -118,12 +161,16 @@ impl ManifestWriter {
     pub fn finish(mut self, out: &mut Vec<u8>) -> Finished {
         self.reach(Stage::Volumes, out);
         self.end_frame(out);
+        if self.numbers.iter().zip(0..).all(|(number, place)| *number == place) {
+            self.numbers.clear();
+        }
         let trailer = Trailer {
             entries: self.entries,
             frames: self.frames,
             volumes: self.volumes,
             skipped: self.skipped,
             content_bytes: self.content_bytes,
+            numbers: std::mem::take(&mut self.numbers),
         };
         put_json_line(&mut self.text, &trailer);
         self.end_frame(out);
