@@ -251,6 +251,9 @@ impl Store for Counting {
     fn link(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         self.inner.link(from, to)
     }
+    fn copy(&self, from: &Key, to: &Key, copied: &mut dyn FnMut(ByteCount)) -> Result<(), StoreError> {
+        self.inner.copy(from, to, copied)
+    }
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         self.inner.rename(from, to)
     }

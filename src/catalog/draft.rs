@@ -39,6 +39,15 @@ impl std::fmt::Debug for DraftFile {
     }
 }
 
+/// How a file of an earlier snapshot became part of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// It has one more name.
+    Linked,
+    /// It is there twice, because the store refused a link.
+    Copied,
+}
+
 /// A snapshot that is there.
 #[derive(Debug)]
 pub struct Published {
@@ -104,6 +113,50 @@ impl Draft {
     /// Takes a finished file into the checksums. Its bytes were read back by the caller.
     pub fn add(&mut self, file: FileRecord) {
         self.files.push(file);
+    }
+
+    /// Takes over a file of a snapshot that is there: by a link, which costs nothing, or by a copy where the store refuses
+    /// links. A copy is read back.
+    ///
+    /// # Errors
+    /// If the store fails, or the file is not as long as it was.
+    pub fn reuse(
+        &mut self,
+        from: &SnapshotName,
+        file: &FileRecord,
+        observer: &dyn Observer,
+    ) -> Result<Reuse, CatalogError> {
+        let store = self.catalog.store();
+        let source = self.catalog.layout().snapshot(from).join(&file.name)?;
+        let to = self.folder.join(&file.name)?;
+        let reuse = match store.link(&source, &to) {
+            // nobody else makes names in this folder: one that is there is a link whose answer was lost
+            Ok(()) | Err(StoreError::AlreadyThere { .. }) => Reuse::Linked,
+            Err(StoreError::LinkRefused { .. }) => {
+                store.copy(&source, &to, &mut |bytes| {
+                    observer.notice(&Event::Advanced { entries: 0, bytes: ByteCount::ZERO, stored: bytes });
+                })?;
+                self.read_back(file, observer)?;
+                Reuse::Copied
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let found = store.stat(&to)?.map_or(0, |listed| listed.size.0);
+        if found != file.size {
+            return Err(StoreError::WrongLength { place: to.to_string(), found, written: file.size }.into());
+        }
+        self.add(file.clone());
+        Ok(reuse)
+    }
+
+    /// Removes a file that was begun and is not to be part of the snapshot.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn drop_file(&self, file: DraftFile) -> Result<(), CatalogError> {
+        let key = self.folder.join(&file.name)?;
+        drop(file);
+        Ok(self.catalog.store().remove(&key)?)
     }
 
     /// Writes a small file whole and reads it back.

@@ -4,7 +4,7 @@
 //! them as they stand.
 
 use crate::archive::Codec;
-use crate::catalog::record::Record;
+use crate::catalog::record::{Record, VolumeRecord};
 
 /// The text for the snapshot that `record` describes.
 pub fn restore_guide(record: &Record) -> String {
@@ -35,16 +35,17 @@ pub fn restore_guide(record: &Record) -> String {
          TO=/path/to/an/empty/folder\n    \
          mkdir -p \"$TO\"\n",
     );
-    for volume in &record.volumes {
-        let flag = match volume.codec {
-            Codec::Zstd { .. } => "--zstd ",
-            Codec::Gzip { .. } => "--gzip ",
-            Codec::None => "",
-        };
-        text.push_str(&format!(
-            "    tar {flag}--xattrs --xattrs-include='*' -xpf {name} -C \"$TO\"\n",
-            name = volume.name
-        ));
+    if record.volumes.iter().any(|volume| volume.stale.is_some()) {
+        text.push_str("    export LC_ALL=C\n");
+    }
+    for volumes in record.volumes.chunk_by(|one, next| one.written_by == next.written_by) {
+        text.push_str(&unpack(volumes));
+    }
+    if record.volumes.len() > 1 {
+        text.push_str(
+            "\nIn this order: the newest volume holds every folder, and gives all of them their times. A `.stale` list\n\
+             names what this snapshot does not use of a volume that it shares with earlier ones.\n",
+        );
     }
     text.push_str(
         "\nAs root this gives back owners, modes, times, links, holes and extended attributes (ACLs and\n\
@@ -53,4 +54,32 @@ pub fn restore_guide(record: &Record) -> String {
          One file only: add its name, as it stands in the manifest, at the end of the tar command.\n",
     );
     text
+}
+
+/// The command that unpacks the volumes of one run. They are one stream, so that folders which begin in one and go on in
+/// the next get their times when all is there.
+fn unpack(volumes: &[VolumeRecord]) -> String {
+    let [first, rest @ ..] = volumes else { return String::new() };
+    let mut command = String::from("    ");
+    if !rest.is_empty() {
+        let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+        command.push_str(&format!("cat {} | ", names.join(" ")));
+    }
+    command.push_str(match first.codec {
+        Codec::Zstd { .. } => "tar --zstd ",
+        Codec::Gzip { .. } => "tar --gzip ",
+        Codec::None => "tar ",
+    });
+    let stale: Vec<String> =
+        volumes.iter().filter_map(|volume| Some(format!("-X {} ", volume.stale.as_ref()?.name))).collect();
+    if !stale.is_empty() {
+        command.push_str("--anchored --wildcards --no-recursion ");
+        command.push_str(&stale.concat());
+    }
+    if !rest.is_empty() {
+        command.push_str("--ignore-zeros --delay-directory-restore ");
+    }
+    let from = if rest.is_empty() { first.name.as_str() } else { "-" };
+    command.push_str(&format!("--xattrs --xattrs-include='*' -xpf {from} -C \"$TO\"\n"));
+    command
 }

@@ -28,6 +28,12 @@ pub fn volume_name(snapshot: &SnapshotName, number: u32, codec: Codec) -> String
     }
 }
 
+/// The file name of the list of names in `volume` that a snapshot does not use.
+pub fn stale_name(volume: &str, codec: Codec) -> String {
+    let stem = volume.strip_suffix(codec.ending()).and_then(|stem| stem.strip_suffix('.'));
+    format!("{}.stale", stem.unwrap_or(volume))
+}
+
 /// Where things of one job lie.
 #[derive(Clone, Debug)]
 pub struct Layout {

@@ -214,7 +214,10 @@ impl Catalog {
         let key = self.layout.snapshot(name).join(MANIFEST_NAME)?;
         let manifest = ManifestReader::open(StoredBytes(self.store.open(&key)?));
         let manifest = manifest.map_err(|error| self.manifest_error(name, error))?;
-        if manifest.header().snapshot != *name {
+        let of = &manifest.header().snapshot;
+        // where nothing had changed, the manifest is that of an earlier snapshot, and the record says so
+        let is_theirs = || Ok::<_, CatalogError>(self.record(name)?.0.manifest_of.as_ref() == Some(of));
+        if of != name && !is_theirs()? {
             return Err(CatalogError::Damaged {
                 snapshot: name.clone(),
                 file: MANIFEST_NAME.into(),

@@ -23,12 +23,12 @@ mod sums;
 mod trash;
 
 pub use contents::{Contents, FrameBuffers, FrameLoss, RawStream, volumes_with_frames};
-pub use draft::{Draft, DraftFile, Published};
+pub use draft::{Draft, DraftFile, Published, Reuse};
 pub use error::CatalogError;
 pub use frames::{FrameDamage, Measure, check_frames};
 pub use guide::restore_guide;
 pub use holds::Hold;
-pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, volume_name};
+pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, stale_name, volume_name};
 pub use lease::{Claim, Holder, Lease, LeaseState};
 pub use list::{Catalog, OpenManifest, StoredBytes, jobs_in};
 pub use member::header_of;

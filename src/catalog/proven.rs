@@ -40,6 +40,9 @@ pub struct Verification {
     pub at: Timestamp,
     /// How many damages it found.
     pub damages: u64,
+    /// The files in which it found them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
     /// The program and its version.
     pub tool: String,
 }
@@ -54,7 +57,7 @@ impl Verification {
         damages: u64,
         tool: String,
     ) -> Self {
-        Self { format: FORMAT, snapshot, level, part, at, damages, tool }
+        Self { format: FORMAT, snapshot, level, part, at, damages, files: Vec::new(), tool }
     }
 
     /// Whether it found no damage.

@@ -46,6 +46,12 @@ pub struct Record {
     pub volumes: Vec<VolumeRecord>,
     /// Its manifest.
     pub manifest: FileRecord,
+    /// The snapshot whose run wrote that manifest, if another: nothing at all had changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_of: Option<SnapshotName>,
+    /// What was to be read, as a digest of sources, excludes and other bounds: whether two snapshots looked at the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Digest>,
     /// The snapshot before it, if there was one.
     pub previous: Option<Previous>,
 }
@@ -67,6 +73,22 @@ pub struct VolumeRecord {
     pub sha256: Digest,
     /// The snapshot whose run wrote it.
     pub written_by: SnapshotName,
+    /// Bytes of its tar stream that are entries other than folders.
+    #[serde(default)]
+    pub held: u64,
+    /// Of them, bytes of entries that this snapshot uses.
+    #[serde(default)]
+    pub live: u64,
+    /// The list of its names that this snapshot does not use, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<FileRecord>,
+}
+
+impl VolumeRecord {
+    /// As a file.
+    pub fn file(&self) -> FileRecord {
+        FileRecord { name: self.name.clone(), size: self.size, sha256: self.sha256 }
+    }
 }
 
 /// A file of a snapshot.

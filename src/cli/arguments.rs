@@ -99,4 +99,10 @@ pub struct RunOverrides {
     /// By how much the source may shrink before the run is partial, such as 50%
     #[arg(long, value_name = "PERCENT")]
     pub max_shrink: Option<String>,
+    /// Read and store everything anew, and say what changed without a change of its times
+    #[arg(long)]
+    pub fresh: bool,
+    /// Begin another volume when one has reached this size, such as 10GiB
+    #[arg(long, value_name = "SIZE")]
+    pub volume_size: Option<String>,
 }

@@ -51,6 +51,8 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         threads: verb.overrides.threads.clone(),
         progress_timeout: verb.overrides.progress_timeout.clone(),
         max_shrink: verb.overrides.max_shrink.clone(),
+        fresh: verb.overrides.fresh,
+        volume_size: verb.overrides.volume_size.clone(),
     };
     let (settings, plans) = match &verb.to {
         Some(to) => from_flags(verb, to, overrides)?,

@@ -1,6 +1,6 @@
 //! `backup verify`: whether snapshots still are what they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -140,7 +140,10 @@ fn next_part(catalog: &Catalog, name: &SnapshotName, level: Level, percent: Perc
 fn remember(catalog: &Catalog, report: &mut Report, now: jiff::Timestamp) -> Result<(), CatalogError> {
     let tool = concat!("backup ", env!("CARGO_PKG_VERSION")).to_owned();
     let (snapshot, level, part) = (report.snapshot.clone(), report.level, report.part);
-    match catalog.remember(&Verification::new(snapshot, level, part, now, report.damages_count, tool)) {
+    let mut verification = Verification::new(snapshot, level, part, now, report.damages_count, tool);
+    let files: BTreeSet<&str> = report.damages.iter().map(|damage| damage.file.as_str()).collect();
+    verification.files = files.into_iter().map(str::to_owned).collect();
+    match catalog.remember(&verification) {
         Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
         Err(error) => report.notes.push(format!("that it was verified could not be remembered in the store: {error}")),
         Ok(()) => {}

@@ -32,6 +32,12 @@ pub(super) enum Form {
     Size,
     /// A length of time.
     Duration,
+    /// A length of time, or never.
+    DurationOrNever,
+    /// linked or full.
+    RunMode,
+    /// What is compared besides size and mtime.
+    Detection,
     /// 0% to 100%.
     Percent,
     /// A whole number from 1.
@@ -188,6 +194,46 @@ pub(super) const KEYS: &[Key] = &[
         Form::Codec,
         "zstd:3",
         "zstd, gzip (opens on anything) or none; with a level: {zstd: {level: 6}} or zstd:6.",
+    ),
+    key(
+        Scope::Job,
+        "mode",
+        Some("BACKUP_MODE"),
+        Form::RunMode,
+        "linked",
+        "linked: what did not change stays in the volumes of earlier snapshots, which are hard-linked. full: every run reads and stores everything.",
+    ),
+    key(
+        Scope::Job,
+        "fresh_every",
+        Some("BACKUP_FRESH_EVERY"),
+        Form::DurationOrNever,
+        "30d",
+        "Read and store everything anew once the oldest volume in use has this age. It bounds what a missed change or a bad block can spoil, and how long deleted files stay in the store.",
+    ),
+    key(
+        Scope::Job,
+        "max_volumes",
+        Some("BACKUP_MAX_VOLUMES"),
+        Form::Count,
+        "30",
+        "So many volumes one snapshot has at the most; the smallest are folded into a new one.",
+    ),
+    key(
+        Scope::Job,
+        "volume_size",
+        Some("BACKUP_VOLUME_SIZE"),
+        Form::Size,
+        "",
+        "Begin another volume when one has reached this size. What an interrupted run had finished by then is adopted by the next.",
+    ),
+    key(
+        Scope::Job,
+        "change_detection",
+        Some("BACKUP_CHANGE_DETECTION"),
+        Form::Detection,
+        "ctime+inode",
+        "What must be as it was, besides type, size, mtime, mode and owner: ctime+inode, ctime, inode or mtime (neither). For sources where ctimes or inode numbers lie.",
     ),
     key(
         Scope::Job,

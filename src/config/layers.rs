@@ -27,6 +27,10 @@ pub struct Overrides {
     pub progress_timeout: Option<String>,
     /// `--max-shrink`.
     pub max_shrink: Option<String>,
+    /// `--fresh`.
+    pub fresh: bool,
+    /// `--volume-size`.
+    pub volume_size: Option<String>,
 }
 
 impl Overrides {
@@ -44,6 +48,8 @@ impl Overrides {
             "allow_empty" => self.allow_empty.map(|value| ("--allow-empty", vec![value.to_string()])),
             "threads" => one("--threads", &self.threads),
             "progress_timeout" => one("--progress-timeout", &self.progress_timeout),
+            "mode" if self.fresh => Some(("--fresh", vec!["full".to_owned()])),
+            "volume_size" => one("--volume-size", &self.volume_size),
             "max_shrink" => one("--max-shrink", &self.max_shrink),
             _ => None,
         }

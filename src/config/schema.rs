@@ -69,6 +69,9 @@ fn property(key: &Key) -> Value {
         Form::Bool => json!({"type": "boolean"}),
         Form::Size => json!({"type": ["string", "integer"]}),
         Form::Duration => json!({"type": "string", "minLength": 2}),
+        Form::DurationOrNever => json!({"type": "string", "minLength": 2}),
+        Form::RunMode => json!({"enum": ["linked", "full"]}),
+        Form::Detection => json!({"enum": ["ctime+inode", "ctime", "inode", "mtime"]}),
         Form::Percent => text("^[0-9]{1,3} ?%$"),
         Form::Number => json!({"type": "integer", "minimum": 0, "maximum": 100_000}),
         Form::Rules => json!({

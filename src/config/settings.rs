@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use super::keys::{self, Scope};
 use crate::archive::Codec;
 use crate::domain::{ByteCount, JobName};
+use crate::engine::Reuse;
 use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::store::{Permissions, RequireMount};
@@ -89,6 +90,8 @@ pub struct JobSettings {
     pub schedules: Vec<Schedule>,
     /// How frames are compressed.
     pub codec: Codec,
+    /// What is built on the snapshot before.
+    pub reuse: Reuse,
     /// By how much entries or content may fall.
     pub max_shrink_percent: u8,
     /// How long nothing may move.

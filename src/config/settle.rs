@@ -12,6 +12,7 @@ use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
 use super::settings::{JobSettings, LEASE_TERM, Origin, Row, Settings, StoreSettings, UNNAMED_STORE};
 use super::values::{self, Refusal};
 use crate::domain::JobName;
+use crate::engine::Reuse;
 use crate::retention::Policy;
 use crate::schedule::Schedule;
 use crate::source::Excludes;
@@ -389,6 +390,7 @@ impl Settling<'_> {
             store: String::new(),
             schedules,
             codec: self.one(job, "compression", &prefix, entries, values::codec).unwrap_or_default(),
+            reuse: self.reuse(&prefix, entries),
             max_shrink_percent: self.one(job, "max_shrink", &prefix, entries, values::percent).unwrap_or(50),
             progress_timeout: self
                 .one(job, "progress_timeout", &prefix, entries, values::duration)
@@ -396,6 +398,24 @@ impl Settling<'_> {
             threads: self.one(job, "threads", &prefix, entries, values::count),
             retention: self.retention(&prefix, entries),
             trash_for: self.one(job, "trash_for", &prefix, entries, values::duration).unwrap_or(TRASH_FOR),
+        }
+    }
+
+    fn reuse(&mut self, prefix: &str, entries: Option<&Entries>) -> Reuse {
+        let (job, default) = (Scope::Job, Reuse::default());
+        let max_volumes = self.one(job, "max_volumes", prefix, entries, values::count);
+        let (ctime, inode) = self
+            .one(job, "change_detection", prefix, entries, values::detection)
+            .unwrap_or((default.ctime, default.inode));
+        Reuse {
+            full: self.one(job, "mode", prefix, entries, values::run_mode).unwrap_or(default.full),
+            fresh_every: self
+                .one(job, "fresh_every", prefix, entries, values::duration_or_never)
+                .unwrap_or(default.fresh_every),
+            max_volumes: max_volumes.and_then(|max| max.try_into().ok()).unwrap_or(default.max_volumes),
+            volume_size: self.one(job, "volume_size", prefix, entries, values::size),
+            ctime,
+            inode,
         }
     }
 

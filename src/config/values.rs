@@ -81,6 +81,35 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     }
 }
 
+/// A length of time; none for `never`.
+pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, Refusal> {
+    if text.trim() == "never" { Ok(None) } else { duration(text).map(Some) }
+}
+
+/// Whether every run is full.
+pub(super) fn run_mode(text: &str) -> Result<bool, Refusal> {
+    match text {
+        "linked" => Ok(false),
+        "full" => Ok(true),
+        _ => Err(Refusal {
+            what: format!("`{text}` is not a mode"),
+            allowed: "linked or full".to_owned(),
+            meant: nearest(text, ["linked", "full"].into_iter()),
+        }),
+    }
+}
+
+/// Whether ctimes, and whether inode numbers are compared.
+pub(super) fn detection(text: &str) -> Result<(bool, bool), Refusal> {
+    match text {
+        "ctime+inode" => Ok((true, true)),
+        "ctime" => Ok((true, false)),
+        "inode" => Ok((false, true)),
+        "mtime" => Ok((false, false)),
+        _ => refuse(format!("`{text}` does not say what to compare"), "ctime+inode, ctime, inode or mtime"),
+    }
+}
+
 /// A length of time, as in the file.
 ///
 /// # Errors
@@ -100,7 +129,7 @@ pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
 pub(super) fn count(text: &str) -> Result<NonZeroUsize, Refusal> {
     match text.trim().parse::<NonZeroUsize>() {
         Ok(number) if number.get() <= 1024 => Ok(number),
-        _ => refuse(format!("`{text}` is not a number of workers"), "a whole number from 1 to 1024"),
+        _ => refuse(format!("`{text}` is not a number from 1 to 1024"), "a whole number from 1 to 1024"),
     }
 }
 

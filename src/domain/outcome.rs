@@ -62,12 +62,15 @@ pub enum SkipCause {
     TooDeep,
     /// Some of its extended attributes could not be read; stored without them.
     Attributes,
+    /// Its content is another than in the snapshot before, though neither its times nor anything else about it moved;
+    /// stored as it is now.
+    Silent,
 }
 
 impl SkipCause {
     /// Whether the entry is in the snapshot all the same.
     pub fn is_stored(self) -> bool {
-        matches!(self, Self::Changed | Self::Incomplete | Self::Attributes | Self::Unlisted)
+        matches!(self, Self::Changed | Self::Incomplete | Self::Attributes | Self::Unlisted | Self::Silent)
     }
 
     /// For people.
@@ -81,6 +84,7 @@ impl SkipCause {
             Self::Unlisted => "could not be listed completely",
             Self::TooDeep => "lies too deep",
             Self::Attributes => "has attributes that could not be read",
+            Self::Silent => "changed though its times did not: bit rot in the source, or a forged time",
         }
     }
 }

@@ -4,10 +4,10 @@
 //! changes meanwhile: what it grew is cut, what it lost is padded with zeros, and it is told as changed. The header
 //! says the length it had when it was opened.
 
-use super::plan::loss;
+use super::plan::{loss, silent};
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{FRAME_BYTES, SparseMap, TarHeader, TarKind, pad};
-use crate::domain::{EntryPath, Hasher, Owner, Skip, SkipCause, Stat, Xattrs};
+use crate::domain::{Digest, EntryPath, Hasher, Owner, Skip, SkipCause, Stat, Xattrs};
 use crate::domain::{Halt, Halted, Turns};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
@@ -21,6 +21,7 @@ pub(super) struct LargeFile {
     sparse: Option<SparseMap>,
     header: Vec<u8>,
     body_len: u64,
+    expected: Option<Digest>,
     state: Turns<Reading>,
 }
 
@@ -38,7 +39,7 @@ pub(super) struct LargeDone {
 
 impl LargeFile {
     /// Opens it and settles its header.
-    pub(super) fn open(found: Found, names: &Names) -> Result<Self, SourceError> {
+    pub(super) fn open(found: Found, names: &Names, expected: Option<Digest>) -> Result<Self, SourceError> {
         let file = found.place.open(&found.stat)?;
         let stat = file.stat().clone();
         let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
@@ -63,7 +64,7 @@ impl LargeFile {
         let mut header = Vec::new();
         head.encode(&mut header);
         let state = Turns::new(Reading { hasher: Some(Hasher::new()), read_bytes: 0, loss: None });
-        Ok(Self { path: found.path, file, owner, xattrs, xattrs_lost, sparse, header, body_len, state })
+        Ok(Self { path: found.path, file, owner, xattrs, xattrs_lost, sparse, header, body_len, expected, state })
     }
 
     /// How many frames it takes.
@@ -128,6 +129,10 @@ impl LargeFile {
             skips.push(super::plan::skip(self.path.clone(), error));
         }
         skips.extend(loss_found.map(|(cause, why)| loss(&self.path, cause, &why)));
+        let sha256 = hasher.finish();
+        if self.expected.is_some_and(|expected| expected != sha256) && skips.is_empty() {
+            skips.push(silent(&self.path));
+        }
         let changed = skips.iter().any(|skip| matches!(skip.cause, SkipCause::Changed | SkipCause::Incomplete));
         let entry = Entry {
             path: self.path.clone(),
@@ -140,7 +145,7 @@ impl LargeFile {
             mtime: stat.mtime,
             ctime: stat.ctime,
             inode: stat.inode,
-            sha256: Some(hasher.finish()),
+            sha256: Some(sha256),
             xattrs: self.xattrs.digest(),
             sparse: self.sparse.is_some(),
             changed,

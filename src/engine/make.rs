@@ -9,20 +9,24 @@
 
 use std::time::Duration;
 
+use super::before::count;
 use super::large::{is_same_content, read_sparse};
-use super::plan::{FramePlan, Piece, Planned, loss, skip};
+use super::pipeline::Work;
+use super::plan::{FramePlan, Kept, Piece, Planned, loss, silent, skip};
+use super::prove::is_proven;
 use crate::archive::manifest::{Entry, EntryKind, Placed};
-use crate::archive::{Codec, END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
+use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
 use crate::catalog::Measure;
-use crate::domain::{Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
+use crate::domain::{Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
 use crate::domain::{Halt, Halted};
+use crate::observe::Observer;
 use crate::source::{Found, Names, OpenFile, SourceError};
 
 /// How often a file that changes is read before it is stored as it is.
 const READ_TRIES: u32 = 3;
 
 /// Kernels stamp files by the tick (up to 10 ms); two writes within one look like one.
-const CLOCK_GRAIN: Duration = Duration::from_millis(20);
+pub(super) const CLOCK_GRAIN: Duration = Duration::from_millis(20);
 
 /// A file that was small when it was listed and grew by more than this is cut: a frame is held in memory.
 const GROWTH_MAX: u64 = 8 << 20;
@@ -35,6 +39,12 @@ pub(super) enum MadeLine {
         of_large: bool,
     },
     Skip(Skip),
+    /// As [`Piece::Keep`].
+    Keep(Kept),
+    /// As [`Piece::Drop`].
+    Drop(u64),
+    /// As [`Piece::Proven`].
+    Proven(Box<Entry>),
 }
 
 /// A frame, ready to be written.
@@ -49,6 +59,8 @@ pub(super) struct Made {
     pub(super) totals: Totals,
     /// A large file begins with this frame.
     pub(super) begins_large: bool,
+    /// A large file goes on in this frame.
+    pub(super) goes_on: bool,
 }
 
 /// A worker's tools, reused from frame to frame.
@@ -56,6 +68,8 @@ pub(super) struct Maker<'a> {
     frames: FrameMaker,
     names: &'a Names,
     clock: &'a dyn Clock,
+    cancel: &'a Cancel,
+    observer: &'a dyn Observer,
     halt: Halt,
     raw: Vec<u8>,
 }
@@ -67,8 +81,9 @@ enum Stored {
 }
 
 impl<'a> Maker<'a> {
-    pub(super) fn new(codec: Codec, names: &'a Names, clock: &'a dyn Clock, halt: Halt) -> Self {
-        Self { frames: FrameMaker::new(codec), names, clock, halt, raw: Vec::new() }
+    pub(super) fn new(work: &Work<'a>, halt: Halt) -> Self {
+        let Work { codec, names, clock, cancel, observer, .. } = *work;
+        Self { frames: FrameMaker::new(codec), names, clock, cancel, observer, halt, raw: Vec::new() }
     }
 
     /// Makes one frame; `stored` is a buffer to be reused.
@@ -84,12 +99,14 @@ impl<'a> Maker<'a> {
             lines: Vec::with_capacity(plan.pieces.len()),
             totals: Totals::default(),
             begins_large: false,
+            goes_on: false,
         };
         for piece in plan.pieces {
             match piece {
                 Piece::Entry(planned) => self.entry(planned, &mut made)?,
                 Piece::Part { file, part } => {
                     made.begins_large = part == 0;
+                    made.goes_on = part > 0;
                     let mut read = 0;
                     let done = file.part(part, &mut self.raw, &self.halt, &mut read)?;
                     made.totals.read_bytes.0 += read;
@@ -100,6 +117,21 @@ impl<'a> Maker<'a> {
                     }
                 }
                 Piece::Skip(skip) => made.lines.push(MadeLine::Skip(skip)),
+                Piece::Keep(kept) => made.lines.push(MadeLine::Keep(kept)),
+                Piece::Drop(lines) => made.lines.push(MadeLine::Drop(lines)),
+                Piece::Proven(entry) => proven(entry, &mut made),
+                Piece::Doubt { found, before } => {
+                    let mut read = 0;
+                    let same = is_proven(&found, &before, self.clock, self.cancel, self.observer, &mut read);
+                    made.totals.read_bytes.0 += read;
+                    if same {
+                        let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
+                        proven(Box::new(entry), &mut made);
+                    } else {
+                        made.lines.push(MadeLine::Drop(1));
+                        self.entry(Planned { found, names: None, expected: None }, &mut made)?;
+                    }
+                }
                 Piece::End => self.raw.extend_from_slice(&END_MARKER),
             }
         }
@@ -116,7 +148,7 @@ impl<'a> Maker<'a> {
     }
 
     fn entry(&mut self, planned: Planned, made: &mut Made) -> Result<(), Halted> {
-        let Planned { found, names } = planned;
+        let Planned { found, names, expected } = planned;
         let stored = match (found.stat.kind, names) {
             (Kind::File, None) => self.file(&found, made),
             (Kind::File, Some((names, turn))) => {
@@ -137,7 +169,11 @@ impl<'a> Maker<'a> {
             _ => self.other(&found, made),
         };
         match stored {
-            Stored::Yes { entry, skips } => {
+            Stored::Yes { entry, mut skips } => {
+                let is_other = expected.is_some() && entry.sha256.is_some() && entry.sha256 != expected;
+                if is_other && skips.is_empty() {
+                    skips.push(silent(&entry.path));
+                }
                 count(&mut made.totals, &entry);
                 made.lines.push(MadeLine::Entry { entry: *entry, of_large: false });
                 made.lines.extend(skips.into_iter().map(MadeLine::Skip));
@@ -360,14 +396,8 @@ fn entry_of(path: &EntryPath, kind: EntryKind, stat: &Stat, owner: crate::domain
     }
 }
 
-fn count(totals: &mut Totals, entry: &Entry) {
-    totals.entries += 1;
-    totals.content_bytes.0 += entry.size;
-    match entry.kind {
-        EntryKind::File => totals.files += 1,
-        EntryKind::Folder => totals.folders += 1,
-        EntryKind::Symlink { .. } => totals.symlinks += 1,
-        EntryKind::HardLink { .. } => totals.hard_links += 1,
-        EntryKind::Fifo | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => totals.special += 1,
-    }
+/// Its content stays where it lies.
+fn proven(entry: Box<Entry>, made: &mut Made) {
+    count(&mut made.totals, &entry);
+    made.lines.push(MadeLine::Proven(entry));
 }

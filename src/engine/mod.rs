@@ -12,14 +12,21 @@
 //! This room starts threads in `pipeline` and one that renews the lease, and nowhere else. It never
 //! prints, and never decides what stays (retention) or who is told (notify).
 
+mod basis;
+mod before;
+mod fold;
 mod large;
+mod likeness;
 mod make;
 mod pipeline;
 mod plan;
+mod prove;
 mod room;
 mod run;
 mod sanity;
+mod snapshot;
+mod stale;
 mod write;
 
-pub use run::{Context, Job, run};
+pub use run::{Context, Job, Reuse, run};
 pub use sanity::shrink_doubt;

@@ -15,15 +15,16 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::before::LinesError;
 use super::make::{Made, Maker};
-use super::plan::{FramePlan, PlanEnd, PlanTotals, Planner};
+use super::plan::{Circumstances, Earlier, FramePlan, PlanEnd, PlanTotals, Planner};
 use super::write::{OrderedWriter, Written};
 use crate::archive::Codec;
+use crate::catalog::CatalogError;
 use crate::domain::{Cancel, Clock, EntryPath, Stop};
 use crate::domain::{Halt, Halted};
 use crate::observe::Observer;
 use crate::source::{Item, Names};
-use crate::store::StoreError;
 
 /// Frames in flight for each worker: one being made, one planned, and room for the writer to wait for a slow one.
 const FRAMES_PER_WORKER: usize = 3;
@@ -35,7 +36,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) enum PipelineError {
     /// The store failed.
-    Store(StoreError),
+    Store(CatalogError),
+    /// The earlier manifest cannot be read.
+    Lines(LinesError),
     /// Somebody asked to stop.
     Stopped(Stop),
     /// A worker or the planner panicked: a defect of this program.
@@ -54,11 +57,12 @@ pub(super) struct Work<'a> {
 }
 
 /// Stores the whole walk.
-pub(super) fn store_all(
+pub(super) fn store_all<'w>(
     work: &Work<'_>,
     walk: impl Iterator<Item = Item> + Send,
-    mut writer: OrderedWriter<'_>,
-) -> Result<(Written, PlanTotals), PipelineError> {
+    earlier: Option<Earlier<'_>>,
+    mut writer: OrderedWriter<'w>,
+) -> Result<(Written<'w>, PlanTotals), PipelineError> {
     let workers = work.threads.get();
     let in_flight = workers * FRAMES_PER_WORKER;
     let halt = Halt::default();
@@ -72,9 +76,11 @@ pub(super) fn store_all(
     std::thread::scope(|scope| {
         let planner = scope.spawn(|| {
             let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
-            let planner = Planner::new(work.names, work.observer, work.roots.clone(), give);
-            let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk, work.cancel)));
-            if end.is_err() {
+            let Work { names, clock, cancel, observer, .. } = *work;
+            let planner =
+                Planner::new(Circumstances { names, clock, cancel, observer }, earlier, work.roots.clone(), give);
+            let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk)));
+            if !matches!(end, Ok(PlanEnd::Done(_))) {
                 halt.raise();
             }
             // closing this channel lets the workers end
@@ -100,7 +106,10 @@ pub(super) fn store_all(
         }
         written.map_err(PipelineError::Store)?;
         match planned {
-            Ok(PlanEnd::Done(totals)) if !halt.is_raised() => Ok((writer.finish(), totals)),
+            Ok(PlanEnd::Done(totals)) if !halt.is_raised() => {
+                Ok((writer.finish().map_err(PipelineError::Store)?, totals))
+            }
+            Ok(PlanEnd::Lines(error)) => Err(PipelineError::Lines(error)),
             _ => Err(PipelineError::Panicked),
         }
     })
@@ -113,7 +122,7 @@ fn run_worker(
     take_buffer: &Receiver<Vec<u8>>,
     halt: &Halt,
 ) {
-    let mut maker = Maker::new(work.codec, work.names, work.clock, halt.clone());
+    let mut maker = Maker::new(work, halt.clone());
     for plan in take_plan {
         if halt.is_raised() {
             return;
@@ -141,7 +150,7 @@ fn write_all(
     give_buffer: &Sender<Vec<u8>>,
     cancel: &Cancel,
     halt: &Halt,
-) -> Result<(), StoreError> {
+) -> Result<(), CatalogError> {
     loop {
         if cancel.asked().is_some() || halt.is_raised() {
             return Ok(());

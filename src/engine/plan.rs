@@ -4,13 +4,18 @@
 //! threads. Large files are opened here, one after another, because their pieces need one shared handle; everything
 //! else is opened by the worker that makes its frame.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::basis::Basis;
+use super::before::{Before, LinesError, Prior, SIGN_OF_LIFE_EVERY, count, span};
 use super::large::LargeFile;
+use super::likeness::{Likeness, Rules, likeness};
+use super::prove::{attributes_are_those_of, is_proven};
 use crate::archive::FRAME_BYTES;
+use crate::archive::manifest::{Entry, EntryKind};
 use crate::domain::Turns;
-use crate::domain::{ByteCount, Cancel, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::domain::{ByteCount, Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
 use crate::observe::{Event, Observer};
 use crate::source::{Found, Item, Names, SourceError};
 
@@ -25,6 +30,14 @@ pub(super) enum Piece {
     Part { file: Arc<LargeFile>, part: u64 },
     /// A loss that belongs at this place of the manifest.
     Skip(Skip),
+    /// The next lines of the earlier manifest stand in this one as they are.
+    Keep(Kept),
+    /// The next lines of the earlier manifest do not: what they tell of is stale where it lies.
+    Drop(u64),
+    /// An entry that may still be what the next line of the earlier manifest says; the worker reads it.
+    Doubt { found: Found, before: Box<Entry> },
+    /// An entry whose content is where the next line of the earlier manifest says, under another ctime or inode.
+    Proven(Box<Entry>),
     /// The end of the tar stream.
     End,
 }
@@ -34,6 +47,24 @@ pub(super) struct Planned {
     pub(super) found: Found,
     /// For a file with several names: the names' shared state, and which turn this one has.
     pub(super) names: Option<(Arc<LinkedNames>, u64)>,
+    /// The content that it must have, if nothing can have changed it: it is read for other reasons.
+    pub(super) expected: Option<Digest>,
+}
+
+/// Lines that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) lines: u64,
+    pub(super) content_bytes: u64,
+}
+
+/// What is known of the source from the snapshot before.
+pub(super) struct Earlier<'a> {
+    pub(super) basis: &'a Basis,
+    pub(super) before: Before<'a>,
+    pub(super) rules: Rules,
+    /// Whether the same was to be read then: if not, files with several names may have others in the snapshot now.
+    pub(super) same_scope: bool,
 }
 
 /// The first path under which an inode's content was stored, and how it was listed; none while no name could be read.
@@ -46,18 +77,34 @@ pub(super) struct FramePlan {
 }
 
 /// Why planning ended before the walk did.
-#[derive(Debug)]
 pub(super) enum PlanEnd {
     /// The walk ended.
     Done(PlanTotals),
     /// Somebody asked to stop, or nobody takes frames any more.
     Stopped,
+    /// The earlier manifest cannot be read.
+    Lines(LinesError),
+}
+
+/// Why planning cannot go on.
+enum Break {
+    Stopped,
+    Lines(LinesError),
+}
+
+impl From<LinesError> for Break {
+    fn from(error: LinesError) -> Self {
+        Self::Lines(error)
+    }
 }
 
 /// What only the plan sees.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct PlanTotals {
+    /// What was left out, and what was kept.
     pub(super) counted: Totals,
+    /// Bytes of kept entries, by the number of their volume.
+    pub(super) live: BTreeMap<u32, u64>,
     /// Sources in which something was found.
     pub(super) filled_roots: usize,
     /// The store lies in the source.
@@ -68,13 +115,35 @@ struct Group {
     names: Arc<LinkedNames>,
     next_turn: u64,
     names_left: u32,
+    /// The name whose content stays where it lies, if it does.
+    kept: Option<EntryPath>,
 }
 
-/// After so many items whoever watches is told that the source answers, also where nothing is stored of them.
-const SIGN_OF_LIFE_EVERY: u64 = 1024;
+impl Group {
+    fn new(links: u32) -> Self {
+        Self { names: Arc::new(Turns::new(None)), next_turn: 0, names_left: links, kept: None }
+    }
+
+    /// Counts one name; whether it was the last.
+    fn is_last_name(&mut self) -> bool {
+        self.names_left = self.names_left.saturating_sub(1);
+        self.names_left == 0
+    }
+}
+
+/// What a planner knows of its run.
+pub(super) struct Circumstances<'a> {
+    pub(super) names: &'a Names,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) cancel: &'a Cancel,
+    pub(super) observer: &'a dyn Observer,
+}
 
 pub(super) struct Planner<'a, F> {
     names: &'a Names,
+    clock: &'a dyn Clock,
+    cancel: &'a Cancel,
+    earlier: Option<Earlier<'a>>,
     observer: &'a dyn Observer,
     roots: Vec<EntryPath>,
     give: F,
@@ -87,10 +156,19 @@ pub(super) struct Planner<'a, F> {
 
 impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     /// `give` takes a frame's work and says whether it wants more.
-    pub(super) fn new(names: &'a Names, observer: &'a dyn Observer, mut roots: Vec<EntryPath>, give: F) -> Self {
+    pub(super) fn new(
+        circumstances: Circumstances<'a>,
+        earlier: Option<Earlier<'a>>,
+        mut roots: Vec<EntryPath>,
+        give: F,
+    ) -> Self {
         roots.sort();
+        let Circumstances { names, clock, cancel, observer } = circumstances;
         Self {
             names,
+            clock,
+            cancel,
+            earlier,
             observer,
             roots,
             give,
@@ -103,50 +181,61 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     }
 
     /// Plans the whole walk.
-    pub(super) fn plan(mut self, walk: impl Iterator<Item = Item>, cancel: &Cancel) -> PlanEnd {
+    pub(super) fn plan(mut self, walk: impl Iterator<Item = Item>) -> PlanEnd {
+        match self.all(walk) {
+            Ok(()) => PlanEnd::Done(self.totals),
+            Err(Break::Stopped) => PlanEnd::Stopped,
+            Err(Break::Lines(error)) => PlanEnd::Lines(error),
+        }
+    }
+
+    fn all(&mut self, walk: impl Iterator<Item = Item>) -> Result<(), Break> {
         for (item, number) in walk.zip(1_u64..) {
             if number % SIGN_OF_LIFE_EVERY == 0 {
                 let none = ByteCount::ZERO;
                 self.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
             }
-            if cancel.asked().is_some() || !self.item(item) {
-                return PlanEnd::Stopped;
+            if self.cancel.asked().is_some() {
+                return Err(Break::Stopped);
             }
+            self.item(item)?;
+        }
+        if let Some(earlier) = &mut self.earlier {
+            let rest = earlier.before.rest()?;
+            self.drop_lines(rest)?;
         }
         self.pieces.push(Piece::End);
-        if !self.flush() {
-            return PlanEnd::Stopped;
-        }
-        PlanEnd::Done(self.totals)
+        self.flush()
     }
 
-    fn item(&mut self, item: Item) -> bool {
+    fn item(&mut self, item: Item) -> Result<(), Break> {
         match item {
             Item::Entry(found) => {
                 self.fill(&found.path);
-                self.entry(found)
+                let prior = self.prior(&found.path)?;
+                return self.entry(found, prior);
             }
             Item::Skipped { path, error } => {
                 self.fill(&path);
-                self.push(Piece::Skip(skip(path, &error)), 0)
+                // of a folder that cannot be listed the entry came before
+                let lines = self.prior(&path)?.map_or(0, |prior| prior.lines);
+                self.drop_lines(lines)?;
+                return self.push(Piece::Skip(skip(path, &error)), 0);
             }
-            Item::Excluded => {
-                self.totals.counted.excluded += 1;
-                true
-            }
-            Item::Socket => {
-                self.totals.counted.sockets += 1;
-                true
-            }
-            Item::Avoided { .. } => {
-                self.totals.holds_store = true;
-                true
-            }
-            Item::MountPoint { .. } => {
-                self.totals.counted.mounts += 1;
-                true
-            }
+            Item::Excluded => self.totals.counted.excluded += 1,
+            Item::Socket => self.totals.counted.sockets += 1,
+            Item::Avoided { .. } => self.totals.holds_store = true,
+            Item::MountPoint { .. } => self.totals.counted.mounts += 1,
         }
+        Ok(())
+    }
+
+    /// What the earlier snapshot knows of `path`. What it knows of paths before it is gone.
+    fn prior(&mut self, path: &EntryPath) -> Result<Option<Prior>, Break> {
+        let Some(earlier) = &mut self.earlier else { return Ok(None) };
+        let (gone, prior) = earlier.before.advance(path)?;
+        self.drop_lines(gone)?;
+        Ok(prior)
     }
 
     /// Something lies at `path`: the source it lies in is not empty. Sources come one after another, in order.
@@ -161,62 +250,173 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         }
     }
 
-    fn entry(&mut self, found: Found) -> bool {
+    fn entry(&mut self, found: Found, prior: Option<Prior>) -> Result<(), Break> {
+        let Some(Prior { entry, lines, imperfect }) = prior else { return self.store(found, None) };
+        let Some(before) = entry else {
+            self.drop_lines(lines)?;
+            return self.store(found, None);
+        };
+        let verdict = if imperfect { Likeness::Other } else { self.likeness(&found, &before) };
+        if found.stat.kind == Kind::Folder || verdict == Likeness::Other {
+            self.drop_lines(lines)?;
+            return self.store(found, None);
+        }
+        if found.stat.kind == Kind::File && found.stat.links > 1 {
+            if verdict == Likeness::Same && self.keeps_link(&found, &before) {
+                self.keep(&before)?;
+                return self.drop_lines(lines - 1);
+            }
+            self.drop_lines(lines)?;
+            // in its group a name is stored with its content or as a link: what it must hold is known of a file alone
+            let expected = before.sha256.filter(|_| verdict == Likeness::Same);
+            return self.store(found, expected);
+        }
+        let earlier = self.earlier.as_ref().expect("there is a line of it");
+        let is_linkable = earlier.basis.linkable(before.placed.volume).is_some();
+        match verdict {
+            Likeness::Same if is_linkable => self.keep(&before)?,
+            Likeness::Doubtful if is_linkable => {
+                self.doubt(found, before)?;
+            }
+            _ => {
+                let expected = before.sha256.filter(|_| verdict == Likeness::Same);
+                self.drop_lines(lines)?;
+                return self.store(found, expected);
+            }
+        }
+        // what was told of it then is over
+        self.drop_lines(lines - 1)
+    }
+
+    fn likeness(&self, found: &Found, before: &Entry) -> Likeness {
+        let Some(Earlier { rules, .. }) = &self.earlier else { return Likeness::Other };
+        match likeness(&found.stat, before, rules) {
+            Likeness::Same if !rules.ctime && !attributes_are_those_of(found, before) => Likeness::Other,
+            other => other,
+        }
+    }
+
+    /// The next line of the earlier manifest stands in this one too.
+    fn keep(&mut self, before: &Entry) -> Result<(), Break> {
+        count(&mut self.totals.counted, before);
+        *self.totals.live.entry(before.placed.volume).or_default() += span(before);
+        if let Some(Piece::Keep(kept)) = self.pieces.last_mut() {
+            kept.lines += 1;
+            kept.content_bytes += before.size;
+            return Ok(());
+        }
+        self.push(Piece::Keep(Kept { lines: 1, content_bytes: before.size }), 0)
+    }
+
+    /// The next `lines` of the earlier manifest do not.
+    fn drop_lines(&mut self, lines: u64) -> Result<(), Break> {
+        match self.pieces.last_mut() {
+            _ if lines == 0 => Ok(()),
+            Some(Piece::Drop(dropped)) => {
+                *dropped += lines;
+                Ok(())
+            }
+            _ => self.push(Piece::Drop(lines), 0),
+        }
+    }
+
+    /// An entry that only its content can tell. Large ones are read here, because their frames are planned here.
+    fn doubt(&mut self, found: Found, before: Box<Entry>) -> Result<(), Break> {
+        if found.stat.kind != Kind::File || found.stat.size <= FRAME_BYTES as u64 {
+            let estimate = 3 * 512 + found.stat.size.next_multiple_of(512) + 2 * found.path.as_bytes().len() as u64;
+            return self.push(Piece::Doubt { found, before }, estimate);
+        }
+        let mut read = 0;
+        let proven = is_proven(&found, &before, self.clock, self.cancel, self.observer, &mut read);
+        self.totals.counted.read_bytes.0 += read;
+        if proven {
+            let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
+            return self.push(Piece::Proven(Box::new(entry)), 0);
+        }
+        self.drop_lines(1)?;
+        self.store(found, None)
+    }
+
+    fn store(&mut self, found: Found, expected: Option<Digest>) -> Result<(), Break> {
         let stat = &found.stat;
         if stat.kind != Kind::File {
             let estimate = 2 * 512 + 2 * found.path.as_bytes().len() as u64;
-            return self.push(Piece::Entry(Planned { found, names: None }), estimate);
+            return self.push(Piece::Entry(Planned { found, names: None, expected: None }), estimate);
         }
         let names = if stat.links > 1 { Some(self.turn(&found)) } else { None };
         let is_first = names.as_ref().is_none_or(|(_, turn)| *turn == 0);
         if is_first && stat.size > FRAME_BYTES as u64 {
-            return self.large(found, names);
+            return self.large(found, names, expected);
         }
         let names_len = 2 * found.path.as_bytes().len() as u64;
         let estimate = names_len + if is_first { 3 * 512 + stat.size.next_multiple_of(512) } else { 2 * 512 };
-        self.push(Piece::Entry(Planned { found, names }), estimate)
+        self.push(Piece::Entry(Planned { found, names, expected }), estimate)
+    }
+
+    /// Whether this name of a file that has several stays where it lies: all names of a file lie in the volumes of one
+    /// run, so it does only with the first.
+    fn keeps_link(&mut self, found: &Found, before: &Entry) -> bool {
+        let earlier = self.earlier.as_ref().expect("there is a line of it");
+        if !earlier.same_scope || !earlier.basis.keeps_links(before.placed.volume) {
+            return false;
+        }
+        let key = (found.stat.device, found.stat.inode);
+        let stays = match (self.groups.get(&key), &before.kind) {
+            (None, EntryKind::File) => true,
+            // the earlier snapshot holds them as two files, and neither has moved since
+            (Some(group), EntryKind::File) => group.kept.is_some(),
+            (Some(group), EntryKind::HardLink { first }) => group.kept.as_ref() == Some(first),
+            _ => false,
+        };
+        if stays {
+            let is_first = before.kind == EntryKind::File;
+            let group = self.groups.entry(key).or_insert_with(|| Group::new(found.stat.links));
+            if is_first && group.kept.is_none() {
+                group.kept = Some(found.path.clone());
+            }
+            if group.is_last_name() {
+                self.groups.remove(&key);
+            }
+        }
+        stays
     }
 
     /// Which turn this name has among the names of its inode.
     fn turn(&mut self, found: &Found) -> (Arc<LinkedNames>, u64) {
         let key = (found.stat.device, found.stat.inode);
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            names: Arc::new(Turns::new(None)),
-            next_turn: 0,
-            names_left: found.stat.links,
-        });
+        let group = self.groups.entry(key).or_insert_with(|| Group::new(found.stat.links));
         let turn = group.next_turn;
         group.next_turn += 1;
-        group.names_left = group.names_left.saturating_sub(1);
         let names = Arc::clone(&group.names);
-        if group.names_left == 0 {
+        if group.is_last_name() {
             // all names were seen: nothing of the walk's memory grows with files that have several names in it
             self.groups.remove(&key);
         }
         (names, turn)
     }
 
-    fn large(&mut self, found: Found, names: Option<(Arc<LinkedNames>, u64)>) -> bool {
+    fn large(
+        &mut self,
+        found: Found,
+        names: Option<(Arc<LinkedNames>, u64)>,
+        expected: Option<Digest>,
+    ) -> Result<(), Break> {
         let key = (found.stat.device, found.stat.inode);
         let (path, stat) = (found.path.clone(), found.stat.clone());
         let unlimited = crate::domain::Halt::default();
-        match LargeFile::open(found, self.names) {
+        match LargeFile::open(found, self.names, expected) {
             Ok(file) => {
                 if let Some((names, turn)) = &names {
                     let stored = |first: &mut Option<(EntryPath, Stat)>| *first = Some((path.clone(), stat));
                     names.take(*turn, &unlimited, stored).expect("the first turn never waits");
                 }
                 let file = Arc::new(file);
-                if !self.flush() {
-                    return false;
-                }
+                self.flush()?;
                 for part in 0..file.parts() {
                     self.pieces.push(Piece::Part { file: Arc::clone(&file), part });
-                    if !self.flush() {
-                        return false;
-                    }
+                    self.flush()?;
                 }
-                true
+                Ok(())
             }
             Err(error) => {
                 // the next name of this inode, if the walk finds one, is tried as the first
@@ -231,29 +431,34 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         }
     }
 
-    fn push(&mut self, piece: Piece, estimate: u64) -> bool {
+    fn push(&mut self, piece: Piece, estimate: u64) -> Result<(), Break> {
         self.pieces.push(piece);
         self.estimate += estimate;
         if self.estimate < FRAME_BYTES as u64 && self.pieces.len() < PIECES_MAX {
-            return true;
+            return Ok(());
         }
         self.flush()
     }
 
-    fn flush(&mut self) -> bool {
+    fn flush(&mut self) -> Result<(), Break> {
         if self.pieces.is_empty() {
-            return true;
+            return Ok(());
         }
         let plan = FramePlan { number: self.number, pieces: std::mem::take(&mut self.pieces) };
         self.number += 1;
         self.estimate = 0;
-        (self.give)(plan)
+        if (self.give)(plan) { Ok(()) } else { Err(Break::Stopped) }
     }
 }
 
 /// An error of the source as part of the outcome.
 pub(super) fn skip(path: EntryPath, error: &SourceError) -> Skip {
     Skip { path, cause: error.cause(), why: why(error) }
+}
+
+/// A content that is another, where nothing can have changed it.
+pub(super) fn silent(path: &EntryPath) -> Skip {
+    loss(path, SkipCause::Silent, "the snapshot before holds what it was; this one holds what it is now")
 }
 
 /// A loss that no error tells of.

@@ -4,29 +4,22 @@
 //! complete, flushed and read back before anything is published; whatever goes wrong before the rename removes the
 //! draft; whatever happens is an `Outcome`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pipeline::{PipelineError, Work, store_all};
-use super::plan::PlanTotals;
 use super::room::check_room;
-use super::sanity::shrink_doubt;
-use super::write::{OrderedWriter, Written};
-use crate::archive::manifest::{self, Header, ManifestWriter, VolumeLine};
-use crate::archive::{Codec, seek};
-use crate::catalog::{
-    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record,
-    VolumeRecord, check_frames, restore_guide, volume_name,
-};
+use super::snapshot::{Done, Making};
+use crate::archive::Codec;
+use crate::catalog::{Catalog, CatalogError, Claim, Draft, Lease, Record};
 use crate::domain::{
-    Advise, ByteCount, Cancel, Clock, Digest, EntryPath, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
-    StopReason, Totals, Trouble, Verdict,
+    ByteCount, Cancel, Clock, Digest, EntryPath, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
+    StopReason, Totals, Trouble,
 };
 use crate::observe::{Event, Observer, Phase};
-use crate::source::{Descriptors, Excludes, Names, Root, SourceError, Walk, WalkOptions};
+use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions};
 use crate::store::{Store, StoreError};
 
 /// What is to be snapshotted, and how: settled values only.
@@ -58,6 +51,63 @@ pub struct Job {
     pub lease_term: Duration,
     /// Look through the source first, so that an observer can tell how much is left.
     pub survey: bool,
+    /// What is built on the snapshot before.
+    pub reuse: Reuse,
+}
+
+/// What a run takes over from the snapshot before, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Reuse {
+    /// Whether everything is read and stored anew, whatever the snapshot before holds.
+    pub full: bool,
+    /// Everything is, once the oldest volume in use is older than this; never, if not given.
+    pub fresh_every: Option<Duration>,
+    /// More volumes than this one snapshot has not.
+    pub max_volumes: NonZeroU32,
+    /// A volume that has reached this length is followed by another.
+    pub volume_size: Option<ByteCount>,
+    /// Whether ctime is compared.
+    pub ctime: bool,
+    /// Whether inode numbers are compared.
+    pub inode: bool,
+}
+
+impl Default for Reuse {
+    /// As configured where nothing is said.
+    fn default() -> Self {
+        Self {
+            full: false,
+            fresh_every: Some(Duration::from_secs(30 * 24 * 60 * 60)),
+            max_volumes: NonZeroU32::new(30).expect("30 is not 0"),
+            volume_size: None,
+            ctime: true,
+            inode: true,
+        }
+    }
+}
+
+impl Job {
+    /// One digest of all that decides which entries of the sources are to be in a snapshot.
+    pub(super) fn scope(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        let mut put = |name: &str, value: &[u8]| {
+            for part in [name.as_bytes(), value] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part);
+            }
+        };
+        for source in &self.sources {
+            put("source", source.as_os_str().as_encoded_bytes());
+        }
+        for pattern in self.excludes.patterns() {
+            put("exclude", pattern.as_bytes());
+        }
+        put("exclude_caches", &[u8::from(self.exclude_caches)]);
+        put("exclude_if_present", self.exclude_if_present.as_deref().unwrap_or_default());
+        put("one_file_system", &[u8::from(self.one_file_system)]);
+        put("max_file_size", &self.max_file_size.map_or(0, |size| size.0.saturating_add(1)).to_le_bytes());
+        hasher.finish()
+    }
 }
 
 /// The circumstances of a run.
@@ -105,16 +155,6 @@ impl From<SourceError> for RunError {
     fn from(error: SourceError) -> Self {
         Self::Source(error)
     }
-}
-
-/// What a run that made a snapshot did.
-struct Done {
-    snapshot: SnapshotName,
-    record: Digest,
-    totals: Totals,
-    skips: Skips,
-    doubts: Vec<String>,
-    holds_store: bool,
 }
 
 /// Runs `job` into the store that `open_store` gives (with what is worth knowing of it), and tells how it went. The
@@ -226,7 +266,9 @@ fn attempt(
         let before = previous(&catalog, &mut note)?;
         clean_leftovers(&catalog, context, job.lease_term, &mut note)?;
         let mut draft = Draft::create(&catalog, &context.run)?;
-        let result = make(job, context, &descriptors, &catalog, &lease, &mut draft, started, before.as_ref());
+        let making =
+            Making { job, context, descriptors: &descriptors, catalog: &catalog, lease: &lease, started, before };
+        let result = making.make(&mut draft, &mut note);
         if result.is_err()
             && let Err(error) = draft.abandon()
         {
@@ -333,7 +375,7 @@ fn clean_leftovers(
 }
 
 /// The name of the snapshot: the second in which the run began, or the first one after the newest snapshot's.
-fn choose_name(catalog: &Catalog, started: jiff::Timestamp) -> Result<SnapshotName, RunError> {
+pub(super) fn choose_name(catalog: &Catalog, started: jiff::Timestamp) -> Result<SnapshotName, RunError> {
     let job = catalog.layout().job();
     let name = SnapshotName::new(job, started);
     let Some(newest) = catalog.snapshots()?.pop() else { return Ok(name) };
@@ -342,194 +384,4 @@ fn choose_name(catalog: &Catalog, started: jiff::Timestamp) -> Result<SnapshotNa
     }
     let later = newest.at().checked_add(Duration::from_secs(1)).unwrap_or(started);
     Ok(SnapshotName::new(job, later))
-}
-
-#[expect(clippy::too_many_arguments, reason = "the steps of one run share all of it, and none of it outlives them")]
-fn make(
-    job: &Job,
-    context: &Context<'_>,
-    descriptors: &Arc<Descriptors>,
-    catalog: &Catalog,
-    lease: &Lease,
-    draft: &mut Draft,
-    started: jiff::Timestamp,
-    before: Option<&(Record, Digest)>,
-) -> Result<Done, RunError> {
-    let snapshot = choose_name(catalog, started)?;
-    context.observer.notice(&Event::Started { snapshot: &snapshot });
-    context.observer.notice(&Event::Entered { phase: Phase::Storing });
-    let (written, planned) = store_entries(job, context, descriptors, catalog, draft, &snapshot)?;
-    check_not_empty(job, planned)?;
-    let mut totals = written.totals;
-    totals.excluded = planned.counted.excluded;
-    totals.sockets = planned.counted.sockets;
-    totals.mounts = planned.counted.mounts;
-    let skips = written.skips.clone();
-    let (volume, manifest) = flush_and_read_back(job, context, catalog, draft, &snapshot, written)?;
-    totals.stored_bytes = ByteCount(volume.size + manifest.size);
-    let doubts: Vec<String> = before
-        .and_then(|(record, _)| shrink_doubt(&record.totals, &totals, job.max_shrink_percent))
-        .into_iter()
-        .collect();
-    let well = skips.is_empty() && doubts.is_empty();
-    let record = Record {
-        format: 1,
-        snapshot: snapshot.clone(),
-        job: job.name.clone(),
-        run: context.run.clone(),
-        host: context.host.clone(),
-        tool: context.tool.clone(),
-        started,
-        finished: context.clock.now(),
-        verdict: if well { Verdict::Ok } else { Verdict::Partial },
-        sources: job.sources.iter().map(|path| path.display().to_string()).collect(),
-        totals,
-        skipped: skips.count(),
-        doubts: doubts.clone(),
-        volumes: vec![volume],
-        manifest,
-        previous: before.map(|(record, digest)| Previous { snapshot: record.snapshot.clone(), record: *digest }),
-    };
-    context.observer.notice(&Event::Entered { phase: Phase::Publishing });
-    draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
-    let digest = draft.seal(&record)?;
-    if let Some(stop) = context.cancel.asked() {
-        return Err(RunError::Stopped(stop));
-    }
-    let published = draft.publish(lease, &snapshot)?;
-    let mut doubts = doubts;
-    doubts.extend(published.doubt.map(|error| {
-        format!(
-            "the snapshot is there, but the store did not confirm that its name is durable ({error}): {}",
-            error.advice()
-        )
-    }));
-    Ok(Done { snapshot, record: digest, totals, skips, doubts, holds_store: planned.holds_store })
-}
-
-/// The pipeline: everything that is in the source into the draft's volume and manifest.
-fn store_entries(
-    job: &Job,
-    context: &Context<'_>,
-    descriptors: &Arc<Descriptors>,
-    catalog: &Catalog,
-    draft: &Draft,
-    snapshot: &SnapshotName,
-) -> Result<(Written, PlanTotals), RunError> {
-    let header = Header {
-        manifest: manifest::FORMAT,
-        job: job.name.clone(),
-        snapshot: snapshot.clone(),
-        run: context.run.clone(),
-        tool: context.tool.clone(),
-    };
-    let mut ready = Vec::new();
-    let manifest = ManifestWriter::new(&header, &mut ready);
-    let writer = OrderedWriter::new(
-        draft.create_file(&volume_name(snapshot, 1, job.codec))?,
-        draft.create_file(MANIFEST_NAME)?,
-        manifest,
-        ready,
-        context.observer,
-    );
-    let roots = open_roots(job, descriptors)?;
-    let names = Names::load();
-    let work = Work {
-        codec: job.codec,
-        threads: job.threads,
-        names: &names,
-        roots: roots.iter().map(|root| root.prefix().clone()).collect(),
-        clock: context.clock,
-        cancel: context.cancel,
-        observer: context.observer,
-    };
-    store_all(&work, walk(job, catalog.store(), roots), writer).map_err(|error| match error {
-        PipelineError::Store(error) => error.into(),
-        PipelineError::Stopped(stop) => RunError::Stopped(stop),
-        PipelineError::Panicked => RunError::Panicked,
-    })
-}
-
-fn check_not_empty(job: &Job, planned: PlanTotals) -> Result<(), RunError> {
-    if planned.filled_roots == job.sources.len() || job.allow_empty {
-        return Ok(());
-    }
-    let path = match job.sources.as_slice() {
-        [only] => only.clone(),
-        several => {
-            let all: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
-            PathBuf::from(format!("({} of {})", several.len() - planned.filled_roots, all.join(", ")))
-        }
-    };
-    Err(SourceError::Empty { path }.into())
-}
-
-/// Ends volume and manifest, makes them durable, and looks at them through the store's eyes.
-fn flush_and_read_back(
-    job: &Job,
-    context: &Context<'_>,
-    catalog: &Catalog,
-    draft: &mut Draft,
-    snapshot: &SnapshotName,
-    written: Written,
-) -> Result<(VolumeRecord, FileRecord), RunError> {
-    let Written {
-        mut volume, mut manifest_file, mut manifest, mut manifest_ready, raw_size, frames, quick, seek, ..
-    } = written;
-    let frames_end = volume.written();
-    let table = if let Codec::Zstd { .. } = job.codec { seek::encode(&seek) } else { Vec::new() };
-    drop(seek);
-    volume.write(&table)?;
-    context.observer.notice(&Event::Entered { phase: Phase::Flushing });
-    let volume = volume.finish()?;
-    context.observer.notice(&Event::Entered { phase: Phase::ReadingBack });
-    let key = draft.key(&volume.name)?;
-    let reader = catalog.store().open(&key)?;
-    if reader.len() != volume.size {
-        let (place, found) = (key.to_string(), reader.len());
-        return Err(StoreError::WrongLength { place, found, written: volume.size }.into());
-    }
-    let damaged =
-        check_frames(&*reader, &frames, Measure::Quick(&quick), job.threads, true, context.cancel, context.observer);
-    let mut table_back = vec![0; table.len()];
-    reader.read_at(frames_end, &mut table_back)?;
-    if table_back != table {
-        return Err(StoreError::ReadBackDiffers { place: key.to_string(), offset: frames_end }.into());
-    }
-    if let Some(stop) = context.cancel.asked() {
-        return Err(RunError::Stopped(stop));
-    }
-    if let Some(damage) = damaged.into_iter().next() {
-        let (place, offset) = (key.to_string(), damage.offset);
-        return Err(damage.error.unwrap_or(StoreError::ReadBackDiffers { place, offset }).into());
-    }
-    for frame in &frames {
-        manifest.frame(frame, &mut manifest_ready);
-    }
-    let line = VolumeLine {
-        volume: 0,
-        name: volume.name.clone(),
-        codec: job.codec,
-        size: volume.size,
-        raw_size,
-        frames: frames.len() as u64,
-        sha256: volume.sha256,
-    };
-    manifest.volume(&line, &mut manifest_ready);
-    manifest.finish(&mut manifest_ready);
-    manifest_file.write(&manifest_ready)?;
-    let manifest = manifest_file.finish()?;
-    draft.read_back(&manifest, context.observer)?;
-    draft.add(volume.clone());
-    draft.add(manifest.clone());
-    let volume = VolumeRecord {
-        name: volume.name,
-        codec: job.codec,
-        size: volume.size,
-        raw_size,
-        frames: line.frames,
-        sha256: volume.sha256,
-        written_by: snapshot.clone(),
-    };
-    Ok((volume, manifest))
 }

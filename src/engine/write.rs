@@ -1,83 +1,180 @@
-//! The ordered writer: frames by number into the volume, their entries into the manifest.
+//! The ordered writer: frames by number into volumes, their entries into the manifest.
 //!
-//! One thread. It alone talks to the store while a run stores; its errors are the store's and end the run.
+//! One thread. It alone talks to the store while a run stores; its errors are the store's and end the run. Where an
+//! earlier manifest is built on, it goes through that one's lines as the plan says: takes them over, writes them anew, or
+//! leaves them out and names them in a `.stale` list.
 
 use std::collections::BTreeMap;
 
+use super::before::span;
 use super::make::{Made, MadeLine};
-use crate::archive::manifest::{FrameLine, ManifestWriter, SkipLine};
-use crate::archive::seek::SeekEntry;
-use crate::catalog::DraftFile;
-use crate::domain::{ByteCount, Skips, Totals};
+use super::stale::StaleLists;
+use crate::archive::manifest::{FrameLine, Line, ManifestError, ManifestWriter, RawLines, SkipLine};
+use crate::archive::seek::{self, SeekEntry};
+use crate::archive::{Codec, END_MARKER, FrameMaker};
+use crate::catalog::{CatalogError, Draft, DraftFile, FileRecord, Measure, StoredBytes, volume_name};
+use crate::domain::{ByteCount, Digest, Skips, SnapshotName, Totals};
 use crate::observe::{Event, Observer};
 use crate::store::StoreError;
 
-/// Writes one volume and its part of the manifest.
+/// Where and how volumes are written.
+#[derive(Clone, Copy)]
+pub(super) struct Volumes<'a> {
+    pub(super) draft: &'a Draft,
+    pub(super) snapshot: &'a SnapshotName,
+    pub(super) codec: Codec,
+    /// The number of the first in the manifest.
+    pub(super) first_number: u32,
+    /// A volume that has reached this length is closed, where its entries allow it.
+    pub(super) size_max: Option<ByteCount>,
+}
+
+/// The earlier manifest, as the writer goes through it.
+pub(super) struct EarlierLines<'a> {
+    pub(super) snapshot: SnapshotName,
+    pub(super) lines: RawLines<'a, StoredBytes>,
+    pub(super) stale: StaleLists<'a>,
+}
+
+/// Writes volumes and their part of the manifest.
 pub(super) struct OrderedWriter<'a> {
-    volume: DraftFile,
+    volumes: Volumes<'a>,
+    volume: OpenVolume,
+    closed: Vec<WrittenVolume>,
     manifest_file: DraftFile,
     manifest: ManifestWriter,
     manifest_ready: Vec<u8>,
+    earlier: Option<EarlierLines<'a>>,
     observer: &'a dyn Observer,
     next: u64,
     waiting: BTreeMap<u64, Made>,
-    raw_offset: u64,
-    large_began: u64,
-    frames: Vec<FrameLine>,
-    quick: Vec<u64>,
-    seek: Vec<SeekEntry>,
     totals: Totals,
+    live: BTreeMap<u32, u64>,
     skips: Skips,
 }
 
-/// All frames are written; the files are still open.
-pub(super) struct Written {
-    pub(super) volume: DraftFile,
+/// A volume that is being written.
+struct OpenVolume {
+    file: DraftFile,
+    number: u32,
+    raw_offset: u64,
+    large_began: u64,
+    held: u64,
+    frames: Vec<FrameLine>,
+    quick: Vec<u64>,
+    seek: Vec<SeekEntry>,
+}
+
+/// A volume that is written and flushed, not yet read back.
+pub(super) struct WrittenVolume {
+    pub(super) file: FileRecord,
+    pub(super) number: u32,
+    pub(super) raw_size: u64,
+    /// Bytes of entries other than folders.
+    pub(super) held: u64,
+    pub(super) frames: Vec<FrameLine>,
+    pub(super) quick: Vec<u64>,
+    /// What stands behind the frames.
+    pub(super) table: Vec<u8>,
+}
+
+/// All frames are written; the manifest is still open.
+pub(super) struct Written<'a> {
+    pub(super) volumes: Vec<WrittenVolume>,
     pub(super) manifest_file: DraftFile,
     pub(super) manifest: ManifestWriter,
     pub(super) manifest_ready: Vec<u8>,
-    pub(super) raw_size: u64,
-    pub(super) frames: Vec<FrameLine>,
-    pub(super) quick: Vec<u64>,
-    pub(super) seek: Vec<SeekEntry>,
+    pub(super) stale: Option<StaleLists<'a>>,
     pub(super) totals: Totals,
+    /// Bytes of entries that were found where they were, by the number of their volume.
+    pub(super) live: BTreeMap<u32, u64>,
     pub(super) skips: Skips,
+}
+
+impl OpenVolume {
+    fn begin(volumes: &Volumes<'_>, place: u32) -> Result<Self, CatalogError> {
+        let file = volumes.draft.create_file(&volume_name(volumes.snapshot, place + 1, volumes.codec))?;
+        Ok(Self {
+            file,
+            number: volumes.first_number + place,
+            raw_offset: 0,
+            large_began: 0,
+            held: 0,
+            frames: Vec::new(),
+            quick: Vec::new(),
+            seek: Vec::new(),
+        })
+    }
+
+    fn frame(
+        &mut self,
+        stored: &[u8],
+        raw_len: u64,
+        checksum: u32,
+        sha256: Digest,
+        quick: u64,
+    ) -> Result<(), StoreError> {
+        let offset = self.file.written();
+        self.file.write(stored)?;
+        self.frames.push(FrameLine {
+            frame: self.frames.len() as u64,
+            volume: self.number,
+            offset,
+            stored: stored.len() as u64,
+            raw_offset: self.raw_offset,
+            raw: raw_len,
+            sha256,
+        });
+        self.quick.push(quick);
+        let word = |len: u64| u32::try_from(len).expect("a frame is far below 4 GiB");
+        self.seek.push(SeekEntry { stored: word(stored.len() as u64), raw: word(raw_len), checksum });
+        Ok(())
+    }
+
+    /// Ends the file and makes it durable.
+    fn close(mut self, codec: Codec) -> Result<WrittenVolume, StoreError> {
+        let table = if let Codec::Zstd { .. } = codec { seek::encode(&self.seek) } else { Vec::new() };
+        self.file.write(&table)?;
+        let raw_size = self.frames.last().map_or(0, |frame| frame.raw_offset + frame.raw);
+        let Self { file, number, held, frames, quick, .. } = self;
+        Ok(WrittenVolume { file: file.finish()?, number, raw_size, held, frames, quick, table })
+    }
 }
 
 impl<'a> OrderedWriter<'a> {
     pub(super) fn new(
-        volume: DraftFile,
+        volumes: Volumes<'a>,
         manifest_file: DraftFile,
         manifest: ManifestWriter,
         manifest_ready: Vec<u8>,
+        earlier: Option<EarlierLines<'a>>,
         observer: &'a dyn Observer,
-    ) -> Self {
-        Self {
-            volume,
+    ) -> Result<Self, CatalogError> {
+        Ok(Self {
+            volumes,
+            volume: OpenVolume::begin(&volumes, 0)?,
+            closed: Vec::new(),
             manifest_file,
             manifest,
             manifest_ready,
+            earlier,
             observer,
             next: 0,
             waiting: BTreeMap::new(),
-            raw_offset: 0,
-            large_began: 0,
-            frames: Vec::new(),
-            quick: Vec::new(),
-            seek: Vec::new(),
             totals: Totals::default(),
+            live: BTreeMap::new(),
             skips: Skips::default(),
-        }
+        })
     }
 
     /// Takes a frame, writes all whose turn has come, and gives back their buffers. The caller bounds how many can
     /// be waiting.
-    pub(super) fn take(&mut self, made: Made, mut written: impl FnMut(Vec<u8>)) -> Result<(), StoreError> {
+    pub(super) fn take(&mut self, made: Made, mut written: impl FnMut(Vec<u8>)) -> Result<(), CatalogError> {
         self.waiting.insert(made.number, made);
         while let Some(made) = self.waiting.remove(&self.next) {
             self.next += 1;
             self.write(&made)?;
-            self.lines(made.lines);
+            self.lines(made.lines)?;
             if !self.manifest_ready.is_empty() {
                 self.manifest_file.write(&self.manifest_ready)?;
                 self.manifest_ready.clear();
@@ -88,48 +185,33 @@ impl<'a> OrderedWriter<'a> {
     }
 
     /// Ends when every frame has come.
-    pub(super) fn finish(self) -> Written {
+    pub(super) fn finish(mut self) -> Result<Written<'a>, CatalogError> {
         assert!(self.waiting.is_empty(), "frames are numbered without gaps");
-        Written {
-            volume: self.volume,
+        self.closed.push(self.volume.close(self.volumes.codec)?);
+        Ok(Written {
+            volumes: self.closed,
             manifest_file: self.manifest_file,
             manifest: self.manifest,
             manifest_ready: self.manifest_ready,
-            raw_size: self.raw_offset,
-            frames: self.frames,
-            quick: self.quick,
-            seek: self.seek,
+            stale: self.earlier.map(|earlier| earlier.stale),
             totals: self.totals,
+            live: self.live,
             skips: self.skips,
-        }
+        })
     }
 
-    fn write(&mut self, made: &Made) -> Result<(), StoreError> {
-        if made.begins_large {
-            self.large_began = self.raw_offset;
-        }
+    fn write(&mut self, made: &Made) -> Result<(), CatalogError> {
         if made.raw_len > 0 {
-            let offset = self.volume.written();
-            self.volume.write(&made.stored)?;
-            self.frames.push(FrameLine {
-                frame: self.frames.len() as u64,
-                volume: 0,
-                offset,
-                stored: made.stored.len() as u64,
-                raw_offset: self.raw_offset,
-                raw: made.raw_len,
-                sha256: made.sha256,
-            });
-            self.quick.push(made.quick);
-            let word = |len: u64| u32::try_from(len).expect("a frame is far below 4 GiB");
-            self.seek.push(SeekEntry {
-                stored: word(made.stored.len() as u64),
-                raw: word(made.raw_len),
-                checksum: made.checksum,
-            });
+            let is_full = self.volumes.size_max.is_some_and(|max| self.volume.file.written() >= max.0);
+            if is_full && !made.goes_on && !self.volume.frames.is_empty() {
+                self.next_volume()?;
+            }
+            if made.begins_large {
+                self.volume.large_began = self.volume.raw_offset;
+            }
+            self.volume.frame(&made.stored, made.raw_len, made.checksum, made.sha256, made.quick)?;
         }
         add(&mut self.totals, &made.totals);
-        self.totals.stored_bytes = ByteCount(self.volume.written());
         self.observer.notice(&Event::Advanced {
             entries: made.totals.entries,
             bytes: made.totals.read_bytes,
@@ -138,13 +220,28 @@ impl<'a> OrderedWriter<'a> {
         Ok(())
     }
 
-    fn lines(&mut self, lines: Vec<MadeLine>) {
+    /// Ends the volume with a frame of its own for the end marker, and begins another.
+    fn next_volume(&mut self) -> Result<(), CatalogError> {
+        let place = u32::try_from(self.closed.len() + 1).expect("fewer volumes than numbers");
+        let next = OpenVolume::begin(&self.volumes, place)?;
+        let mut full = std::mem::replace(&mut self.volume, next);
+        let mut stored = Vec::new();
+        let checksum = FrameMaker::new(self.volumes.codec).make(&END_MARKER, &mut stored);
+        let (sha256, quick) = (Digest::of(&stored), Measure::quick(&stored));
+        full.frame(&stored, END_MARKER.len() as u64, checksum, sha256, quick)?;
+        self.closed.push(full.close(self.volumes.codec)?);
+        Ok(())
+    }
+
+    fn lines(&mut self, lines: Vec<MadeLine>) -> Result<(), CatalogError> {
         for line in lines {
             match line {
                 MadeLine::Entry { mut entry, of_large } => {
-                    let base = if of_large { self.large_began } else { self.raw_offset };
+                    let base = if of_large { self.volume.large_began } else { self.volume.raw_offset };
                     entry.placed.offset += base;
                     entry.placed.body += base;
+                    entry.placed.volume = self.volume.number;
+                    self.volume.held += span(&entry);
                     self.manifest.entry(&entry, &mut self.manifest_ready);
                 }
                 MadeLine::Skip(skip) => {
@@ -153,14 +250,52 @@ impl<'a> OrderedWriter<'a> {
                     self.manifest.skip(&line, &mut self.manifest_ready);
                     self.skips.add(skip);
                 }
+                MadeLine::Keep(kept) => {
+                    let earlier = self.earlier.as_mut().expect("lines are kept of an earlier manifest");
+                    self.manifest
+                        .copy(&mut earlier.lines, kept.lines, kept.content_bytes, &mut self.manifest_ready)
+                        .map_err(|error| unreadable(&earlier.snapshot, error))?;
+                }
+                MadeLine::Drop(lines) => {
+                    for _ in 0..lines {
+                        if let Some(Line::Entry(entry)) = self.earlier_line()? {
+                            let earlier = self.earlier.as_mut().expect("there was a line of it");
+                            earlier.stale.add(entry.placed.volume, &entry.path)?;
+                        }
+                    }
+                }
+                MadeLine::Proven(entry) => {
+                    self.earlier_line()?;
+                    *self.live.entry(entry.placed.volume).or_default() += span(&entry);
+                    self.manifest.entry(&entry, &mut self.manifest_ready);
+                }
             }
         }
         // moves on only now: the lines above lie in the frame that begins here
-        self.raw_offset = self.frames.last().map_or(0, |frame| frame.raw_offset + frame.raw);
+        self.volume.raw_offset = self.volume.frames.last().map_or(0, |frame| frame.raw_offset + frame.raw);
+        Ok(())
+    }
+
+    /// The next line of the earlier manifest.
+    fn earlier_line(&mut self) -> Result<Option<Line>, CatalogError> {
+        let earlier = self.earlier.as_mut().expect("lines are passed of an earlier manifest");
+        earlier.lines.next_parsed().map_err(|error| unreadable(&earlier.snapshot, error))
     }
 }
 
-fn add(sum: &mut Totals, more: &Totals) {
+/// An earlier manifest that could be read when the run began, and now cannot.
+pub(super) fn unreadable(snapshot: &SnapshotName, error: ManifestError<StoreError>) -> CatalogError {
+    match error {
+        ManifestError::Read(error) => error.into(),
+        other => CatalogError::Damaged {
+            snapshot: snapshot.clone(),
+            file: crate::catalog::MANIFEST_NAME.to_owned(),
+            why: other.to_string(),
+        },
+    }
+}
+
+pub(super) fn add(sum: &mut Totals, more: &Totals) {
     sum.entries += more.entries;
     sum.files += more.files;
     sum.folders += more.folders;

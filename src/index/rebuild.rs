@@ -1,14 +1,17 @@
 //! From what the volumes say to a snapshot that is whole again.
 
+use std::collections::{BTreeSet, HashSet};
+
 use jiff::Timestamp;
 
 use super::scan::{Scanned, codec_of, scan};
 use crate::archive::manifest::{self, Entry, EntryKind, Header, ManifestWriter};
+use crate::archive::stale::parse_name;
 use crate::catalog::{
     Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, RESTORE_NAME, Record, VolumeRecord,
-    restore_guide,
+    restore_guide, stale_name,
 };
-use crate::domain::{Advise, ByteCount, SnapshotName, Totals, Verdict};
+use crate::domain::{Advise, ByteCount, Digest, EntryPath, SnapshotName, Totals, Verdict};
 use crate::observe::Silent;
 use crate::store::StoreError;
 
@@ -107,8 +110,9 @@ fn make(
 ) -> Result<Indexed, IndexError> {
     let folder = catalog.layout().snapshot(name);
     let mut files: Vec<String> = catalog.files_of(&folder)?.into_iter().map(|(file, _, _)| file).collect();
+    let lists: BTreeSet<String> = files.iter().filter(|file| file.ends_with(".stale")).cloned().collect();
     files.retain(|file| codec_of(file).is_some());
-    files.sort();
+    files.sort_by_cached_key(|file| order(file));
     if files.is_empty() {
         return Err(IndexError::NoVolumes { snapshot: name.clone() });
     }
@@ -117,7 +121,13 @@ fn make(
     for (file, number) in files.iter().zip(0..) {
         let key = folder.join(file).map_err(CatalogError::from)?;
         let reader = catalog.store().open(&key).map_err(CatalogError::from)?;
-        scanned.push(scan(&*reader, file, number)?);
+        let mut volume = scan(&*reader, file, number)?;
+        let list = stale_name(file, volume.line.codec);
+        if lists.contains(&list) {
+            let (stale, list) = read_stale(catalog, name, &list)?;
+            volume.leave_out(&stale, list);
+        }
+        scanned.push(volume);
         lease.renew()?;
     }
     let mut entries: Vec<Entry> = scanned.iter_mut().flat_map(|scanned| std::mem::take(&mut scanned.entries)).collect();
@@ -128,10 +138,11 @@ fn make(
     let mut totals = count(&entries);
     let manifest = write_manifest(catalog, name, draft, claim, tool, &scanned, &entries)?;
     for scanned in &scanned {
-        let from = folder.join(&scanned.line.name).map_err(CatalogError::from)?;
-        catalog.store().link(&from, &draft.key(&scanned.line.name)?).map_err(CatalogError::from)?;
         let line = &scanned.line;
-        draft.add(FileRecord { name: line.name.clone(), size: line.size, sha256: line.sha256 });
+        let volume = FileRecord { name: line.name.clone(), size: line.size, sha256: line.sha256 };
+        for file in [Some(&volume), scanned.stale.as_ref()].into_iter().flatten() {
+            draft.reuse(name, file, &Silent)?;
+        }
         totals.stored_bytes += ByteCount(line.size);
     }
     totals.stored_bytes += ByteCount(manifest.size);
@@ -159,6 +170,8 @@ fn make(
         doubts: doubts.clone(),
         volumes: scanned.iter().map(|scanned| volume_record(scanned, name, before.as_ref())).collect(),
         manifest,
+        manifest_of: None,
+        scope: before.as_ref().and_then(|record| record.scope),
         previous: before.as_ref().and_then(|record| record.previous.clone()),
     };
     draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
@@ -167,6 +180,32 @@ fn make(
     catalog.discard(name)?;
     draft.publish(lease, name)?;
     Ok(Indexed { entries: entries.len() as u64, volumes: scanned.len(), doubts })
+}
+
+/// By the run that wrote it, then by its number in that run: the order of the volumes' numbers.
+fn order(file: &str) -> (String, u32) {
+    let stem = file.split(".tar").next().unwrap_or(file);
+    match stem.rsplit_once('-').and_then(|(run, number)| Some((run, number.parse::<u32>().ok()?))) {
+        Some((run, number)) => (run.to_owned(), number),
+        None => (stem.to_owned(), 1),
+    }
+}
+
+fn read_stale(
+    catalog: &Catalog,
+    name: &SnapshotName,
+    list: &str,
+) -> Result<(HashSet<EntryPath>, FileRecord), IndexError> {
+    let bytes = catalog.file(name, list)?;
+    let sha256 = Digest::of(&bytes);
+    let damaged = |why: String| IndexError::Volume { name: list.to_owned(), why };
+    if catalog.sums(name).is_ok_and(|sums| sums.get(list).is_some_and(|told| told != sha256)) {
+        return Err(damaged("its checksum is another than was published".to_owned()));
+    }
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let names = lines.map(|line| parse_name(line.strip_suffix(b"\n").unwrap_or(line)));
+    let names = names.collect::<Result<_, _>>().map_err(damaged)?;
+    Ok((names, FileRecord { name: list.to_owned(), size: bytes.len() as u64, sha256 }))
 }
 
 fn volume_record(scanned: &Scanned, name: &SnapshotName, before: Option<&Record>) -> VolumeRecord {
@@ -180,6 +219,9 @@ fn volume_record(scanned: &Scanned, name: &SnapshotName, before: Option<&Record>
         frames: line.frames,
         sha256: line.sha256,
         written_by: known.map_or_else(|| name.clone(), |volume| volume.written_by.clone()),
+        held: scanned.held,
+        live: scanned.live,
+        stale: scanned.stale.clone(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Reading one volume from end to end: its frames, its entries.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::rebuild::IndexError;
 use crate::archive::manifest::{Entry, EntryKind, FrameLine, Placed, VolumeLine};
 use crate::archive::tar::{EndMarker, Member, MemberKind, TarLimits, TarReader};
 use crate::archive::{Codec, FRAME_BYTES, FRAME_BYTES_MAX, FrameReader, GZIP_HEADER_LEN, gzip_lengths, padding, seek};
+use crate::catalog::FileRecord;
 use crate::domain::{Digest, EntryPath, FileTime, Hasher, Owner};
 use crate::store::StoreReader;
 
@@ -14,6 +16,29 @@ pub(super) struct Scanned {
     pub(super) line: VolumeLine,
     pub(super) frames: Vec<FrameLine>,
     pub(super) entries: Vec<Entry>,
+    /// Bytes of entries other than folders.
+    pub(super) held: u64,
+    /// Of them, those of entries that the snapshot uses.
+    pub(super) live: u64,
+    /// The list of names that it does not use.
+    pub(super) stale: Option<FileRecord>,
+}
+
+impl Scanned {
+    /// Leaves out what the snapshot does not use.
+    pub(super) fn leave_out(&mut self, stale: &HashSet<EntryPath>, list: FileRecord) {
+        self.entries.retain(|entry| !stale.contains(&entry.path));
+        self.live = self.entries.iter().map(held_by).sum();
+        self.stale = Some(list);
+    }
+}
+
+/// Bytes of a volume's tar stream that an entry takes; folders count for nothing, since every run stores all of them.
+fn held_by(entry: &Entry) -> u64 {
+    match entry.kind {
+        EntryKind::Folder => 0,
+        _ => entry.placed.body - entry.placed.offset + entry.placed.stored + padding(entry.placed.stored) as u64,
+    }
 }
 
 /// Reads it. `number` is the volume's in the new manifest.
@@ -68,7 +93,8 @@ pub(super) fn scan(reader: &dyn StoreReader, name: &str, number: u32) -> Result<
         frames: frames.len() as u64,
         sha256: whole.finish(),
     };
-    Ok(Scanned { line, frames, entries })
+    let held = entries.iter().map(held_by).sum();
+    Ok(Scanned { line, frames, entries, held, live: held, stale: None })
 }
 
 /// The codec that a file name tells; none if it is no volume's.

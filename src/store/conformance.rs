@@ -30,6 +30,7 @@ const CASES: &[Case] = &[
     ("an open file that is removed is read as it was, or not at all", removed_while_read),
     ("names of every allowed kind and length are names", names),
     ("a link is the same file under another name, or refused", linked),
+    ("a copy is another file with the same content, and never goes over a name", copied),
     ("a file is moved, and never over another", moved),
     ("what is not there is not there, and is removed without complaint", absent),
     ("a folder is removed with all that is in it", folder_removed),
@@ -252,6 +253,26 @@ fn linked(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
     ensure(store.stat(&other).map_err(told)?.is_some_and(|listed| listed.links == 2), "it has not two names")?;
     store.remove(&one).map_err(told)?;
     ensure(get(store, &other).map_err(told)? == b"content", "it went with its other name")
+}
+
+fn copied(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
+    let (one, other, empty) = (key(folder, "one"), key(folder, "other"), key(folder, "empty"));
+    let content: Vec<u8> = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
+    put(store, &one, &content).map_err(told)?;
+    put(store, &empty, b"").map_err(told)?;
+    let mut sum = 0;
+    store.copy(&one, &other, &mut |bytes| sum += bytes.0).map_err(told)?;
+    ensure(sum == content.len() as u64, "it did not tell all that was copied")?;
+    let over = store.copy(&empty, &other, &mut |_| ());
+    ensure(matches!(over, Err(StoreError::AlreadyThere { .. })), "it went over a name")?;
+    ensure(
+        store.copy(&key(folder, "none"), &key(folder, "new"), &mut |_| ()).is_err(),
+        "what is not there was copied",
+    )?;
+    store.copy(&empty, &key(folder, "empty-too"), &mut |_| ()).map_err(told)?;
+    store.remove(&one).map_err(told)?;
+    ensure(get(store, &other).map_err(told)? == content, "it is not what was copied")?;
+    ensure(get(store, &key(folder, "empty-too")).map_err(told)?.is_empty(), "nothing became something")
 }
 
 fn moved(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {

@@ -26,6 +26,9 @@ use super::mount::{MountTable, RequireMount, fstab_mount_points};
 use super::{Listed, ListedKind, Room, Store, StoreReader, StoreWriter, create_whole};
 use crate::domain::{ByteCount, StoreId};
 
+/// So much is copied between two signs of life.
+const COPY_BYTES: u64 = 64 << 20;
+
 /// So much is written before it is flushed: errors are told early, the deadline on progress sees movement, and the
 /// last flush is short, also on a line of a megabit a second.
 const FLUSH_EVERY_BYTES: u64 = 32 << 20;
@@ -229,6 +232,30 @@ impl FolderStore {
     }
 }
 
+impl FolderStore {
+    fn writer(&self, file: &Key) -> Result<FolderWriter, StoreError> {
+        let parent = self.parent(file)?;
+        let fd = self.create_file(parent.as_fd(), file.name()).map_err(self.fail("creating", file))?;
+        Ok(FolderWriter { fd: Some(fd), place: self.place(file), written: 0, unflushed: 0 })
+    }
+
+    fn reader(&self, file: &Key) -> Result<FolderReader, StoreError> {
+        let fail = self.fail("opening", file);
+        let parent = self.parent(file)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&parent, file.name(), flags, Mode::empty()).map_err(&fail)?;
+        let stat = rustix::fs::fstat(&fd).map_err(&fail)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(fail(Errno::INVAL));
+        }
+        // so that the store answers, and not this machine's memory; where it cannot be done there is none
+        let _ = rustix::fs::fadvise(&fd, 0, None, Advice::DontNeed);
+        let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        let id = (device, stat.st_ino);
+        Ok(FolderReader { fd, place: self.place(file), len: stat.st_size as u64, id })
+    }
+}
+
 impl Store for FolderStore {
     fn name(&self) -> String {
         self.path.display().to_string()
@@ -267,25 +294,11 @@ impl Store for FolderStore {
     }
 
     fn create(&self, file: &Key) -> Result<Box<dyn StoreWriter>, StoreError> {
-        let parent = self.parent(file)?;
-        let fd = self.create_file(parent.as_fd(), file.name()).map_err(self.fail("creating", file))?;
-        Ok(Box::new(FolderWriter { fd: Some(fd), place: self.place(file), written: 0, unflushed: 0 }))
+        Ok(Box::new(self.writer(file)?))
     }
 
     fn open(&self, file: &Key) -> Result<Box<dyn StoreReader>, StoreError> {
-        let fail = self.fail("opening", file);
-        let parent = self.parent(file)?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&parent, file.name(), flags, Mode::empty()).map_err(&fail)?;
-        let stat = rustix::fs::fstat(&fd).map_err(&fail)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(fail(Errno::INVAL));
-        }
-        // so that the store answers, and not this machine's memory; where it cannot be done there is none
-        let _ = rustix::fs::fadvise(&fd, 0, None, Advice::DontNeed);
-        let device = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
-        let id = (device, stat.st_ino);
-        Ok(Box::new(FolderReader { fd, place: self.place(file), len: stat.st_size as u64, id }))
+        Ok(Box::new(self.reader(file)?))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Listed>, StoreError> {
@@ -346,6 +359,35 @@ impl Store for FolderStore {
             }
             other => self.fail("linking", from)(other),
         })
+    }
+
+    fn copy(&self, from: &Key, to: &Key, copied: &mut dyn FnMut(ByteCount)) -> Result<(), StoreError> {
+        let reader = self.reader(from)?;
+        let mut writer = self.writer(to)?;
+        let mut inside = true;
+        let mut buffer = Vec::new();
+        while writer.written < reader.len {
+            let wanted = (reader.len - writer.written).min(COPY_BYTES);
+            let before = writer.written;
+            if inside {
+                match writer.copy_from(&reader, wanted) {
+                    // EXDEV, EINVAL, ENOSYS, EOPNOTSUPP: not between these two, or not here (copy_file_range(2))
+                    Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) if before == 0 => inside = false,
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(writer.poison("copying", errno)),
+                    Ok(0) => {
+                        return Err(StoreError::Short { place: reader.place, len: before, wanted: reader.len });
+                    }
+                    Ok(_) => writer.flush_if_due()?,
+                }
+            } else {
+                buffer.resize(wanted.min(1 << 20) as usize, 0);
+                reader.read_at(before, &mut buffer)?;
+                writer.write(&buffer)?;
+            }
+            copied(ByteCount(writer.written - before));
+        }
+        Box::new(writer).finish()
     }
 
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
@@ -432,6 +474,25 @@ impl FolderWriter {
         StoreError::from_io(deed, self.place.clone(), errno.into())
     }
 
+    fn flush_if_due(&mut self) -> Result<(), StoreError> {
+        if self.unflushed >= FLUSH_EVERY_BYTES {
+            self.unflushed = 0;
+            rustix::fs::fdatasync(self.fd()?).map_err(|errno| self.poison("flushing", errno))?;
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel, or the server, append up to `wanted` bytes of another file. Gives how many it did.
+    fn copy_from(&mut self, reader: &FolderReader, wanted: u64) -> Result<u64, Errno> {
+        let Some(fd) = &self.fd else { return Err(Errno::BADF) };
+        let mut from = self.written;
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let copied = rustix::fs::copy_file_range(&reader.fd, Some(&mut from), fd, None, wanted)? as u64;
+        self.written += copied;
+        self.unflushed += copied;
+        Ok(copied)
+    }
+
     fn fd(&self) -> Result<&OwnedFd, StoreError> {
         self.fd.as_ref().ok_or_else(|| StoreError::Poisoned { place: self.place.clone() })
     }
@@ -452,11 +513,7 @@ impl StoreWriter for FolderWriter {
                 Err(errno) => return Err(self.poison("writing", errno)),
             }
         }
-        if self.unflushed >= FLUSH_EVERY_BYTES {
-            self.unflushed = 0;
-            rustix::fs::fdatasync(self.fd()?).map_err(|errno| self.poison("flushing", errno))?;
-        }
-        Ok(())
+        self.flush_if_due()
     }
 
     fn written(&self) -> u64 {

@@ -72,6 +72,11 @@ pub trait Store: Send + Sync {
     /// store cannot.
     fn link(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
 
+    /// Makes a second file with the content of another, inside the store where it can (a server's own copy, a shared
+    /// extent). [`StoreError::AlreadyThere`] if anything has the name. `copied` hears how many bytes were copied now and
+    /// then. Durable when it returns; whether it is equal the caller finds by reading it.
+    fn copy(&self, from: &Key, to: &Key, copied: &mut dyn FnMut(ByteCount)) -> Result<(), StoreError>;
+
     /// Moves a single file aside, never over another.
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::Codec;
 use crate::domain::{ByteCount, Host, JobName, RunId, StoreId};
+use crate::engine::Reuse;
 use crate::report::RunRecord;
 use crate::retention::Policy;
 use crate::store::{Permissions, RequireMount};
@@ -45,6 +46,8 @@ pub struct Order {
     pub threads: NonZeroUsize,
     /// Look through the source first.
     pub survey: bool,
+    /// What is built on the snapshot before.
+    pub reuse: Reuse,
     /// The store.
     pub store: StoreOrder,
     /// What stays, after a run that was ok.

@@ -31,7 +31,7 @@ const CONTRADICTIONS_MAX: usize = 10_000;
 const READ_BYTES: usize = 256 << 10;
 
 /// Names in a volume that a snapshot does not use.
-pub(super) type Stale = HashSet<Box<[u8]>>;
+pub(super) type Stale = HashSet<EntryPath>;
 
 /// What the deep look needs.
 pub(super) struct Deep<'a> {
@@ -429,7 +429,8 @@ impl Worker<'_> {
                 match reader.next_member() {
                     Ok(Some(member)) => {
                         let name = member.path.strip_suffix(b"/").unwrap_or(&member.path);
-                        if !stale.contains(name) {
+                        let path = if name == b"." { Ok(EntryPath::root()) } else { EntryPath::parse(name) };
+                        if !path.is_ok_and(|path| stale.contains(&path)) {
                             strangers.push(format!("it holds {}, which the manifest does not name there", Shown(name)));
                         }
                         let body = member.stored.saturating_add(member.map.len() as u64);

@@ -12,9 +12,10 @@ use super::deep::{self, Deep, Stale};
 use super::known::{Found, Known, Which};
 use super::report::{Damage, Report};
 use crate::archive::manifest::{EntryKind, FrameLine, Line, VolumeLine};
+use crate::archive::stale::parse_name;
 use crate::catalog::{
     Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, Measure, OpenManifest, RECORD_NAME, RESTORE_NAME,
-    Record, SUMS_NAME, Sums, check_frames, volumes_with_frames,
+    Record, SUMS_NAME, Sums, check_frames, stale_name, volumes_with_frames,
 };
 use crate::domain::{ByteCount, Cancel, Digest, Hasher, Level, Part, SnapshotName};
 use crate::observe::{Event, Observer};
@@ -202,6 +203,7 @@ impl Work<'_> {
             return Ok(());
         };
         if let Some(record) = record
+            && record.manifest_of.is_none()
             && record.run != manifest.header().run
         {
             self.damage(MANIFEST_NAME, "it was written by another run than the record");
@@ -212,11 +214,13 @@ impl Work<'_> {
         if let Some(record) = record {
             self.volumes_agree(&volumes, record);
         }
+        let mut stale = Vec::new();
         for (volume, _) in &volumes {
             self.sizes(volume, sums);
+            stale.push(self.stale(volume, sums)?);
         }
         let seen = match self.options.level {
-            Level::Deep => self.deep(&manifest, &volumes, sums)?,
+            Level::Deep => self.deep(&manifest, &volumes, &stale)?,
             Level::Quick | Level::Stored | Level::Drill => None,
         };
         let (seen, mut damaged) = seen.unwrap_or_default();
@@ -234,7 +238,7 @@ impl Work<'_> {
                 first += frames.len() as u64;
             }
         }
-        self.entries(&manifest, &volumes, &damaged, record)
+        self.entries(&manifest, &volumes, &stale, &damaged, record)
     }
 
     /// A volume's name and length, without opening it.
@@ -254,17 +258,12 @@ impl Work<'_> {
         &mut self,
         manifest: &OpenManifest,
         volumes: &[(VolumeLine, Vec<FrameLine>)],
-        sums: &Sums,
+        stale: &[Stale],
     ) -> Result<Option<(Seen, Hurt)>, CatalogError> {
         let contents = self.step(MANIFEST_NAME, |w| Contents::open(w.catalog, w.name, manifest))?;
         let Some(contents) = contents else { return Ok(None) };
-        let mut stale = Vec::new();
-        for (volume, _) in volumes {
-            stale.push(self.stale(volume, sums)?);
-        }
         let (part, threads) = (self.options.part, self.options.threads);
-        let deep =
-            Deep { contents: &contents, stale: &stale, part, threads, cancel: self.cancel, observer: self.observer };
+        let deep = Deep { contents: &contents, stale, part, threads, cancel: self.cancel, observer: self.observer };
         let found = deep::look(&deep, manifest);
         self.report.bytes.0 += found.bytes;
         self.report.frames += found.seen.iter().flatten().filter(|seen| **seen).count() as u64;
@@ -292,15 +291,22 @@ impl Work<'_> {
 
     /// The names in a volume that this snapshot does not use: a file of lines beside it, if there are any.
     fn stale(&mut self, volume: &VolumeLine, sums: &Sums) -> Result<Stale, CatalogError> {
-        let stem = volume.name.strip_suffix(volume.codec.ending()).and_then(|stem| stem.strip_suffix('.'));
-        let file = format!("{}.stale", stem.unwrap_or(&volume.name));
+        let file = stale_name(&volume.name, volume.codec);
         if !self.present.contains_key(&file) {
             return Ok(Stale::new());
         }
         let bytes = self.small(&file, sums)?.unwrap_or_default();
-        let end = if bytes.contains(&0) { 0 } else { b'\n' };
-        let names = bytes.split(|byte| *byte == end).map(|name| name.strip_suffix(b"/").unwrap_or(name));
-        Ok(names.filter(|name| !name.is_empty()).map(Into::into).collect())
+        let mut names = Stale::new();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            match parse_name(line.strip_suffix(b"\n").unwrap_or(line)) {
+                Ok(path) => names.insert(path),
+                Err(why) => {
+                    self.damage(&file, format!("a line of it is no name: {why}"));
+                    false
+                }
+            };
+        }
+        Ok(names)
     }
 
     /// Files that the checksums name and nothing else does.
@@ -398,6 +404,7 @@ impl Work<'_> {
         &mut self,
         manifest: &OpenManifest,
         volumes: &[(VolumeLine, Vec<FrameLine>)],
+        stale: &[Stale],
         hurt: &Hurt,
         record: Option<&Record>,
     ) -> Result<(), CatalogError> {
@@ -430,6 +437,12 @@ impl Work<'_> {
                     let what = format!("{} lies where nothing can lie", entry.path);
                     self.report.add(Damage::of_entry(MANIFEST_NAME, entry.path.clone(), what));
                 }
+            }
+            if stale.get(placed.volume as usize).is_some_and(|stale| stale.contains(&entry.path)) {
+                let (volume, _) = &volumes[placed.volume as usize];
+                let what = format!("it names {}, which this snapshot uses: tar would leave it out", entry.path);
+                let list = stale_name(&volume.name, volume.codec);
+                self.report.add(Damage::of_entry(&list, entry.path.clone(), what));
             }
             // ranges and entries both ascend: the first that could touch it, and those that follow while they do
             let first = hurt.partition_point(|(volume, _, to, _)| (*volume, *to) <= (placed.volume, placed.offset));

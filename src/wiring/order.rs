@@ -47,6 +47,7 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
         max_shrink_percent: job.max_shrink_percent,
         threads: job.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)),
         survey,
+        reuse: job.reuse.clone(),
         store: store_order(store, state, *init),
         retention: job.retention,
         trash_for: job.trash_for,
@@ -85,6 +86,7 @@ pub(super) fn engine_job(order: &Order) -> Result<Job, ExcludeError> {
         threads: order.threads,
         lease_term: order.store.lease_term,
         survey: order.survey,
+        reuse: order.reuse.clone(),
     })
 }
 

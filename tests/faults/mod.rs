@@ -113,6 +113,10 @@ impl Store for Faulty {
         self.plan.meet("linking", || self.inner.link(from, to))
     }
 
+    fn copy(&self, from: &Key, to: &Key, copied: &mut dyn FnMut(ByteCount)) -> Result<(), StoreError> {
+        self.plan.meet("copying", || self.inner.copy(from, to, copied))
+    }
+
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
         self.plan.meet("renaming", || self.inner.rename(from, to))
     }

@@ -1,0 +1,224 @@
+//! What the snapshot before offers to this run: its manifest, and the volumes that may be linked.
+//!
+//! The danger is to build on something that is not sound, night after night. So a volume is linked only if it is there,
+//! as long as its record says, and was not touched since that was published; one that a verification found damaged is
+//! given up; the manifest and the lists are read whole and compared with their checksums before anything is decided by
+//! them. What cannot be built on is said, and read from the source again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fold::{Group, to_fold};
+use crate::archive::manifest::VolumeLine;
+use crate::catalog::{
+    Catalog, CatalogError, FileRecord, MANIFEST_NAME, OpenManifest, RECORD_NAME, Record, VolumeRecord, standing,
+};
+use crate::domain::{Digest, Hasher};
+use crate::store::{Listed, StoreError};
+
+const READ_BYTES: usize = 1 << 20;
+
+/// An earlier snapshot to build on.
+pub(super) struct Basis {
+    pub(super) record: Record,
+    pub(super) digest: Digest,
+    pub(super) manifest: OpenManifest,
+    /// By the number in the manifest's lines; none where a volume is not to be linked.
+    volumes: BTreeMap<u32, Option<Linkable>>,
+    /// The volumes whose run's volumes are all linkable: only there are files with several names left where they lie.
+    whole_runs: BTreeSet<u32>,
+    /// Volumes that are given up although they are sound.
+    pub(super) folded: usize,
+    /// Volumes that are given up because they are not.
+    unsound: usize,
+}
+
+/// A volume that may be linked.
+pub(super) struct Linkable {
+    pub(super) name: String,
+    pub(super) codec: crate::archive::Codec,
+    pub(super) line: VolumeLine,
+    pub(super) record: VolumeRecord,
+    pub(super) stale: Option<FileRecord>,
+}
+
+impl Basis {
+    /// Looks at the snapshot of `record`. Gives none, and a sentence, where nothing can be built on it.
+    ///
+    /// # Errors
+    /// If the store cannot be asked.
+    pub(super) fn open(
+        catalog: &Catalog,
+        (record, digest): (Record, Digest),
+        max_volumes: u32,
+        note: &mut impl FnMut(String),
+    ) -> Result<Option<Self>, CatalogError> {
+        let name = record.snapshot.clone();
+        let mut refuse = |why: String| {
+            note(format!("nothing of {name} is reused, everything is read: {why}; run `backup verify {name}`"));
+            Ok(None)
+        };
+        let listed: BTreeMap<String, Listed> = match catalog.store().list(&catalog.layout().snapshot(&name)) {
+            Ok(listed) => listed.into_iter().map(|listed| (listed.name.clone(), listed)).collect(),
+            Err(error) if error.is_absent() => return Err(error.into()),
+            Err(error) => return refuse(error.to_string()),
+        };
+        if !is_file_sound(catalog, &record, &record.manifest)? {
+            return refuse(format!("{MANIFEST_NAME} is not what was published"));
+        }
+        let manifest = match catalog.manifest(&name) {
+            Ok(manifest) => manifest,
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            Err(error) => return refuse(error.to_string()),
+        };
+        let lines = match manifest.volumes().map_err(|error| catalog.manifest_error(&name, error)) {
+            Ok(lines) => lines,
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            Err(error) => return refuse(error.to_string()),
+        };
+        let agree = lines.len() == record.volumes.len()
+            && lines
+                .iter()
+                .zip(&record.volumes)
+                .all(|(line, volume)| (&line.name, line.size) == (&volume.name, volume.size));
+        if !agree {
+            return refuse("its record and its manifest tell different volumes".to_owned());
+        }
+        let damaged = damaged_files(catalog)?;
+        let published = listed.get(RECORD_NAME).map(|listed| listed.modified);
+        let mut volumes = BTreeMap::new();
+        let mut unsound = 0;
+        for (line, volume) in lines.into_iter().zip(&record.volumes) {
+            let why = match listed.get(&volume.name) {
+                None => Some("it is not there".to_owned()),
+                Some(found) if found.size.0 != volume.size => {
+                    Some(format!("it has {} bytes, and {} were published", found.size.0, volume.size))
+                }
+                // a link keeps its time: what is younger than the record was written to after it was published
+                Some(found) if published.is_some_and(|published| found.modified > published) => {
+                    Some("it was written to after it was published".to_owned())
+                }
+                Some(_) if damaged.contains(volume.name.as_str()) => {
+                    Some("a verification found damage in it that nobody has disproved".to_owned())
+                }
+                Some(_) => match &volume.stale {
+                    Some(list) if !is_file_sound(catalog, &record, list)? => {
+                        Some(format!("its list {} is not what was published", list.name))
+                    }
+                    _ => None,
+                },
+            };
+            let number = manifest.number_of(line.volume);
+            if let Some(why) = why {
+                unsound += 1;
+                note(format!("{} of {name} is not reused, what it holds is read again: {why}", volume.name));
+                volumes.insert(number, None);
+                continue;
+            }
+            let (record, stale) = (volume.clone(), volume.stale.clone());
+            let linkable = Linkable { name: volume.name.clone(), codec: volume.codec, line, record, stale };
+            volumes.insert(number, Some(linkable));
+        }
+        let mut basis = Self { record, digest, manifest, volumes, whole_runs: BTreeSet::new(), folded: 0, unsound };
+        let fold = to_fold(&basis.groups(), max_volumes);
+        basis.folded = fold.len();
+        for number in fold {
+            basis.volumes.insert(number, None);
+        }
+        basis.whole_runs = basis.runs_left_whole();
+        Ok(Some(basis))
+    }
+
+    /// Gives up all volumes: what is in them is only compared with.
+    pub(super) fn let_go(&mut self) {
+        self.volumes.values_mut().for_each(|volume| *volume = None);
+        self.whole_runs.clear();
+    }
+
+    /// Whether every volume of the snapshot can be linked.
+    pub(super) fn is_whole(&self) -> bool {
+        self.volumes.values().all(Option::is_some) && self.unsound == 0
+    }
+
+    /// The volume of that number, if it may be linked.
+    pub(super) fn linkable(&self, number: u32) -> Option<&Linkable> {
+        self.volumes.get(&number)?.as_ref()
+    }
+
+    /// Whether a file with several names may stay in it.
+    pub(super) fn keeps_links(&self, number: u32) -> bool {
+        self.whole_runs.contains(&number)
+    }
+
+    /// The number of the first volume that comes new.
+    pub(super) fn next_number(&self) -> u32 {
+        self.volumes.keys().next_back().map_or(0, |last| last + 1)
+    }
+
+    /// When the oldest of its volumes was begun.
+    pub(super) fn oldest(&self) -> Option<jiff::Timestamp> {
+        self.record.volumes.iter().map(|volume| volume.written_by.at()).min()
+    }
+
+    fn groups(&self) -> Vec<Group> {
+        let mut groups: BTreeMap<_, Group> = BTreeMap::new();
+        for (number, volume) in &self.volumes {
+            let Some(Linkable { record, .. }) = volume else { continue };
+            let group = groups.entry(&record.written_by);
+            let group = group.or_insert(Group { volumes: Vec::new(), held: 0, live: 0 });
+            group.volumes.push(*number);
+            group.held += record.held;
+            group.live += record.live;
+        }
+        groups.into_values().collect()
+    }
+
+    fn runs_left_whole(&self) -> BTreeSet<u32> {
+        let torn: BTreeSet<_> = self
+            .record
+            .volumes
+            .iter()
+            .zip(0..)
+            .filter(|(_, place)| self.linkable(self.manifest.number_of(*place)).is_none())
+            .map(|(volume, _)| volume.written_by.clone())
+            .collect();
+        let volumes = self.volumes.iter().filter_map(|(number, volume)| Some((*number, volume.as_ref()?)));
+        volumes.filter(|(_, volume)| !torn.contains(&volume.record.written_by)).map(|(number, _)| number).collect()
+    }
+}
+
+/// Whether a file still has the checksum of its record.
+fn is_file_sound(catalog: &Catalog, record: &Record, file: &FileRecord) -> Result<bool, CatalogError> {
+    let key = catalog.layout().snapshot(&record.snapshot).join(&file.name)?;
+    let read = || {
+        let reader = catalog.store().open(&key)?;
+        if reader.len() != file.size {
+            return Ok(false);
+        }
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; READ_BYTES.min(file.size as usize)];
+        let mut at = 0;
+        while at < file.size {
+            let part = &mut buffer[..READ_BYTES.min((file.size - at) as usize)];
+            reader.read_at(at, part)?;
+            hasher.update(part);
+            at += part.len() as u64;
+        }
+        Ok::<bool, StoreError>(hasher.finish() == file.sha256)
+    };
+    match read() {
+        Err(error) if error.is_absent() => Err(error.into()),
+        other => Ok(other.unwrap_or(false)),
+    }
+}
+
+/// The files in which verifications found damage that no later one has disproved. Volumes have one name wherever they
+/// are linked, so what was found of them in one snapshot holds for all.
+fn damaged_files(catalog: &Catalog) -> Result<BTreeSet<String>, CatalogError> {
+    let all = match catalog.verifications() {
+        Ok(all) => all,
+        Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+        Err(_) => return Ok(BTreeSet::new()),
+    };
+    let found = all.values().flat_map(|of_one| standing(of_one)).filter(|verification| !verification.is_well());
+    Ok(found.flat_map(|verification| verification.files.iter().cloned()).collect())
+}

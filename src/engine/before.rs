@@ -1,0 +1,191 @@
+//! The walk beside the lines of the snapshot before: two sorted streams, one step at a time.
+//!
+//! [`Before`] gives for each path of the walk what the earlier snapshot knows of it, and how many lines it passed on the
+//! way. [`is_unchanged`] goes through both until the first difference and stores nothing: where there is none, the run
+//! costs a look and a few links.
+
+use super::basis::Basis;
+use super::likeness::{Likeness, Rules, likeness};
+use super::prove::{attributes_are_those_of, is_proven};
+use super::run::Context;
+use crate::archive::manifest::{Entry, EntryKind, Line, ManifestError, RawLines};
+use crate::catalog::StoredBytes;
+use crate::domain::{ByteCount, EntryPath, Kind, SkipCause, Totals};
+use crate::observe::Event;
+use crate::source::{Item, Walk};
+use crate::store::StoreError;
+
+/// A damaged manifest, or a store that does not answer.
+pub(super) type LinesError = ManifestError<StoreError>;
+
+/// So much is read, before the pipeline runs, to dispel doubts about entries that were touched of late. What needs more
+/// is left to the pipeline's workers.
+const PROVEN_BYTES_MAX: u64 = 64 << 20;
+
+/// After so many items whoever watches is told that the source answers.
+pub(super) const SIGN_OF_LIFE_EVERY: u64 = 1024;
+
+/// The lines of the earlier snapshot, path by path.
+pub(super) struct Before<'m> {
+    lines: RawLines<'m, StoredBytes>,
+    next: Option<Line>,
+    begun: bool,
+}
+
+/// What the earlier snapshot knows of a path.
+#[derive(Debug)]
+pub(super) struct Prior {
+    /// Its line. The volume is the number in the lines.
+    pub(super) entry: Option<Box<Entry>>,
+    /// How many lines the path has.
+    pub(super) lines: u64,
+    /// Whether it was stored other than it should have been, and must be read again.
+    pub(super) imperfect: bool,
+}
+
+impl<'m> Before<'m> {
+    pub(super) fn new(basis: &'m Basis) -> Self {
+        Self { lines: basis.manifest.raw_lines(), next: None, begun: false }
+    }
+
+    fn read(&mut self) -> Result<(), LinesError> {
+        self.next = self.lines.next_parsed()?;
+        Ok(())
+    }
+
+    /// Goes on to `path`: how many lines lie before it, and what is known of it.
+    pub(super) fn advance(&mut self, path: &EntryPath) -> Result<(u64, Option<Prior>), LinesError> {
+        if !self.begun {
+            self.begun = true;
+            self.read()?;
+        }
+        let mut passed = 0;
+        while self.next.as_ref().is_some_and(|line| line.path() < path) {
+            passed += 1;
+            self.read()?;
+        }
+        let mut prior: Option<Prior> = None;
+        while self.next.as_ref().is_some_and(|line| line.path() == path) {
+            let prior = prior.get_or_insert(Prior { entry: None, lines: 0, imperfect: false });
+            prior.lines += 1;
+            match self.next.take() {
+                Some(Line::Entry(entry)) => prior.entry = Some(entry),
+                Some(Line::Skip(skip)) => prior.imperfect |= skip.cause != SkipCause::Silent,
+                None => unreachable!("it was just looked at"),
+            }
+            self.read()?;
+        }
+        Ok((passed, prior))
+    }
+
+    /// How many lines are left.
+    pub(super) fn rest(&mut self) -> Result<u64, LinesError> {
+        if !self.begun {
+            self.begun = true;
+            self.read()?;
+        }
+        let mut rest = 0;
+        while self.next.is_some() {
+            rest += 1;
+            self.read()?;
+        }
+        Ok(rest)
+    }
+}
+
+/// A source in which nothing changed: what stands in no manifest.
+pub(super) struct Unchanged {
+    /// Everything counted, what was left out included.
+    pub(super) totals: Totals,
+    /// The store lies in the source.
+    pub(super) holds_store: bool,
+}
+
+/// Whether the source is, to the last entry, what the earlier snapshot says.
+pub(super) fn is_unchanged(
+    basis: &Basis,
+    rules: &Rules,
+    walk: Walk,
+    context: &Context<'_>,
+) -> Result<Option<Unchanged>, LinesError> {
+    let mut before = Before::new(basis);
+    let (mut totals, mut holds_store) = (Totals::default(), false);
+    let mut proven = 0;
+    for (item, number) in walk.zip(1_u64..) {
+        if number % SIGN_OF_LIFE_EVERY == 0 {
+            let none = ByteCount::ZERO;
+            context.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
+            if context.cancel.asked().is_some() {
+                return Ok(None);
+            }
+        }
+        let found = match item {
+            Item::Entry(found) => found,
+            Item::Excluded => {
+                totals.excluded += 1;
+                continue;
+            }
+            Item::Socket => {
+                totals.sockets += 1;
+                continue;
+            }
+            Item::MountPoint { .. } => {
+                totals.mounts += 1;
+                continue;
+            }
+            Item::Avoided { .. } => {
+                holds_store = true;
+                continue;
+            }
+            // what has to be told is told by a run that stores
+            Item::Skipped { .. } => return Ok(None),
+        };
+        let (0, Some(Prior { entry: Some(entry), lines: 1, imperfect: false })) = before.advance(&found.path)? else {
+            return Ok(None);
+        };
+        let same = match likeness(&found.stat, &entry, rules) {
+            Likeness::Other => false,
+            Likeness::Same => rules.ctime || attributes_are_those_of(&found, &entry),
+            Likeness::Doubtful => {
+                let is_where_it_was = (entry.ctime, entry.inode) == (found.stat.ctime, found.stat.inode);
+                // names of one inode are compared where they are stored
+                let is_simple = found.stat.kind != Kind::File || found.stat.links == 1;
+                let affordable = proven + found.stat.size <= PROVEN_BYTES_MAX || found.stat.kind != Kind::File;
+                is_where_it_was
+                    && is_simple
+                    && affordable
+                    && is_proven(&found, &entry, context.clock, context.cancel, context.observer, &mut proven)
+            }
+        };
+        if !same {
+            return Ok(None);
+        }
+        count(&mut totals, &entry);
+    }
+    totals.read_bytes = ByteCount(proven);
+    let stopped = context.cancel.asked().is_some();
+    Ok((!stopped && before.rest()? == 0).then_some(Unchanged { totals, holds_store }))
+}
+
+/// Counts an entry.
+pub(super) fn count(totals: &mut Totals, entry: &Entry) {
+    totals.entries += 1;
+    totals.content_bytes.0 += entry.size;
+    match entry.kind {
+        EntryKind::File => totals.files += 1,
+        EntryKind::Folder => totals.folders += 1,
+        EntryKind::Symlink { .. } => totals.symlinks += 1,
+        EntryKind::HardLink { .. } => totals.hard_links += 1,
+        EntryKind::Fifo | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => totals.special += 1,
+    }
+}
+
+/// Bytes of a volume's tar stream that an entry takes. Folders count for nothing: every run that stores anything stores
+/// all of them.
+pub(super) fn span(entry: &Entry) -> u64 {
+    let placed = entry.placed;
+    match entry.kind {
+        EntryKind::Folder => 0,
+        _ => placed.body - placed.offset + placed.stored + crate::archive::padding(placed.stored) as u64,
+    }
+}

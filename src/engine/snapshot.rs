@@ -1,0 +1,436 @@
+//! Making one snapshot, under the lease: what is linked, what is stored, read back, recorded and published.
+//!
+//! First the source is held against the snapshot before, up to the first difference. If there is none, this snapshot is
+//! links and three small files. Otherwise the pipeline runs, and every folder is stored again besides what changed: the
+//! newest volume, which is unpacked last, then gives all folders their times and modes, also to plain tar.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::basis::{Basis, Linkable};
+use super::before::{Before, LinesError, Unchanged, is_unchanged};
+use super::likeness::Rules;
+use super::pipeline::{PipelineError, Work, store_all};
+use super::plan::{Earlier, PlanTotals};
+use super::run::{Context, Job, RunError, choose_name, open_roots, walk};
+use super::sanity::shrink_doubt;
+use super::stale::{Finished, StaleLists};
+use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
+use crate::archive::manifest::{self, FrameLine, Header, ManifestWriter, VolumeLine};
+use crate::catalog::{
+    Catalog, Draft, DraftFile, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record, Reuse,
+    VolumeRecord, check_frames, restore_guide,
+};
+use crate::domain::{Advise, ByteCount, Digest, Skips, SnapshotName, Totals, Verdict};
+use crate::observe::{Event, Phase};
+use crate::source::{Descriptors, Names, SourceError};
+use crate::store::StoreError;
+
+/// Everything that the steps of one run share.
+pub(super) struct Making<'a> {
+    pub(super) job: &'a Job,
+    pub(super) context: &'a Context<'a>,
+    pub(super) descriptors: &'a Arc<Descriptors>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) lease: &'a Lease,
+    pub(super) started: jiff::Timestamp,
+    pub(super) before: Option<(Record, Digest)>,
+}
+
+/// What a run that made a snapshot did.
+pub(super) struct Done {
+    pub(super) snapshot: SnapshotName,
+    pub(super) record: Digest,
+    pub(super) totals: Totals,
+    pub(super) skips: Skips,
+    pub(super) doubts: Vec<String>,
+    pub(super) holds_store: bool,
+}
+
+/// What lies in the draft, all of it flushed and looked at through the store's eyes.
+struct Filled {
+    volumes: Vec<VolumeRecord>,
+    manifest: FileRecord,
+    manifest_of: Option<SnapshotName>,
+    totals: Totals,
+    skips: Skips,
+    holds_store: bool,
+}
+
+/// What the pipeline left.
+struct Stored {
+    volumes: Vec<WrittenVolume>,
+    manifest_file: DraftFile,
+    manifest: ManifestWriter,
+    manifest_ready: Vec<u8>,
+    stale: Option<Finished>,
+    /// Bytes in use of earlier volumes, by number.
+    live: BTreeMap<u32, u64>,
+    totals: Totals,
+    skips: Skips,
+    planned: PlanTotals,
+}
+
+impl Making<'_> {
+    /// Makes the snapshot and publishes it.
+    pub(super) fn make(&self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
+        let snapshot = choose_name(self.catalog, self.started)?;
+        self.context.observer.notice(&Event::Started { snapshot: &snapshot });
+        self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
+        let basis = self.basis(note)?;
+        let filled = match self.unchanged(basis.as_ref())? {
+            Some((basis, unchanged)) => self.link_all(draft, basis, unchanged, note)?,
+            None => self.fill(draft, &snapshot, basis.as_ref(), note)?,
+        };
+        let Filled { volumes, manifest, manifest_of, totals, skips, holds_store } = filled;
+        let doubts: Vec<String> = self
+            .before
+            .as_ref()
+            .and_then(|(record, _)| shrink_doubt(&record.totals, &totals, self.job.max_shrink_percent))
+            .into_iter()
+            .collect();
+        let well = skips.is_empty() && doubts.is_empty();
+        let previous = self.before.as_ref();
+        let record = Record {
+            format: 1,
+            snapshot: snapshot.clone(),
+            job: self.job.name.clone(),
+            run: self.context.run.clone(),
+            host: self.context.host.clone(),
+            tool: self.context.tool.clone(),
+            started: self.started,
+            finished: self.context.clock.now(),
+            verdict: if well { Verdict::Ok } else { Verdict::Partial },
+            sources: self.job.sources.iter().map(|path| path.display().to_string()).collect(),
+            totals,
+            skipped: skips.count(),
+            doubts: doubts.clone(),
+            volumes,
+            manifest,
+            manifest_of,
+            scope: Some(self.job.scope()),
+            previous: previous.map(|(record, digest)| Previous { snapshot: record.snapshot.clone(), record: *digest }),
+        };
+        self.context.observer.notice(&Event::Entered { phase: Phase::Publishing });
+        draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
+        let digest = draft.seal(&record)?;
+        self.go_on()?;
+        let published = draft.publish(self.lease, &snapshot)?;
+        let mut doubts = doubts;
+        doubts.extend(published.doubt.map(|error| {
+            format!(
+                "the snapshot is there, but the store did not confirm that its name is durable ({error}): {}",
+                error.advice()
+            )
+        }));
+        Ok(Done { snapshot, record: digest, totals, skips, doubts, holds_store })
+    }
+
+    fn go_on(&self) -> Result<(), RunError> {
+        self.context.cancel.asked().map_or(Ok(()), |stop| Err(RunError::Stopped(stop)))
+    }
+
+    /// What can be built on. Where everything is to be read, its volumes are let go: they are only compared with.
+    fn basis(&self, note: &mut impl FnMut(String)) -> Result<Option<Basis>, RunError> {
+        let Some(before) = self.before.clone() else { return Ok(None) };
+        let reuse = &self.job.reuse;
+        let Some(mut basis) = Basis::open(self.catalog, before, reuse.max_volumes.get(), note)? else {
+            return Ok(None);
+        };
+        let age = basis.oldest().map(|oldest| self.started.duration_since(oldest));
+        let is_due = |every| age.is_some_and(|age| age >= jiff::SignedDuration::try_from(every).unwrap_or_default());
+        if reuse.full {
+            basis.let_go();
+        } else if reuse.fresh_every.is_some_and(is_due) {
+            note("the oldest volume in use has reached `fresh_every`: everything is read and stored anew".to_owned());
+            basis.let_go();
+        } else if basis.folded > 0 {
+            note(format!("{} volumes are folded: what is in use of them is read and stored anew", basis.folded));
+        }
+        Ok(Some(basis))
+    }
+
+    fn rules(&self, basis: &Basis) -> Rules {
+        Rules::new(basis.record.started, self.job.reuse.ctime, self.job.reuse.inode)
+    }
+
+    /// Whether the source is in every entry what the snapshot before holds.
+    fn unchanged<'b>(&self, basis: Option<&'b Basis>) -> Result<Option<(&'b Basis, Unchanged)>, RunError> {
+        let scope = self.job.scope();
+        let candidate = basis.filter(|basis| {
+            basis.is_whole()
+                && basis.record.scope == Some(scope)
+                && basis.record.skipped == 0
+                // a source that is empty is looked at more closely
+                && basis.record.totals.entries > self.job.sources.len() as u64
+        });
+        let Some(basis) = candidate else { return Ok(None) };
+        let roots = open_roots(self.job, self.descriptors)?;
+        let walk = walk(self.job, self.catalog.store(), roots);
+        let unchanged =
+            is_unchanged(basis, &self.rules(basis), walk, self.context).map_err(|error| lines_error(basis, error))?;
+        self.go_on()?;
+        Ok(unchanged.map(|unchanged| (basis, unchanged)))
+    }
+
+    /// Nothing changed: the snapshot is the one before under another name.
+    fn link_all(
+        &self,
+        draft: &mut Draft,
+        basis: &Basis,
+        unchanged: Unchanged,
+        note: &mut impl FnMut(String),
+    ) -> Result<Filled, RunError> {
+        let Record { snapshot: from, volumes, manifest, manifest_of, .. } = &basis.record;
+        let mut totals = unchanged.totals;
+        let mut copied = ByteCount::ZERO;
+        let stale = volumes.iter().filter_map(|volume| volume.stale.clone());
+        for file in volumes.iter().map(VolumeRecord::file).chain(stale).chain([manifest.clone()]) {
+            if draft.reuse(from, &file, self.context.observer)? == Reuse::Copied {
+                copied += ByteCount(file.size);
+            }
+            self.go_on()?;
+        }
+        tell_copied(copied, note);
+        totals.reused_bytes = ByteCount(volumes.iter().map(|volume| volume.size).sum());
+        totals.stored_bytes = copied;
+        Ok(Filled {
+            volumes: volumes.clone(),
+            manifest: manifest.clone(),
+            manifest_of: Some(manifest_of.clone().unwrap_or_else(|| from.clone())),
+            totals,
+            skips: Skips::default(),
+            holds_store: unchanged.holds_store,
+        })
+    }
+
+    /// Something changed, or all is to be read: the pipeline runs.
+    fn fill(
+        &self,
+        draft: &mut Draft,
+        snapshot: &SnapshotName,
+        basis: Option<&Basis>,
+        note: &mut impl FnMut(String),
+    ) -> Result<Filled, RunError> {
+        let mut stored = self.store(draft, snapshot, basis)?;
+        self.check_not_empty(&stored.planned)?;
+        let mut totals = stored.totals;
+        add(&mut totals, &stored.planned.counted);
+        totals.excluded = stored.planned.counted.excluded;
+        totals.sockets = stored.planned.counted.sockets;
+        totals.mounts = stored.planned.counted.mounts;
+        let skips = std::mem::take(&mut stored.skips);
+        let holds_store = stored.planned.holds_store;
+        let (volumes, manifest, copied) = self.finish(draft, snapshot, basis, stored)?;
+        tell_copied(copied, note);
+        let (own, earlier): (Vec<_>, Vec<_>) = volumes.iter().partition(|volume| volume.written_by == *snapshot);
+        let size = |volumes: Vec<&VolumeRecord>| volumes.iter().map(|volume| volume.size).sum::<u64>();
+        totals.stored_bytes = ByteCount(size(own) + manifest.size) + copied;
+        totals.reused_bytes = ByteCount(size(earlier));
+        Ok(Filled { volumes, manifest, manifest_of: None, totals, skips, holds_store })
+    }
+
+    /// The pipeline: everything that is in the source into the draft's volumes and manifest, or kept.
+    fn store(&self, draft: &Draft, snapshot: &SnapshotName, basis: Option<&Basis>) -> Result<Stored, RunError> {
+        let (job, context) = (self.job, self.context);
+        let header = Header {
+            manifest: manifest::FORMAT,
+            job: job.name.clone(),
+            snapshot: snapshot.clone(),
+            run: context.run.clone(),
+            tool: context.tool.clone(),
+        };
+        let mut ready = Vec::new();
+        let manifest = ManifestWriter::new(&header, &mut ready);
+        let volumes = Volumes {
+            draft,
+            snapshot,
+            codec: job.codec,
+            first_number: basis.map_or(0, Basis::next_number),
+            size_max: job.reuse.volume_size,
+        };
+        let earlier_lines = basis.map(|basis| EarlierLines {
+            snapshot: basis.record.snapshot.clone(),
+            lines: basis.manifest.raw_lines(),
+            stale: StaleLists::new(self.catalog, draft, basis),
+        });
+        let manifest_file = draft.create_file(MANIFEST_NAME)?;
+        let writer = OrderedWriter::new(volumes, manifest_file, manifest, ready, earlier_lines, context.observer)?;
+        let roots = open_roots(job, self.descriptors)?;
+        let names = Names::load();
+        let work = Work {
+            codec: job.codec,
+            threads: job.threads,
+            names: &names,
+            roots: roots.iter().map(|root| root.prefix().clone()).collect(),
+            clock: context.clock,
+            cancel: context.cancel,
+            observer: context.observer,
+        };
+        let scope = job.scope();
+        let earlier = basis.map(|basis| Earlier {
+            basis,
+            before: Before::new(basis),
+            rules: self.rules(basis),
+            same_scope: basis.record.scope == Some(scope),
+        });
+        let (written, planned) =
+            store_all(&work, walk(job, self.catalog.store(), roots), earlier, writer).map_err(|error| match error {
+                PipelineError::Store(error) => error.into(),
+                PipelineError::Lines(error) => basis.map_or(RunError::Panicked, |basis| lines_error(basis, error)),
+                PipelineError::Stopped(stop) => RunError::Stopped(stop),
+                PipelineError::Panicked => RunError::Panicked,
+            })?;
+        let Written { volumes, manifest_file, manifest, manifest_ready, stale, totals, live: found, skips } = written;
+        let mut live = planned.live.clone();
+        for (number, bytes) in found {
+            *live.entry(number).or_default() += bytes;
+        }
+        let linked: BTreeSet<u32> = live.keys().copied().collect();
+        let stale = stale.map(|stale| stale.finish(&linked)).transpose()?;
+        Ok(Stored { volumes, manifest_file, manifest, manifest_ready, stale, live, totals, skips, planned })
+    }
+
+    fn check_not_empty(&self, planned: &PlanTotals) -> Result<(), RunError> {
+        let sources = &self.job.sources;
+        if planned.filled_roots == sources.len() || self.job.allow_empty {
+            return Ok(());
+        }
+        let path = match sources.as_slice() {
+            [only] => only.clone(),
+            several => {
+                let all: Vec<String> = several.iter().map(|path| path.display().to_string()).collect();
+                PathBuf::from(format!("({} of {})", several.len() - planned.filled_roots, all.join(", ")))
+            }
+        };
+        Err(SourceError::Empty { path }.into())
+    }
+
+    /// Links what is in use of earlier volumes, looks at this run's through the store's eyes, and ends the manifest.
+    /// Gives the volumes, the manifest, and how much had to be copied.
+    fn finish(
+        &self,
+        draft: &mut Draft,
+        snapshot: &SnapshotName,
+        basis: Option<&Basis>,
+        stored: Stored,
+    ) -> Result<(Vec<VolumeRecord>, FileRecord, ByteCount), RunError> {
+        let Stored { volumes, mut manifest_file, mut manifest, mut manifest_ready, mut stale, live, .. } = stored;
+        let (mut records, mut lines, mut copied) = (Vec::new(), Vec::new(), ByteCount::ZERO);
+        self.context.observer.notice(&Event::Entered { phase: Phase::Flushing });
+        for (number, live) in &live {
+            let basis = basis.expect("what is in use of earlier volumes is told by an earlier snapshot");
+            let Linkable { record, line, .. } = basis.linkable(*number).expect("only what can be linked is kept");
+            if draft.reuse(&basis.record.snapshot, &record.file(), self.context.observer)? == Reuse::Copied {
+                copied += ByteCount(record.size);
+            }
+            let stale = stale.as_mut().expect("there is an earlier snapshot");
+            let stale = stale.take(*number, basis, draft, self.context.observer)?;
+            records.push(VolumeRecord { live: *live, stale, ..record.clone() });
+            lines.push(VolumeLine { volume: *number, ..line.clone() });
+            self.go_on()?;
+        }
+        self.context.observer.notice(&Event::Entered { phase: Phase::ReadingBack });
+        for volume in &volumes {
+            self.read_back(draft, volume)?;
+            draft.add(volume.file.clone());
+            records.push(self.record_of(volume, snapshot));
+            lines.push(self.line_of(volume));
+        }
+        let mut put = |frame: &FrameLine, ready: &mut Vec<u8>| {
+            manifest.frame(frame, ready);
+            if ready.len() >= 1 << 20 {
+                manifest_file.write(ready)?;
+                ready.clear();
+            }
+            Ok::<(), StoreError>(())
+        };
+        if let Some(basis) = basis.filter(|_| !live.is_empty()) {
+            for frame in basis.manifest.frames() {
+                let frame = frame.map_err(|error| lines_error(basis, error))?;
+                let volume = basis.manifest.number_of(frame.volume);
+                if live.contains_key(&volume) {
+                    put(&FrameLine { volume, ..frame }, &mut manifest_ready)?;
+                }
+            }
+        }
+        for frame in volumes.iter().flat_map(|volume| &volume.frames) {
+            put(frame, &mut manifest_ready)?;
+        }
+        for line in &lines {
+            manifest.volume(line, &mut manifest_ready);
+        }
+        manifest.finish(&mut manifest_ready);
+        manifest_file.write(&manifest_ready)?;
+        let manifest = manifest_file.finish()?;
+        draft.read_back(&manifest, self.context.observer)?;
+        draft.add(manifest.clone());
+        Ok((records, manifest, copied))
+    }
+
+    /// Compares a volume, frame by frame, with what was written.
+    fn read_back(&self, draft: &Draft, volume: &WrittenVolume) -> Result<(), RunError> {
+        let WrittenVolume { file, frames, quick, table, .. } = volume;
+        let key = draft.key(&file.name)?;
+        let reader = self.catalog.store().open(&key)?;
+        if reader.len() != file.size {
+            let (place, found) = (key.to_string(), reader.len());
+            return Err(StoreError::WrongLength { place, found, written: file.size }.into());
+        }
+        let (threads, context) = (self.job.threads, self.context);
+        let measure = Measure::Quick(quick);
+        let damaged = check_frames(&*reader, frames, measure, threads, true, context.cancel, context.observer);
+        let frames_end = file.size - table.len() as u64;
+        let mut table_back = vec![0; table.len()];
+        reader.read_at(frames_end, &mut table_back)?;
+        if table_back != *table {
+            return Err(StoreError::ReadBackDiffers { place: key.to_string(), offset: frames_end }.into());
+        }
+        self.go_on()?;
+        if let Some(damage) = damaged.into_iter().next() {
+            let (place, offset) = (key.to_string(), damage.offset);
+            return Err(damage.error.unwrap_or(StoreError::ReadBackDiffers { place, offset }).into());
+        }
+        Ok(())
+    }
+
+    fn record_of(&self, volume: &WrittenVolume, snapshot: &SnapshotName) -> VolumeRecord {
+        VolumeRecord {
+            name: volume.file.name.clone(),
+            codec: self.job.codec,
+            size: volume.file.size,
+            raw_size: volume.raw_size,
+            frames: volume.frames.len() as u64,
+            sha256: volume.file.sha256,
+            written_by: snapshot.clone(),
+            held: volume.held,
+            live: volume.held,
+            stale: None,
+        }
+    }
+
+    fn line_of(&self, volume: &WrittenVolume) -> VolumeLine {
+        VolumeLine {
+            volume: volume.number,
+            name: volume.file.name.clone(),
+            codec: self.job.codec,
+            size: volume.file.size,
+            raw_size: volume.raw_size,
+            frames: volume.frames.len() as u64,
+            sha256: volume.file.sha256,
+        }
+    }
+}
+
+fn lines_error(basis: &Basis, error: LinesError) -> RunError {
+    unreadable(&basis.record.snapshot, error).into()
+}
+
+fn tell_copied(copied: ByteCount, note: &mut impl FnMut(String)) {
+    if copied > ByteCount::ZERO {
+        note(format!(
+            "the store refuses hard links, so {copied} of unchanged volumes were copied: each snapshot takes its full size there"
+        ));
+    }
+}

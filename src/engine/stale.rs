@@ -1,0 +1,175 @@
+//! The `.stale` lists of a snapshot in the making: for each volume that is linked, its names that are not used.
+//!
+//! A list is the earlier snapshot's and what became stale since, merged in order of paths and written as the run goes,
+//! so that no number of names needs memory. One to which nothing comes is not written: it is linked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::basis::Basis;
+use crate::archive::stale::{parse_name, put_name};
+use crate::catalog::{Catalog, CatalogError, Draft, DraftFile, FileRecord, stale_name};
+use crate::domain::EntryPath;
+use crate::observe::Observer;
+use crate::store::StoreReader;
+
+const READ_BYTES: usize = 64 << 10;
+
+/// The lists of one run.
+pub(super) struct StaleLists<'a> {
+    catalog: &'a Catalog,
+    draft: &'a Draft,
+    basis: &'a Basis,
+    begun: BTreeMap<u32, List>,
+}
+
+/// A list that is being written anew.
+struct List {
+    file: DraftFile,
+    ready: Vec<u8>,
+    earlier: Option<Names>,
+}
+
+impl<'a> StaleLists<'a> {
+    pub(super) fn new(catalog: &'a Catalog, draft: &'a Draft, basis: &'a Basis) -> Self {
+        Self { catalog, draft, basis, begun: BTreeMap::new() }
+    }
+
+    /// From now on `path` in the volume of that number is not used. Paths come in order. What will not be linked needs
+    /// no list.
+    pub(super) fn add(&mut self, volume: u32, path: &EntryPath) -> Result<(), CatalogError> {
+        let Some(linkable) = self.basis.linkable(volume) else { return Ok(()) };
+        if !self.begun.contains_key(&volume) {
+            let earlier = match &linkable.stale {
+                Some(list) => {
+                    let key = self.catalog.layout().snapshot(&self.basis.record.snapshot).join(&list.name)?;
+                    Some(Names::new(self.catalog.store().open(&key)?))
+                }
+                None => None,
+            };
+            let file = self.draft.create_file(&stale_name(&linkable.name, linkable.codec))?;
+            self.begun.insert(volume, List { file, ready: Vec::new(), earlier });
+        }
+        let list = self.begun.get_mut(&volume).expect("it was just begun");
+        list.earlier_until(Some(path), self.basis)?;
+        put_name(&mut list.ready, path);
+        list.write_if_full()
+    }
+
+    /// Ends the lists: of the volumes in `linked` each list becomes part of the snapshot, the others vanish.
+    pub(super) fn finish(self, linked: &BTreeSet<u32>) -> Result<Finished, CatalogError> {
+        let Self { draft, basis, begun, .. } = self;
+        let mut finished = Finished { written: BTreeMap::new() };
+        for (volume, mut list) in begun {
+            if !linked.contains(&volume) {
+                draft.drop_file(list.file)?;
+                continue;
+            }
+            list.earlier_until(None, basis)?;
+            list.file.write(&list.ready)?;
+            finished.written.insert(volume, list.file.finish()?);
+        }
+        Ok(finished)
+    }
+}
+
+/// What was written.
+pub(super) struct Finished {
+    written: BTreeMap<u32, FileRecord>,
+}
+
+impl Finished {
+    /// Takes the list of a linked volume into the snapshot: the one that was written, or the earlier one by a link.
+    pub(super) fn take(
+        &mut self,
+        volume: u32,
+        basis: &Basis,
+        draft: &mut Draft,
+        observer: &dyn Observer,
+    ) -> Result<Option<FileRecord>, CatalogError> {
+        if let Some(list) = self.written.remove(&volume) {
+            draft.read_back(&list, observer)?;
+            draft.add(list.clone());
+            return Ok(Some(list));
+        }
+        let earlier = basis.linkable(volume).and_then(|volume| volume.stale.clone());
+        if let Some(list) = &earlier {
+            draft.reuse(&basis.record.snapshot, list, observer)?;
+        }
+        Ok(earlier)
+    }
+}
+
+impl List {
+    /// Takes over the earlier names before `path`, or all that are left.
+    fn earlier_until(&mut self, path: Option<&EntryPath>, basis: &Basis) -> Result<(), CatalogError> {
+        while let Some(names) = &mut self.earlier {
+            match names.peek(basis)? {
+                None => self.earlier = None,
+                Some(name) if path.is_some_and(|path| name >= path) => return Ok(()),
+                Some(name) => {
+                    put_name(&mut self.ready, name);
+                    names.next = None;
+                    self.write_if_full()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_if_full(&mut self) -> Result<(), CatalogError> {
+        if self.ready.len() >= READ_BYTES {
+            self.file.write(&self.ready)?;
+            self.ready.clear();
+        }
+        Ok(())
+    }
+}
+
+/// The names of an earlier list, as a stream.
+struct Names {
+    reader: Box<dyn StoreReader>,
+    offset: u64,
+    text: Vec<u8>,
+    at: usize,
+    next: Option<EntryPath>,
+}
+
+impl Names {
+    fn new(reader: Box<dyn StoreReader>) -> Self {
+        Self { reader, offset: 0, text: Vec::new(), at: 0, next: None }
+    }
+
+    fn peek(&mut self, basis: &Basis) -> Result<Option<&EntryPath>, CatalogError> {
+        if self.next.is_none() {
+            let Some(line) = self.line()? else { return Ok(None) };
+            let damaged = |why| CatalogError::Damaged {
+                snapshot: basis.record.snapshot.clone(),
+                file: "a .stale list".to_owned(),
+                why,
+            };
+            self.next = Some(parse_name(&line).map_err(damaged)?);
+        }
+        Ok(self.next.as_ref())
+    }
+
+    fn line(&mut self) -> Result<Option<Vec<u8>>, CatalogError> {
+        loop {
+            if let Some(len) = self.text[self.at..].iter().position(|byte| *byte == b'\n') {
+                let line = self.text[self.at..self.at + len].to_vec();
+                self.at += len + 1;
+                return Ok(Some(line));
+            }
+            let left = self.reader.len() - self.offset;
+            if left == 0 {
+                // what has no line feed was not written by us; its checksum was compared before
+                return Ok(None);
+            }
+            self.text.drain(..self.at);
+            self.at = 0;
+            let (begin, more) = (self.text.len(), left.min(READ_BYTES as u64));
+            self.text.resize(begin + more as usize, 0);
+            self.reader.read_at(self.offset, &mut self.text[begin..])?;
+            self.offset += more;
+        }
+    }
+}
