@@ -140,6 +140,7 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
         }
         screen.json(&serde_json::json!({
             "type": "pruned", "dry_run": dry, "removed": report.removed, "frees": report.frees, "emptied": report.emptied,
+            "held_meanwhile": report.held_meanwhile,
             "refusal": judgement.refusal.as_ref().map(ToString::to_string),
         }));
         return;
@@ -167,12 +168,15 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
         (_, _, 0) => "nothing is to be removed".to_owned(),
         (Some(refusal), ..) => format!("nothing is removed: {refusal}"),
         (None, true, count) => format!("{count} would be removed, which frees {} in the end", report.frees),
-        (None, false, count) => format!(
-            "{count} removed; `backup undelete` takes them back for {}, then {} are free",
+        (None, false, _) if report.removed.is_empty() => "nothing was removed".to_owned(),
+        (None, false, _) => format!(
+            "{} removed; `backup undelete` takes them back for {}, then {} are free",
+            report.removed.len(),
             duration_words(trash_for),
             report.frees
         ),
     });
+    lines.extend(report.held_meanwhile.iter().map(|name| format!("{name} stays: somebody has held it meanwhile")));
     if report.emptied > 0 {
         lines.push(format!("{} removed for good from the trash", report.emptied));
     }

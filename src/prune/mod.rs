@@ -2,7 +2,8 @@
 //!
 //! The danger is to remove what somebody needs because something was read wrongly. So whatever cannot be read stays: a
 //! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
-//! asks retention, and moves what goes to the trash, from where it can be taken back for a while.
+//! asks retention, and moves what goes to the trash, from where it can be taken back for a while, under the lease too.
+//! What is held while it works stays.
 //!
 //! This room never decides which snapshots stay, and never looks into a volume.
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::catalog::{Catalog, CatalogError, Claim, Lease};
+use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed};
 use crate::domain::{ByteCount, SnapshotName, Verdict};
 use crate::retention::{Dated, Judgement, Policy, judge};
 
@@ -49,6 +50,8 @@ pub struct Report {
     pub frees: ByteCount,
     /// Moved to the trash.
     pub removed: Vec<SnapshotName>,
+    /// Held by somebody since they were judged, so they stayed.
+    pub held_meanwhile: Vec<SnapshotName>,
     /// Snapshots that were removed for good from the trash.
     pub emptied: u64,
 }
@@ -96,7 +99,14 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
         weights.insert(name.clone(), weight);
     }
     let frees = going.into_iter().filter(|((_, _, links), count)| count >= links).map(|((_, size, _), _)| size).sum();
-    Ok(Report { judgement, weights, frees: ByteCount(frees), removed: Vec::new(), emptied: 0 })
+    Ok(Report {
+        judgement,
+        weights,
+        frees: ByteCount(frees),
+        removed: Vec::new(),
+        held_meanwhile: Vec::new(),
+        emptied: 0,
+    })
 }
 
 /// Prunes, under the job's lease.
@@ -120,10 +130,66 @@ fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report
         // between two removals somebody may have taken the lease over, or the disk may be another
         lease.renew()?;
         catalog.store().check_identity()?;
-        catalog.discard(&name)?;
-        report.removed.push(name);
+        if catalog.discard_unless_held(&name)? {
+            report.removed.push(name);
+        } else {
+            report.held_meanwhile.push(name);
+        }
     }
     lease.renew()?;
     report.emptied = catalog.empty_trash(order.trash_for)?;
     Ok(report)
+}
+
+/// Which removed snapshots are taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Those whose files are there, as long as their record says.
+    Whole,
+    /// Damaged ones as well: somebody said so.
+    Damaged,
+}
+
+/// What was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// The hold that keeps the next prune from removing it again: ours, or an older one.
+    pub hold: Hold,
+    /// What of it is missing or cut, in words; empty if it is whole.
+    pub damages: Vec<String>,
+}
+
+/// Takes a removed snapshot back and holds it with `hold`, under the job's lease.
+///
+/// # Errors
+/// [`CatalogError::TrashDamaged`] if it is not whole and only whole ones are accepted; [`CatalogError::StillThere`] if a
+/// snapshot of its name is there; [`CatalogError::Leased`] if a run is at work; otherwise what the store says.
+pub fn take_back(
+    catalog: &Catalog,
+    trashed: &Trashed,
+    hold: &Hold,
+    accept: Accept,
+    claim: Claim,
+) -> Result<TakenBack, CatalogError> {
+    let lease = Lease::acquire(catalog, claim)?;
+    let done = take_back_under_lease(catalog, trashed, hold, accept, &lease);
+    let released = lease.release();
+    let taken = done?;
+    released?;
+    Ok(taken)
+}
+
+fn take_back_under_lease(
+    catalog: &Catalog,
+    trashed: &Trashed,
+    hold: &Hold,
+    accept: Accept,
+    lease: &Lease,
+) -> Result<TakenBack, CatalogError> {
+    let damages = catalog.damages_in_trash(trashed)?;
+    if !damages.is_empty() && accept == Accept::Whole {
+        return Err(CatalogError::TrashDamaged { snapshot: trashed.name.clone(), damages });
+    }
+    let hold = catalog.take_back(trashed, hold, lease)?;
+    Ok(TakenBack { hold, damages })
 }
