@@ -369,3 +369,64 @@ fn what_is_taken_back_is_compared_with_its_record_first_and_never_lies_over_anot
     site.on_store(&["undelete", &before[0], "--damaged"]).exits(4).says("is there again").says("IT IS DAMAGED");
     assert_eq!(names(&site), before);
 }
+
+/// What is done to a snapshot's folder.
+type Harm<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn a_damaged_snapshot_stays_and_counts_for_nothing() {
+    let volume_of = |folder: &Path| {
+        let name = names_in(folder).into_iter().rfind(|name| name.contains(".tar")).expect("a volume");
+        folder.join(name)
+    };
+    let manifest_of = |folder: &Path| folder.join("manifest.jsonl.zst");
+    let gone = |path: &Path| fs::remove_file(path).expect("removed");
+    let cut = |path: &Path| {
+        // a volume may have names in other snapshots: only this one is cut
+        let bytes = fs::read(path).expect("a file");
+        gone(path);
+        fs::write(path, &bytes[1..]).expect("written");
+    };
+    let harms: [(&str, Harm); 5] = [
+        ("is missing", &|folder| gone(&volume_of(folder))),
+        ("were published", &|folder| cut(&volume_of(folder))),
+        ("is missing", &|folder| gone(&manifest_of(folder))),
+        ("were published", &|folder| cut(&manifest_of(folder))),
+        ("SHA256SUMS is missing", &|folder| gone(&folder.join("SHA256SUMS"))),
+    ];
+    let site = with_snapshots(5);
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    for (words, harm) in harms {
+        copy_of(&master, &site.store());
+        let all = site.snapshots();
+        harm(&all[4]);
+        prune(&site, &["--last", "1", "--floor", "2"]).exits(0).says("damaged").says(words).says("2 removed");
+        // the newest good one is the one before, and the floor is another good one
+        assert_eq!(site.snapshots(), all[2..]);
+    }
+}
+
+#[test]
+fn damage_that_a_verification_found_counts_until_it_is_disproved() {
+    let site = with_snapshots(4);
+    let all = site.snapshots();
+    let name = names_in(&all[3]).into_iter().rfind(|name| name.contains(".tar")).expect("a volume");
+    let sound = fs::read(all[3].join(&name)).expect("a volume");
+    let put = |bytes: &[u8]| {
+        fs::remove_file(all[3].join(&name)).expect("removed");
+        fs::write(all[3].join(&name), bytes).expect("written");
+    };
+    // another byte, the same length: no listing shows it
+    let mut harmed = sound.clone();
+    let middle = harmed.len() / 2;
+    harmed[middle] ^= 1;
+    put(&harmed);
+    site.on_store(&["verify", "latest"]).exits(4);
+    let dry = || prune(&site, &["--last", "1", "--floor", "1", "--dry-run"]).exits(0);
+    dry().says("damaged (verify found damage on ").says("2 would be removed");
+    put(&sound);
+    dry().says("2 would be removed");
+    site.on_store(&["verify", "latest"]).exits(0);
+    dry().does_not_say("damage").says("3 would be removed");
+}

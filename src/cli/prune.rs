@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::domain::{Clock, SystemClock};
 use crate::prune::{Order, Report, plan, prune};
 use crate::report::duration_words;
-use crate::retention::{Policy, Refusal};
+use crate::retention::{Policy, Refusal, Verdict};
 use crate::wiring;
 
 /// Remove snapshots that no rule keeps
@@ -127,6 +127,14 @@ fn refused(refusal: &Refusal) -> Failure {
     }
 }
 
+fn why(verdict: &Verdict, report: &Report) -> String {
+    match report.damages.get(&verdict.snapshot.name).map(Vec::as_slice) {
+        None | Some([]) => verdict.words(),
+        Some([one]) => format!("{} ({one})", verdict.words()),
+        Some([first, rest @ ..]) => format!("{} ({first}, and {} more)", verdict.words(), rest.len()),
+    }
+}
+
 fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
     let judgement = &report.judgement;
     if screen.is_json() {
@@ -135,7 +143,7 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
             let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.word()).collect();
             screen.json(&serde_json::json!({
                 "type": "verdict", "snapshot": verdict.snapshot.name, "keep": verdict.stays(), "reasons": reasons,
-                "why": verdict.words(), "size": weight.size, "alone": weight.alone,
+                "why": verdict.words(), "damages": report.damages.get(&verdict.snapshot.name), "size": weight.size, "alone": weight.alone,
             }));
         }
         screen.json(&serde_json::json!({
@@ -154,7 +162,7 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
             verdict.snapshot.name.to_string(),
             weight.size.to_string(),
             weight.alone.to_string(),
-            verdict.words(),
+            why(verdict, report),
         ]);
     }
     for column in 2..4 {

@@ -3,7 +3,8 @@
 //! The danger is to remove what somebody needs because something was read wrongly. So whatever cannot be read stays: a
 //! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
 //! asks retention, and moves what goes to the trash, from where it can be taken back for a while, under the lease too.
-//! What is held while it works stays.
+//! What is held while it works stays. A snapshot counts as good only if its files are there, as long as its record says,
+//! and no verification found damage in it that none has disproved.
 //!
 //! This room never decides which snapshots stay, and never looks into a volume.
 
@@ -13,9 +14,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed};
+use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed, damages_of, verdict};
 use crate::domain::{ByteCount, SnapshotName, Verdict};
-use crate::retention::{Dated, Judgement, Policy, judge};
+use crate::retention::{Dated, Judgement, Policy, Quality, judge};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct Report {
     pub judgement: Judgement,
     /// What each takes.
     pub weights: BTreeMap<SnapshotName, Weight>,
+    /// What is known of the damaged ones, in words.
+    pub damages: BTreeMap<SnapshotName, Vec<String>>,
     /// Bytes that the removals free together, once the trash is emptied: those of files all of whose names go.
     pub frees: ByteCount,
     /// Moved to the trash.
@@ -63,7 +66,9 @@ pub struct Report {
 pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
+    let verifications = catalog.verifications()?;
     let mut snapshots = Vec::with_capacity(names.len());
+    let (mut files, mut damages) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let record = match catalog.record(&name) {
             Ok((record, _)) => Some(record),
@@ -71,9 +76,22 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
             // what cannot be read is not known to be superfluous
             Err(_) => None,
         };
-        let good = record.as_ref().is_some_and(|record| record.verdict == Verdict::Ok);
+        let listed = catalog.files_of(&catalog.layout().snapshot(&name))?;
+        let mut damaged = record.as_ref().map(|record| damages_of(record, &listed)).unwrap_or_default();
+        let known = verifications.get(&name).and_then(|all| verdict(all)).filter(|known| !known.is_well());
+        damaged.extend(known.map(|known| format!("verify found damage on {}", known.at.strftime("%Y-%m-%d"))));
+        let quality = match record {
+            None => Quality::Unread,
+            Some(_) if !damaged.is_empty() => Quality::Damaged,
+            Some(record) if record.verdict == Verdict::Ok => Quality::Good,
+            Some(_) => Quality::Partial,
+        };
         let held = holds.contains_key(&name);
-        snapshots.push(Dated { name, good, held, unread: record.is_none() });
+        files.insert(name.clone(), listed);
+        if !damaged.is_empty() {
+            damages.insert(name.clone(), damaged);
+        }
+        snapshots.push(Dated { name, quality, held });
     }
     let last = catalog.runs(1)?.into_iter().next();
     let mut not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
@@ -85,7 +103,7 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
     for verdict in &judgement.verdicts {
         let name = &verdict.snapshot.name;
         let mut weight = Weight::default();
-        for (file, size, links) in catalog.files_of(&catalog.layout().snapshot(name))? {
+        for (file, size, links) in files.remove(name).unwrap_or_default() {
             weight.size.0 += size;
             if links <= 1 {
                 weight.alone.0 += size;
@@ -102,6 +120,7 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
     Ok(Report {
         judgement,
         weights,
+        damages,
         frees: ByteCount(frees),
         removed: Vec::new(),
         held_meanwhile: Vec::new(),

@@ -7,7 +7,8 @@
 //! does not lose its last seven days.
 //!
 //! Partial snapshots fill no bucket. One stays while no good one is newer, because it is the best there is of its time;
-//! then it goes, unless it is held or within the time that everything is kept.
+//! then it goes, unless it is held or within the time that everything is kept. Damaged ones and those that nobody can read
+//! are counted nowhere and always stay: what is left of them may be all there is of their time.
 
 use std::collections::BTreeSet;
 
@@ -20,17 +21,35 @@ use crate::domain::SnapshotName;
 /// So far a name may be ahead of the clock: runs within one second are told apart by the seconds that follow.
 const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
+/// What a snapshot is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quality {
+    /// Its run was ok, and no damage is known.
+    Good,
+    /// Its run was partial, and no damage is known.
+    Partial,
+    /// Something of it is missing or damaged, whatever its run was.
+    Damaged,
+    /// Its record cannot be read, so that nobody knows what it is.
+    Unread,
+}
+
 /// A snapshot, as far as retention cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {
     /// Its name, which tells its time.
     pub name: SnapshotName,
-    /// Whether its run was ok; a partial one is not.
-    pub good: bool,
+    /// What it is worth.
+    pub quality: Quality,
     /// Whether somebody said that it stays.
     pub held: bool,
-    /// Whether its record cannot be read, so that nobody knows what it is.
-    pub unread: bool,
+}
+
+impl Dated {
+    /// Whether rules and the floor count it.
+    pub fn is_good(&self) -> bool {
+        self.quality == Quality::Good
+    }
 }
 
 /// Why a snapshot stays.
@@ -58,6 +77,8 @@ pub enum Reason {
     Within,
     /// So many good ones stay in any case.
     Floor,
+    /// It is damaged: `backup verify` tells what that costs.
+    Damaged,
     /// Nobody knows what it is: `backup verify` tells.
     Unread,
     /// There are no rules.
@@ -79,6 +100,7 @@ impl Reason {
             Self::Yearly => "yearly",
             Self::Within => "within",
             Self::Floor => "floor",
+            Self::Damaged => "damaged",
             Self::Unread => "unreadable",
             Self::NoRules => "no rules",
         }
@@ -102,7 +124,7 @@ impl Verdict {
 
     /// Why, in words; also for one that goes.
     pub fn words(&self) -> String {
-        match (self.stays(), self.snapshot.good) {
+        match (self.stays(), self.snapshot.is_good()) {
             (true, _) => self.reasons.iter().map(|reason| reason.word()).collect::<Vec<_>>().join(", "),
             (false, true) => "no rule keeps it".to_owned(),
             (false, false) => "partial, and a good one is newer".to_owned(),
@@ -178,15 +200,16 @@ pub fn judge(policy: &Policy, zone: &TimeZone, now: Timestamp, not_ok: Option<&s
 }
 
 fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut [Verdict]) {
-    let newest_good = verdicts.iter().rposition(|verdict| verdict.snapshot.good);
+    let newest_good = verdicts.iter().rposition(|verdict| verdict.snapshot.is_good());
     for (index, verdict) in verdicts.iter_mut().enumerate() {
         if newest_good == Some(index) {
             verdict.reasons.push(Reason::Newest);
         }
-        if verdict.snapshot.unread {
-            verdict.reasons.push(Reason::Unread);
-        } else if !verdict.snapshot.good && newest_good.is_none_or(|good| index > good) {
-            verdict.reasons.push(Reason::Latest);
+        match verdict.snapshot.quality {
+            Quality::Unread => verdict.reasons.push(Reason::Unread),
+            Quality::Damaged => verdict.reasons.push(Reason::Damaged),
+            Quality::Partial if newest_good.is_none_or(|good| index > good) => verdict.reasons.push(Reason::Latest),
+            Quality::Partial | Quality::Good => {}
         }
         if verdict.snapshot.held {
             verdict.reasons.push(Reason::Held);
@@ -201,7 +224,8 @@ fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut
         (Reason::Yearly, policy.yearly),
     ] {
         let mut buckets = BTreeSet::new();
-        for (index, verdict) in verdicts.iter_mut().enumerate().rev().filter(|(_, verdict)| verdict.snapshot.good) {
+        for (index, verdict) in verdicts.iter_mut().enumerate().rev().filter(|(_, verdict)| verdict.snapshot.is_good())
+        {
             if buckets.len() >= count as usize {
                 break;
             }
@@ -217,9 +241,9 @@ fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut
             verdict.reasons.push(Reason::Within);
         }
     }
-    let kept = verdicts.iter().filter(|verdict| verdict.snapshot.good && verdict.stays()).count();
+    let kept = verdicts.iter().filter(|verdict| verdict.snapshot.is_good() && verdict.stays()).count();
     let missing = (policy.floor as usize).saturating_sub(kept);
-    let more = verdicts.iter_mut().rev().filter(|verdict| verdict.snapshot.good && !verdict.stays()).take(missing);
+    let more = verdicts.iter_mut().rev().filter(|verdict| verdict.snapshot.is_good() && !verdict.stays()).take(missing);
     more.for_each(|verdict| verdict.reasons.push(Reason::Floor));
 }
 
@@ -256,7 +280,7 @@ mod tests {
     use proptest::test_runner::{Config, TestRunner};
 
     use super::super::policy::Policy;
-    use super::{Dated, Judgement, Reason, Refusal, judge};
+    use super::{Dated, Judgement, Quality, Reason, Refusal, judge};
     use crate::domain::{JobName, SnapshotName};
 
     fn at(second: i64) -> Timestamp {
@@ -265,7 +289,8 @@ mod tests {
 
     fn dated(time: Timestamp, good: bool) -> Dated {
         let job: JobName = "up".parse().expect("a name");
-        Dated { name: SnapshotName::new(&job, time), good, held: false, unread: false }
+        let quality = if good { Quality::Good } else { Quality::Partial };
+        Dated { name: SnapshotName::new(&job, time), quality, held: false }
     }
 
     fn zone(name: &str) -> TimeZone {
@@ -334,9 +359,9 @@ mod tests {
         let now = at(1_000_000_000);
         let set: Vec<Dated> = (0..20).map(|day| dated(at(1_000_000_000 - day * 86_400), day % 2 == 1)).collect();
         let judgement = judge(&Policy { daily: 5, ..Policy::default() }, &TimeZone::UTC, now, None, &set);
-        let good = judgement.verdicts.iter().filter(|verdict| verdict.stays() && verdict.snapshot.good).count();
+        let good = judgement.verdicts.iter().filter(|verdict| verdict.stays() && verdict.snapshot.is_good()).count();
         assert_eq!(good, 5);
-        let partial: Vec<_> = judgement.verdicts.iter().filter(|v| v.stays() && !v.snapshot.good).collect();
+        let partial: Vec<_> = judgement.verdicts.iter().filter(|v| v.stays() && !v.snapshot.is_good()).collect();
         assert_eq!(partial.len(), 1, "the newest of all is partial and the best there is of its time");
         assert_eq!(partial[0].reasons, [Reason::Latest]);
         assert!(judgement.verdicts.iter().all(|verdict| !verdict.words().is_empty()));
@@ -362,7 +387,22 @@ mod tests {
         assert!(none.verdicts.iter().all(|verdict| verdict.reasons == [Reason::NoRules]));
     }
 
-    fn any_set() -> impl Strategy<Value = (Policy, usize, i64, Vec<(i64, bool, bool)>)> {
+    #[test]
+    fn damaged_ones_stay_and_the_newest_and_the_floor_are_counted_without_them() {
+        let now = at(1_000_000_000);
+        let mut set: Vec<Dated> = (0..10).map(|day| dated(at(1_000_000_000 - day * 86_400), true)).collect();
+        set[0].quality = Quality::Damaged;
+        set[2].quality = Quality::Unread;
+        let policy = Policy { last: 1, floor: 3, ..Policy::default() };
+        let judgement = judge(&policy, &TimeZone::UTC, now, None, &set);
+        let words: Vec<String> = judgement.verdicts.iter().rev().take(6).map(super::Verdict::words).collect();
+        assert_eq!(words, ["damaged", "newest, last", "unreadable", "floor", "floor", "no rule keeps it"]);
+    }
+
+    /// Policy, zone, how far the clock is off, and snapshots: when, worth what, held.
+    type Set = (Policy, usize, i64, Vec<(i64, Quality, bool)>);
+
+    fn any_set() -> impl Strategy<Value = Set> {
         let count = || prop_oneof![3 => Just(0_u32), 4 => 0_u32..6];
         let policy = (
             (count(), count(), count(), count(), count(), count()),
@@ -376,12 +416,15 @@ mod tests {
             });
         // around a change of clocks, over hours, months and years, the future included
         let offset = prop_oneof![-9_000_i64..9_000, -4_000_000_i64..100_000, -100_000_000_i64..10_000];
-        let set = prop::collection::vec((offset, any::<bool>(), prop::bool::weighted(0.1)), 0..25);
+        let quality = prop_oneof![
+            4 => Just(Quality::Good), 4 => Just(Quality::Partial), 1 => Just(Quality::Damaged), 1 => Just(Quality::Unread)
+        ];
+        let set = prop::collection::vec((offset, quality, prop::bool::weighted(0.1)), 0..25);
         (policy, 0_usize..4, -100_000_i64..100_000, set)
     }
 
     /// What must hold for every set; an error tells what does not.
-    fn holds((policy, zone_index, clock, set): &(Policy, usize, i64, Vec<(i64, bool, bool)>)) -> Result<(), String> {
+    fn holds((policy, zone_index, clock, set): &Set) -> Result<(), String> {
         // the last Sunday of October 2026, when Madrid's clocks go back
         let base = 1_792_890_000;
         let zone = zone(["UTC", "Europe/Madrid", "America/St_Johns", "Pacific/Apia"][*zone_index]);
@@ -389,7 +432,7 @@ mod tests {
         let mut names = BTreeSet::new();
         let set: Vec<Dated> = set
             .iter()
-            .map(|(offset, good, held)| Dated { held: *held, ..dated(at(base + offset), *good) })
+            .map(|(offset, quality, held)| Dated { held: *held, quality: *quality, ..dated(at(base + offset), true) })
             .filter(|snapshot| names.insert(snapshot.name.clone()))
             .collect();
         let check = |fine: bool, what: &str| if fine { Ok(()) } else { Err(format!("{what}: {policy:?} {set:?}")) };
@@ -398,9 +441,11 @@ mod tests {
         let left: Vec<Dated> = set.iter().filter(|snapshot| !gone.contains(&snapshot.name)).cloned().collect();
         check(judgement.verdicts.len() == set.len(), "one verdict for each")?;
         check(judgement.verdicts.iter().all(|verdict| !verdict.words().is_empty()), "each has a reason")?;
-        let newest_good = set.iter().filter(|snapshot| snapshot.good).max_by_key(|snapshot| snapshot.name.at());
+        let newest_good = set.iter().filter(|snapshot| snapshot.is_good()).max_by_key(|snapshot| snapshot.name.at());
         check(newest_good.is_none_or(|newest| !gone.contains(&newest.name)), "the newest good one stays")?;
-        let good = |set: &[Dated]| set.iter().filter(|snapshot| snapshot.good).count();
+        let good = |set: &[Dated]| set.iter().filter(|snapshot| snapshot.is_good()).count();
+        let odd = |snapshot: &&Dated| matches!(snapshot.quality, Quality::Damaged | Quality::Unread);
+        check(!policy.has_rules() || set.iter().filter(odd).all(|s| !gone.contains(&s.name)), "what is odd stays")?;
         check(good(&left) >= good(&set).min(policy.floor as usize), "never below the floor")?;
         check(set.iter().all(|snapshot| !snapshot.held || !gone.contains(&snapshot.name)), "what is held stays")?;
         check(gone.len() <= policy.max_removals as usize, "never more than may go")?;

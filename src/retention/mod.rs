@@ -8,5 +8,5 @@
 mod judge;
 mod policy;
 
-pub use judge::{Dated, Judgement, Reason, Refusal, Verdict, judge};
+pub use judge::{Dated, Judgement, Quality, Reason, Refusal, Verdict, judge};
 pub use policy::Policy;
