@@ -14,10 +14,11 @@ use std::time::Duration;
 use backup::catalog::{Catalog, CatalogError, Claim, Hold};
 use backup::domain::{Host, RunId, SnapshotName};
 use backup::prune::{self, Order};
-use backup::retention::Policy;
+use backup::retention::{Clocks, Dated, Policy, Quality, Refusal, judge};
 use backup::store::{FolderStore, Permissions, RequireMount, Store};
 use faults::Faulty;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan, Zoned};
 use site::tree::{assert_same, picture};
 use site::{Ran, Site, has, names_in};
 
@@ -429,4 +430,71 @@ fn damage_that_a_verification_found_counts_until_it_is_disproved() {
     dry().says("2 would be removed");
     site.on_store(&["verify", "latest"]).exits(0);
     dry().does_not_say("damage").says("3 would be removed");
+}
+
+#[test]
+fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_differ() {
+    let site = with_snapshots(4);
+    let before = names(&site);
+    prune(&site, &["--last", "3"]).exits(0).says("1 removed");
+    let (catalog, store) = (catalog(open(&site)), open(&site));
+    // everything is older than a minute for a clock that is hours ahead
+    let policy = Policy { within: Some(Duration::from_secs(60)), floor: 0, ..Policy::default() };
+    for hours in [2, 24 * 365, -2] {
+        let mut order = Order { policy, ..order(&*store, 1) };
+        order.now += SignedDuration::from_hours(hours);
+        let report = prune::prune(&catalog, &order, claim(&*store)).expect("asked");
+        let refusal = report.judgement.refusal.clone();
+        assert!(matches!(refusal, Some(Refusal::ClocksDiffer { .. })), "{hours} hours: {refusal:?}");
+        assert_eq!((report.removed.len(), report.emptied), (0, 0));
+        assert_eq!(names(&site), before[1..]);
+        assert_eq!(names_in(&site.job().join(".trash")).len(), 1);
+    }
+    let report = prune::prune(&catalog, &order(&*store, 2), claim(&*store)).expect("pruned");
+    assert_eq!((report.removed.len(), report.emptied), (1, 2));
+}
+
+/// The nights of three years in Madrid, judged every night: what goes when, and what is left with its reasons.
+fn daily_for_three_years() -> String {
+    let policy = Policy { last: 7, daily: 14, weekly: 8, monthly: 12, yearly: 3, ..Policy::default() };
+    let (madrid, job) = (TimeZone::get("Europe/Madrid").expect("a zone"), "up".parse().expect("a job"));
+    let first: Zoned = "2024-01-01T02:00[Europe/Madrid]".parse().expect("a time");
+    let day = |snapshot: &Dated| snapshot.name.at().to_zoned(madrid.clone()).date().to_string();
+    let mut text = "A job that ran every night at two in Madrid and was pruned after each run with\n\
+         last 7, daily 14, weekly 8, monthly 12, yearly 3: what goes in which night.\n\n"
+        .to_owned();
+    let mut there: Vec<Dated> = Vec::new();
+    let mut left = String::new();
+    for number in 0..3 * 366 {
+        let night = first.checked_add(number.days()).expect("a time");
+        if night.year() == 2027 {
+            break;
+        }
+        let name = SnapshotName::new(&job, night.timestamp());
+        there.push(Dated { name, quality: Quality::Good, held: false });
+        let judgement = judge(&policy, &madrid, Clocks::ours(night.timestamp()), None, &there);
+        assert_eq!(judgement.refusal, None);
+        let gone: Vec<SnapshotName> = judgement.removals().cloned().collect();
+        let days: Vec<String> = there.iter().filter(|one| gone.contains(&one.name)).map(day).collect();
+        there.retain(|one| !gone.contains(&one.name));
+        let what = if days.is_empty() { "nothing".to_owned() } else { days.join(" ") };
+        text.push_str(&format!("{}  {:>2} stay, {what} goes\n", night.date(), there.len()));
+        let stays = judgement.verdicts.iter().filter(|verdict| verdict.stays());
+        left = stays.map(|verdict| format!("{}  {}\n", day(&verdict.snapshot), verdict.words())).collect();
+    }
+    text + "\nWhat is left, and why:\n\n" + &left
+}
+
+#[test]
+fn three_years_of_nights_are_as_in_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tables/daily-three-years.txt");
+    let fresh = daily_for_three_years();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, &fresh).expect("written");
+    }
+    let kept = fs::read_to_string(&path).expect("the table");
+    let differs = kept.lines().zip(fresh.lines()).find(|(kept, fresh)| kept != fresh);
+    assert_eq!(differs, None, "table, program: look why; then `UPDATE=1 cargo test --test retention` and commit");
+    assert!(kept == fresh, "the table has another length than what is made now");
 }

@@ -21,7 +21,7 @@ use crate::wiring;
 /// undelete` for a while. Never removes the newest good snapshot, a held one, or any after a run that was not ok.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
-    /// Show what would be removed and why the rest stays, and remove nothing
+    /// Show what would be removed and why the rest stays; nothing is removed or written, so the store's clock is not asked
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Keep the newest so many
@@ -112,6 +112,9 @@ fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Du
 fn refused(refusal: &Refusal) -> Failure {
     let advice = match refusal {
         Refusal::LastRunNotOk { .. } => "make a run succeed first; `backup status` shows what the last one met",
+        Refusal::ClocksDiffer { .. } => {
+            "set the clock right that is wrong, this machine's or the store's; then prune again"
+        }
         Refusal::ClockBehind { .. } => "set this machine's clock right",
         Refusal::TooMany { .. } => {
             "look with --dry-run whether that is what you want; if so, give --max-removals a larger number once"

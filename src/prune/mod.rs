@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 
 use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed, damages_of, verdict};
 use crate::domain::{ByteCount, SnapshotName, Verdict};
-use crate::retention::{Dated, Judgement, Policy, Quality, judge};
+use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -59,11 +59,15 @@ pub struct Report {
     pub emptied: u64,
 }
 
-/// Says what would be done, and does nothing.
+/// Says what would be done, and does nothing: so it does not ask the store's clock either, which takes a file.
 ///
 /// # Errors
 /// If something cannot be listed.
 pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
+    plan_at(catalog, order, Clocks::ours(order.now))
+}
+
+fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, CatalogError> {
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
     let verifications = catalog.verifications()?;
@@ -98,7 +102,7 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
     if catalog.is_last_run_unreadable()? {
         not_ok = Some("not readable");
     }
-    let judgement = judge(&order.policy, &order.zone, order.now, not_ok, &snapshots);
+    let judgement = judge(&order.policy, &order.zone, clocks, not_ok, &snapshots);
     let (mut weights, mut going) = (BTreeMap::new(), BTreeMap::<(String, u64, u64), u64>::new());
     for verdict in &judgement.verdicts {
         let name = &verdict.snapshot.name;
@@ -143,7 +147,12 @@ pub fn prune(catalog: &Catalog, order: &Order, claim: Claim) -> Result<Report, C
 }
 
 fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report, CatalogError> {
-    let mut report = plan(catalog, order)?;
+    let clocks = Clocks { ours: order.now, stores: Some(catalog.store().now()?) };
+    let mut report = plan_at(catalog, order, clocks)?;
+    if matches!(report.judgement.refusal, Some(Refusal::ClocksDiffer { .. })) {
+        // whose clock is wrong is not known, and the trash is emptied by the store's
+        return Ok(report);
+    }
     let removals: Vec<SnapshotName> = report.judgement.removals().cloned().collect();
     for name in removals {
         // between two removals somebody may have taken the lease over, or the disk may be another

@@ -21,6 +21,33 @@ use crate::domain::SnapshotName;
 /// So far a name may be ahead of the clock: runs within one second are told apart by the seconds that follow.
 const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
+/// So far our clock and the store's may be apart for anything to be removed. Kept clocks differ by seconds and neglected
+/// ones by minutes; a dead battery, a wrong zone or a hand that slipped makes an hour at least, and days where it hurts:
+/// with `within`, a clock a month ahead makes everything old. Less than an hour changes no verdict that matters.
+pub const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// What time it is, by two clocks that know nothing of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// By this machine's.
+    pub ours: Timestamp,
+    /// By the store's; none if it was not asked, which is for those who only want to know.
+    pub stores: Option<Timestamp>,
+}
+
+impl Clocks {
+    /// The store's clock was not asked.
+    pub fn ours(now: Timestamp) -> Self {
+        Self { ours: now, stores: None }
+    }
+
+    fn refusal(self) -> Option<Refusal> {
+        let stores = self.stores?;
+        let apart = self.ours.duration_since(stores).abs();
+        (apart > CLOCKS_APART_MAX).then_some(Refusal::ClocksDiffer { ours: self.ours, stores })
+    }
+}
+
 /// What a snapshot is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quality {
@@ -141,6 +168,14 @@ pub enum Refusal {
         /// In a word.
         outcome: String,
     },
+    /// Nobody knows what time it is.
+    #[error("this machine's clock says {ours} and the store's {stores}: they are more than an hour apart")]
+    ClocksDiffer {
+        /// By our clock.
+        ours: Timestamp,
+        /// By the store's.
+        stores: Timestamp,
+    },
     /// A snapshot is dated later than now.
     #[error("this machine's clock ({now}) is behind the newest snapshot {newest}")]
     ClockBehind {
@@ -176,8 +211,10 @@ impl Judgement {
     }
 }
 
-/// Judges. `not_ok` is the outcome of the job's last run, in a word, if that was not ok.
-pub fn judge(policy: &Policy, zone: &TimeZone, now: Timestamp, not_ok: Option<&str>, snapshots: &[Dated]) -> Judgement {
+/// Judges. `not_ok` is the outcome of the job's last run, in a word, if that was not ok. Clocks that differ are a refusal
+/// even if nothing would go: the trash must not be emptied either.
+pub fn judge(policy: &Policy, zone: &TimeZone, clocks: Clocks, not_ok: Option<&str>, snapshots: &[Dated]) -> Judgement {
+    let now = clocks.ours;
     let mut sorted: Vec<Dated> = snapshots.to_vec();
     sorted.sort_by(|a, b| (a.name.at(), &a.name).cmp(&(b.name.at(), &b.name)));
     let mut verdicts: Vec<Verdict> =
@@ -189,13 +226,13 @@ pub fn judge(policy: &Policy, zone: &TimeZone, now: Timestamp, not_ok: Option<&s
     }
     let removals = verdicts.iter().filter(|verdict| !verdict.stays()).count();
     let newest = verdicts.last().map(|verdict| verdict.snapshot.name.clone());
-    let refusal = match (newest, not_ok) {
+    let refusal = clocks.refusal().or_else(|| match (newest, not_ok) {
         _ if removals == 0 => None,
         (Some(newest), _) if newest.at().duration_since(now) > AHEAD => Some(Refusal::ClockBehind { now, newest }),
         (_, Some(outcome)) => Some(Refusal::LastRunNotOk { outcome: outcome.to_owned() }),
         _ if removals > policy.max_removals as usize => Some(Refusal::TooMany { removals, max: policy.max_removals }),
         _ => None,
-    };
+    });
     Judgement { verdicts, refusal }
 }
 
@@ -274,13 +311,13 @@ mod tests {
     use std::time::Duration;
 
     use jiff::tz::TimeZone;
-    use jiff::{Timestamp, ToSpan};
+    use jiff::{SignedDuration, Timestamp, ToSpan};
     use proptest::prelude::*;
     use proptest::strategy::ValueTree;
     use proptest::test_runner::{Config, TestRunner};
 
     use super::super::policy::Policy;
-    use super::{Dated, Judgement, Quality, Reason, Refusal, judge};
+    use super::{Clocks, Dated, Judgement, Quality, Reason, Refusal, judge};
     use crate::domain::{JobName, SnapshotName};
 
     fn at(second: i64) -> Timestamp {
@@ -336,11 +373,11 @@ mod tests {
         let last = all.len() - 1;
         let once: Vec<Dated> = all.iter().map(|time| dated(*time, true)).collect();
         let generous = Policy { max_removals: 5000, ..YEARLY };
-        let at_once = judge(&generous, &madrid, all[last], None, &once);
+        let at_once = judge(&generous, &madrid, Clocks::ours(all[last]), None, &once);
         let mut daily: Vec<Dated> = Vec::new();
         for time in &all {
             daily.push(dated(*time, true));
-            let judgement = judge(&YEARLY, &madrid, *time, None, &daily);
+            let judgement = judge(&YEARLY, &madrid, Clocks::ours(*time), None, &daily);
             assert_eq!(judgement.refusal, None);
             let gone: BTreeSet<SnapshotName> = judgement.removals().cloned().collect();
             daily.retain(|snapshot| !gone.contains(&snapshot.name));
@@ -358,7 +395,7 @@ mod tests {
     fn partial_ones_take_no_good_ones_place() {
         let now = at(1_000_000_000);
         let set: Vec<Dated> = (0..20).map(|day| dated(at(1_000_000_000 - day * 86_400), day % 2 == 1)).collect();
-        let judgement = judge(&Policy { daily: 5, ..Policy::default() }, &TimeZone::UTC, now, None, &set);
+        let judgement = judge(&Policy { daily: 5, ..Policy::default() }, &TimeZone::UTC, Clocks::ours(now), None, &set);
         let good = judgement.verdicts.iter().filter(|verdict| verdict.stays() && verdict.snapshot.is_good()).count();
         assert_eq!(good, 5);
         let partial: Vec<_> = judgement.verdicts.iter().filter(|v| v.stays() && !v.snapshot.is_good()).collect();
@@ -374,7 +411,7 @@ mod tests {
         let policy = Policy { last: 5, ..Policy::default() };
         let utc = &TimeZone::UTC;
         let refusal = |policy: &Policy, now, not_ok, set: &[Dated]| {
-            let judgement = judge(policy, utc, now, not_ok, set);
+            let judgement = judge(policy, utc, Clocks::ours(now), not_ok, set);
             assert_eq!(judgement.removals().count() == 0, judgement.refusal.is_some());
             judgement.refusal
         };
@@ -383,8 +420,24 @@ mod tests {
         assert_eq!(refusal(&many, now, None, &set), None);
         assert!(matches!(refusal(&many, now, Some("partial"), &set), Some(Refusal::LastRunNotOk { .. })));
         assert!(matches!(refusal(&many, at(999_999_900), None, &set), Some(Refusal::ClockBehind { .. })));
-        let none = judge(&Policy::default(), utc, now, None, &set);
+        let none = judge(&Policy::default(), utc, Clocks::ours(now), None, &set);
         assert!(none.verdicts.iter().all(|verdict| verdict.reasons == [Reason::NoRules]));
+    }
+
+    #[test]
+    fn clocks_an_hour_apart_are_trusted_and_further_apart_nothing_goes_and_both_are_told() {
+        let now = at(1_000_000_000);
+        let set: Vec<Dated> = (0..9).map(|day| dated(at(1_000_000_000 - day * 86_400), true)).collect();
+        let policy = Policy { within: Some(Duration::from_secs(86_400)), ..Policy::default() };
+        for (seconds, removals) in [(0, 6), (3600, 6), (-3600, 6), (3601, 0), (-3601, 0), (-40 * 86_400, 0)] {
+            let clocks = Clocks { ours: now, stores: Some(now - SignedDuration::from_secs(seconds)) };
+            let judgement = judge(&policy, &TimeZone::UTC, clocks, None, &set);
+            assert_eq!(judgement.removals().count(), removals, "{seconds} s ahead");
+        }
+        let clocks = Clocks { ours: now, stores: Some(at(999_990_000)) };
+        // nothing would go: the trash is not to be emptied either, so it is said all the same
+        let refusal = judge(&policy, &TimeZone::UTC, clocks, None, &[]).refusal.expect("a refusal").to_string();
+        assert!(refusal.contains("2001-09-09T01:46:40Z") && refusal.contains("2001-09-08T23:00:00Z"), "{refusal}");
     }
 
     #[test]
@@ -394,7 +447,7 @@ mod tests {
         set[0].quality = Quality::Damaged;
         set[2].quality = Quality::Unread;
         let policy = Policy { last: 1, floor: 3, ..Policy::default() };
-        let judgement = judge(&policy, &TimeZone::UTC, now, None, &set);
+        let judgement = judge(&policy, &TimeZone::UTC, Clocks::ours(now), None, &set);
         let words: Vec<String> = judgement.verdicts.iter().rev().take(6).map(super::Verdict::words).collect();
         assert_eq!(words, ["damaged", "newest, last", "unreadable", "floor", "floor", "no rule keeps it"]);
     }
@@ -436,7 +489,7 @@ mod tests {
             .filter(|snapshot| names.insert(snapshot.name.clone()))
             .collect();
         let check = |fine: bool, what: &str| if fine { Ok(()) } else { Err(format!("{what}: {policy:?} {set:?}")) };
-        let judgement = judge(policy, &zone, now, None, &set);
+        let judgement = judge(policy, &zone, Clocks::ours(now), None, &set);
         let gone: BTreeSet<SnapshotName> = judgement.removals().cloned().collect();
         let left: Vec<Dated> = set.iter().filter(|snapshot| !gone.contains(&snapshot.name)).cloned().collect();
         check(judgement.verdicts.len() == set.len(), "one verdict for each")?;
@@ -452,8 +505,13 @@ mod tests {
         check(policy.has_rules() || gone.is_empty(), "without a rule nothing goes")?;
         let future = set.iter().any(|snapshot| snapshot.name.at().duration_since(now) > super::AHEAD);
         check(!future || gone.is_empty(), "nothing goes while the clock is behind")?;
-        check(judge(policy, &zone, now, Some("failed"), &set).removals().count() == 0, "nothing after a failure")?;
-        let again = judge(policy, &zone, now, None, &left);
+        check(
+            judge(policy, &zone, Clocks::ours(now), Some("failed"), &set).removals().count() == 0,
+            "nothing after a failure",
+        )?;
+        let apart = Clocks { ours: now, stores: Some(now + SignedDuration::from_secs(3601)) };
+        check(judge(policy, &zone, apart, None, &set).removals().count() == 0, "nothing while two clocks differ")?;
+        let again = judge(policy, &zone, Clocks::ours(now), None, &left);
         check(again.removals().count() == 0 || !gone.is_empty() || judgement.refusal.is_some(), "idempotent")?;
         if judgement.refusal.is_none() {
             check(again.removals().count() == 0, "judging what is left removes nothing")?;
