@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use backup::catalog::{Catalog, CatalogError, Claim, Hold};
 use backup::domain::{Host, RunId, SnapshotName};
-use backup::prune::{self, Order};
+use backup::prune::{self, Accept, Order};
 use backup::retention::{Clocks, Dated, Policy, Quality, Refusal, judge};
 use backup::store::{FolderStore, Permissions, RequireMount, Store};
-use faults::Faulty;
+use faults::{Fault, Faulty};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan, Zoned};
 use site::tree::{assert_same, picture};
@@ -343,6 +343,39 @@ fn what_is_taken_back_is_held_and_says_how_that_ends() {
     assert_eq!(names(&site), before);
     site.on_store(&["release", &before[0]]).exits(0);
     prune(&site, &["--last", "3"]).exits(0).says("1 removed");
+}
+
+#[test]
+fn a_taking_back_that_fails_at_any_call_leaves_it_in_the_trash_or_back_and_held() {
+    let site = with_snapshots(3);
+    prune(&site, &["--last", "2", "--floor", "1"]).exits(0).says("1 removed");
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let trashed = catalog(open(&site)).trash().expect("a list").remove(0);
+    for after in [false, true] {
+        let (mut back, mut ended) = (0, false);
+        for call in 1_u64..200 {
+            copy_of(&master, &site.store());
+            let fault = Fault { call, errno: 5, for_ever: true, after };
+            let coat = Faulty::new(open(&site), Some(fault));
+            let plan = coat.plan();
+            let broken = catalog(Arc::new(coat));
+            let done = prune::take_back(&broken, &trashed, &audit(), Accept::Whole, claim(&*open(&site)));
+            let plain = catalog(open(&site));
+            let listed = plain.snapshots().expect("a list").contains(&trashed.name);
+            let is_in_trash = plain.trash().expect("a list").contains(&trashed);
+            let held = plain.holds().expect("holds").contains_key(&trashed.name);
+            assert!(listed != is_in_trash, "call {call}, after {after}: listed {listed}, in the trash {is_in_trash}");
+            assert!(!listed || held, "call {call}, after {after}: it is back and not held");
+            back += u32::from(listed);
+            if plan.calls() < call {
+                assert!(done.is_ok() && listed);
+                ended = true;
+                break;
+            }
+        }
+        assert!(ended && back >= 2, "{back}");
+    }
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
             let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.word()).collect();
             screen.json(&serde_json::json!({
                 "type": "verdict", "snapshot": verdict.snapshot.name, "keep": verdict.stays(), "reasons": reasons,
-                "why": verdict.words(), "damages": report.damages.get(&verdict.snapshot.name), "size": weight.size, "alone": weight.alone,
+                "why": verdict.words(), "damages": report.damages.get(&verdict.snapshot.name).map_or(&[][..], Vec::as_slice), "size": weight.size, "alone": weight.alone,
             }));
         }
         screen.json(&serde_json::json!({
