@@ -2,12 +2,23 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
 
+mod faults;
 mod site;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use backup::catalog::{Catalog, CatalogError, Claim, Hold};
+use backup::domain::{Host, RunId, SnapshotName};
+use backup::prune::{self, Accept, Order};
+use backup::retention::{Clocks, Dated, Policy, Quality, Refusal, judge};
+use backup::store::{FolderStore, Permissions, RequireMount, Store};
+use faults::{Fault, Faulty};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan, Zoned};
 use site::tree::{assert_same, picture};
 use site::{Ran, Site, has, names_in};
 
@@ -178,4 +189,345 @@ fn a_prune_that_is_killed_at_any_system_call_leaves_every_listed_snapshot_whole(
     }
     eprintln!("{kills} kills");
     assert!(ended && kills >= 30, "{kills} kills");
+}
+
+fn open(site: &Site) -> Arc<dyn Store> {
+    let opened = FolderStore::open(&site.store(), &RequireMount::No, Permissions::default(), None).expect("a store");
+    Arc::new(opened.store)
+}
+
+fn catalog(store: Arc<dyn Store>) -> Catalog {
+    Catalog::new(store, "upload".parse().expect("a job"))
+}
+
+fn order(store: &dyn Store, last: u32) -> Order {
+    let policy = Policy { last, floor: 1, ..Policy::default() };
+    Order { policy, zone: TimeZone::UTC, now: store.now().expect("a time"), trash_for: Duration::ZERO }
+}
+
+fn claim(store: &dyn Store) -> Claim {
+    let (run, started) = (RunId::from_random([9; 16]), store.now().expect("a time"));
+    Claim { run, host: Host("here".to_owned()), pid: 1, started, term_s: 600 }
+}
+
+fn copy_of(master: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).expect("removed");
+    }
+    let done = Command::new("cp").arg("-a").arg(master).arg(to).status().expect("cp starts");
+    assert!(done.success());
+}
+
+fn audit() -> Hold {
+    Hold { why: "an audit".to_owned(), ..Hold::default() }
+}
+
+/// What must be true whatever came first: nothing that is held is gone for good, and who was told that it is held has it.
+fn stands(site: &Site, name: &SnapshotName, told: &Result<bool, CatalogError>, call: u64) {
+    let catalog = catalog(open(site));
+    let listed = catalog.snapshots().expect("a list").contains(name);
+    let trashed = catalog.trash().expect("a list").iter().any(|trashed| trashed.name == *name);
+    let held = catalog.holds().expect("holds").contains_key(name);
+    match told {
+        Ok(_) => assert!(held && listed, "call {call}: held {held}, listed {listed}, in the trash {trashed}"),
+        Err(CatalogError::RemovedMeanwhile { .. }) => {
+            assert!(held, "call {call}: the hold stays");
+        }
+        Err(other) => panic!("call {call}: {other}"),
+    }
+    if held && !listed {
+        // emptied at once, as the trash is here, it would be gone for good
+        let (plain, store) = (catalog, open(site));
+        prune::prune(&plain, &order(&*store, 1), claim(&*store)).expect("pruned");
+        assert!(trashed, "call {call}: what is held is gone for good");
+        site.on_store(&["undelete", name.as_str()]).exits(0).says("is there again").says("an audit");
+        site.on_store(&["verify", name.as_str()]).exits(0);
+    }
+}
+
+#[test]
+fn whoever_holds_at_any_moment_of_a_prune_has_it_or_is_told_and_nothing_held_is_gone() {
+    let site = with_snapshots(3);
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let first: SnapshotName = names(&site)[0].parse().expect("a name");
+    let (mut kept, mut told_removed, mut late) = (0, 0, 0);
+    for call in 1_u64.. {
+        copy_of(&master, &site.store());
+        let told = Arc::new(Mutex::new(None));
+        let (other, name, tell) = (catalog(open(&site)), first.clone(), Arc::clone(&told));
+        let coat = Faulty::meanwhile(open(&site), call, move || {
+            let in_trash = other.trash().expect("a list").iter().any(|trashed| trashed.name == name);
+            let is_there = in_trash || other.snapshots().expect("a list").contains(&name);
+            *tell.lock().expect("a lock") = Some((is_there, other.hold(&name, &audit())));
+        });
+        let plain = open(&site);
+        let report = prune::prune(&catalog(Arc::new(coat)), &order(&*plain, 1), claim(&*plain)).expect("pruned");
+        let Some((was_there, told)) = told.lock().expect("a lock").take() else { break };
+        if !was_there && report.emptied == 2 {
+            // it was being removed for good before anybody held it
+            assert!(matches!(told, Err(CatalogError::RemovedMeanwhile { .. })), "call {call}");
+            late += 1;
+            continue;
+        }
+        stands(&site, &first, &told, call);
+        if report.held_meanwhile.contains(&first) {
+            kept += 1;
+        }
+        told_removed += u32::from(told.is_err());
+    }
+    eprintln!("{kept} kept by a prune that saw the hold, {told_removed} told, {late} too late");
+    assert!(kept >= 5 && told_removed >= 2, "{kept} {told_removed} {late}");
+}
+
+#[test]
+fn a_prune_at_any_moment_of_a_hold_is_seen_and_told() {
+    let site = with_snapshots(3);
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let first: SnapshotName = names(&site)[0].parse().expect("a name");
+    let (mut held, mut told_removed) = (0, 0);
+    for call in 1_u64.. {
+        copy_of(&master, &site.store());
+        let (other, plain) = (catalog(open(&site)), open(&site));
+        let done = Arc::new(Mutex::new(false));
+        let mark = Arc::clone(&done);
+        let coat = Faulty::meanwhile(open(&site), call, move || {
+            let order = Order { trash_for: Duration::from_secs(3600), ..order(&*plain, 1) };
+            prune::prune(&other, &order, claim(&*plain)).expect("pruned");
+            *mark.lock().expect("a lock") = true;
+        });
+        let told = catalog(Arc::new(coat)).hold(&first, &audit());
+        if !*done.lock().expect("a lock") {
+            break;
+        }
+        stands(&site, &first, &told, call);
+        held += u32::from(told.is_ok());
+        told_removed += u32::from(told.is_err());
+    }
+    assert!(held >= 2 && told_removed >= 2, "{held} {told_removed}");
+}
+
+#[test]
+fn what_is_held_in_the_trash_is_never_removed_for_good_until_it_is_released() {
+    let site = with_snapshots(3);
+    let first = names(&site).remove(0);
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("2 removed");
+    // what a hold leaves that came at the same moment
+    fs::create_dir_all(site.job().join(".holds")).expect("a folder");
+    fs::write(site.job().join(".holds").join(format!("{first}.json")), "{\"why\": \"an audit\"}").expect("a hold");
+    let folder = site.job().join(".trash");
+    for trashed in names_in(&folder) {
+        let old = format!("20200101T000000Z-{}", trashed.split_once('-').expect("a stamp").1);
+        fs::rename(folder.join(trashed), folder.join(old)).expect("renamed");
+    }
+    prune(&site, &["--last", "1"]).exits(0).says("1 removed for good");
+    let trashed = names_in(&folder);
+    assert!(trashed.len() == 1 && trashed[0].ends_with(&first), "{trashed:?}");
+    // a death while it was being removed, in a prune that saw no hold: it comes back to the trash
+    fs::rename(folder.join(&trashed[0]), folder.join(format!(".going-{}", trashed[0]))).expect("renamed");
+    prune(&site, &["--last", "1"]).exits(0).does_not_say("for good");
+    assert_eq!(names_in(&folder), trashed);
+    site.on_store(&["release", &first]).exits(0).says("left to retention");
+    prune(&site, &["--last", "1"]).exits(0).says("1 removed for good");
+}
+
+#[test]
+fn what_is_taken_back_is_held_and_says_how_that_ends() {
+    let site = with_snapshots(4);
+    let before = names(&site);
+    prune(&site, &["--last", "3"]).exits(0).says("1 removed");
+    let taken = site.on_store(&["undelete", &before[0]]).exits(0);
+    taken.says("is there again").says(&format!("`backup release {}`", before[0])).says("taken back from the trash");
+    prune(&site, &["--last", "3"]).exits(0).says("held").says("nothing is to be removed");
+    assert_eq!(names(&site), before);
+    site.on_store(&["release", &before[0]]).exits(0);
+    prune(&site, &["--last", "3"]).exits(0).says("1 removed");
+}
+
+#[test]
+fn a_taking_back_that_fails_at_any_call_leaves_it_in_the_trash_or_back_and_held() {
+    let site = with_snapshots(3);
+    prune(&site, &["--last", "2", "--floor", "1"]).exits(0).says("1 removed");
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let trashed = catalog(open(&site)).trash().expect("a list").remove(0);
+    for after in [false, true] {
+        let (mut back, mut ended) = (0, false);
+        for call in 1_u64..200 {
+            copy_of(&master, &site.store());
+            let fault = Fault { call, errno: 5, for_ever: true, after };
+            let coat = Faulty::new(open(&site), Some(fault));
+            let plan = coat.plan();
+            let broken = catalog(Arc::new(coat));
+            let done = prune::take_back(&broken, &trashed, &audit(), Accept::Whole, claim(&*open(&site)));
+            let plain = catalog(open(&site));
+            let listed = plain.snapshots().expect("a list").contains(&trashed.name);
+            let is_in_trash = plain.trash().expect("a list").contains(&trashed);
+            let held = plain.holds().expect("holds").contains_key(&trashed.name);
+            assert!(listed != is_in_trash, "call {call}, after {after}: listed {listed}, in the trash {is_in_trash}");
+            assert!(!listed || held, "call {call}, after {after}: it is back and not held");
+            back += u32::from(listed);
+            if plan.calls() < call {
+                assert!(done.is_ok() && listed);
+                ended = true;
+                break;
+            }
+        }
+        assert!(ended && back >= 2, "{back}");
+    }
+}
+
+#[test]
+fn what_is_taken_back_is_compared_with_its_record_first_and_never_lies_over_another() {
+    let site = with_snapshots(4);
+    let before = names(&site);
+    prune(&site, &["--last", "3"]).exits(0).says("1 removed");
+    let trashed = site.job().join(".trash").join(&names_in(&site.job().join(".trash"))[0]);
+    let volume = trashed.join(names_in(&trashed).into_iter().find(|name| name.contains(".tar")).expect("a volume"));
+    // a run is at work
+    fs::write(site.job().join(".lease.json"), "").expect("a lease");
+    site.on_store(&["undelete", &before[0]]).exits(5).says("leased");
+    fs::remove_file(site.job().join(".lease.json")).expect("removed");
+    // a folder of that name, though an empty one
+    fs::create_dir(site.job().join(&before[0])).expect("a folder");
+    site.on_store(&["undelete", &before[0]]).exits(1).says("there already");
+    assert!(trashed.exists() && names_in(&site.job().join(".holds")).is_empty());
+    fs::remove_dir(site.job().join(&before[0])).expect("removed");
+    // a cut volume
+    let aside = site.path().join("aside");
+    fs::rename(&volume, &aside).expect("moved");
+    fs::write(&volume, "cut").expect("written");
+    site.on_store(&["undelete", &before[0]]).exits(4).says("not whole").says("has 3 bytes, and").says("--damaged");
+    assert_eq!(names(&site), before[1..]);
+    site.on_store(&["undelete", &before[0], "--damaged"]).exits(4).says("is there again").says("IT IS DAMAGED");
+    assert_eq!(names(&site), before);
+}
+
+/// What is done to a snapshot's folder.
+type Harm<'a> = &'a dyn Fn(&Path);
+
+#[test]
+fn a_damaged_snapshot_stays_and_counts_for_nothing() {
+    let volume_of = |folder: &Path| {
+        let name = names_in(folder).into_iter().rfind(|name| name.contains(".tar")).expect("a volume");
+        folder.join(name)
+    };
+    let manifest_of = |folder: &Path| folder.join("manifest.jsonl.zst");
+    let gone = |path: &Path| fs::remove_file(path).expect("removed");
+    let cut = |path: &Path| {
+        // a volume may have names in other snapshots: only this one is cut
+        let bytes = fs::read(path).expect("a file");
+        gone(path);
+        fs::write(path, &bytes[1..]).expect("written");
+    };
+    let harms: [(&str, Harm); 5] = [
+        ("is missing", &|folder| gone(&volume_of(folder))),
+        ("were published", &|folder| cut(&volume_of(folder))),
+        ("is missing", &|folder| gone(&manifest_of(folder))),
+        ("were published", &|folder| cut(&manifest_of(folder))),
+        ("SHA256SUMS is missing", &|folder| gone(&folder.join("SHA256SUMS"))),
+    ];
+    let site = with_snapshots(5);
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    for (words, harm) in harms {
+        copy_of(&master, &site.store());
+        let all = site.snapshots();
+        harm(&all[4]);
+        prune(&site, &["--last", "1", "--floor", "2"]).exits(0).says("damaged").says(words).says("2 removed");
+        // the newest good one is the one before, and the floor is another good one
+        assert_eq!(site.snapshots(), all[2..]);
+    }
+}
+
+#[test]
+fn damage_that_a_verification_found_counts_until_it_is_disproved() {
+    let site = with_snapshots(4);
+    let all = site.snapshots();
+    let name = names_in(&all[3]).into_iter().rfind(|name| name.contains(".tar")).expect("a volume");
+    let sound = fs::read(all[3].join(&name)).expect("a volume");
+    let put = |bytes: &[u8]| {
+        fs::remove_file(all[3].join(&name)).expect("removed");
+        fs::write(all[3].join(&name), bytes).expect("written");
+    };
+    // another byte, the same length: no listing shows it
+    let mut harmed = sound.clone();
+    let middle = harmed.len() / 2;
+    harmed[middle] ^= 1;
+    put(&harmed);
+    site.on_store(&["verify", "latest"]).exits(4);
+    let dry = || prune(&site, &["--last", "1", "--floor", "1", "--dry-run"]).exits(0);
+    dry().says("damaged (verify found damage on ").says("2 would be removed");
+    put(&sound);
+    dry().says("2 would be removed");
+    site.on_store(&["verify", "latest"]).exits(0);
+    dry().does_not_say("damage").says("3 would be removed");
+}
+
+#[test]
+fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_differ() {
+    let site = with_snapshots(4);
+    let before = names(&site);
+    prune(&site, &["--last", "3"]).exits(0).says("1 removed");
+    let (catalog, store) = (catalog(open(&site)), open(&site));
+    // everything is older than a minute for a clock that is hours ahead
+    let policy = Policy { within: Some(Duration::from_secs(60)), floor: 0, ..Policy::default() };
+    for hours in [2, 24 * 365, -2] {
+        let mut order = Order { policy, ..order(&*store, 1) };
+        order.now += SignedDuration::from_hours(hours);
+        let report = prune::prune(&catalog, &order, claim(&*store)).expect("asked");
+        let refusal = report.judgement.refusal.clone();
+        assert!(matches!(refusal, Some(Refusal::ClocksDiffer { .. })), "{hours} hours: {refusal:?}");
+        assert_eq!((report.removed.len(), report.emptied), (0, 0));
+        assert_eq!(names(&site), before[1..]);
+        assert_eq!(names_in(&site.job().join(".trash")).len(), 1);
+    }
+    let report = prune::prune(&catalog, &order(&*store, 2), claim(&*store)).expect("pruned");
+    assert_eq!((report.removed.len(), report.emptied), (1, 2));
+}
+
+/// The nights of three years in Madrid, judged every night: what goes when, and what is left with its reasons.
+fn daily_for_three_years() -> String {
+    let policy = Policy { last: 7, daily: 14, weekly: 8, monthly: 12, yearly: 3, ..Policy::default() };
+    let (madrid, job) = (TimeZone::get("Europe/Madrid").expect("a zone"), "up".parse().expect("a job"));
+    let first: Zoned = "2024-01-01T02:00[Europe/Madrid]".parse().expect("a time");
+    let day = |snapshot: &Dated| snapshot.name.at().to_zoned(madrid.clone()).date().to_string();
+    let mut text = "A job that ran every night at two in Madrid and was pruned after each run with\n\
+         last 7, daily 14, weekly 8, monthly 12, yearly 3: what goes in which night.\n\n"
+        .to_owned();
+    let mut there: Vec<Dated> = Vec::new();
+    let mut left = String::new();
+    for number in 0..3 * 366 {
+        let night = first.checked_add(number.days()).expect("a time");
+        if night.year() == 2027 {
+            break;
+        }
+        let name = SnapshotName::new(&job, night.timestamp());
+        there.push(Dated { name, quality: Quality::Good, held: false });
+        let judgement = judge(&policy, &madrid, Clocks::ours(night.timestamp()), None, &there);
+        assert_eq!(judgement.refusal, None);
+        let gone: Vec<SnapshotName> = judgement.removals().cloned().collect();
+        let days: Vec<String> = there.iter().filter(|one| gone.contains(&one.name)).map(day).collect();
+        there.retain(|one| !gone.contains(&one.name));
+        let what = if days.is_empty() { "nothing".to_owned() } else { days.join(" ") };
+        text.push_str(&format!("{}  {:>2} stay, {what} goes\n", night.date(), there.len()));
+        let stays = judgement.verdicts.iter().filter(|verdict| verdict.stays());
+        left = stays.map(|verdict| format!("{}  {}\n", day(&verdict.snapshot), verdict.words())).collect();
+    }
+    text + "\nWhat is left, and why:\n\n" + &left
+}
+
+#[test]
+fn three_years_of_nights_are_as_in_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tables/daily-three-years.txt");
+    let fresh = daily_for_three_years();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, &fresh).expect("written");
+    }
+    let kept = fs::read_to_string(&path).expect("the table");
+    let differs = kept.lines().zip(fresh.lines()).find(|(kept, fresh)| kept != fresh);
+    assert_eq!(differs, None, "table, program: look why; then `UPDATE=1 cargo test --test retention` and commit");
+    assert!(kept == fresh, "the table has another length than what is made now");
 }

@@ -28,6 +28,26 @@ pub enum CatalogError {
         /// In words.
         why: String,
     },
+    /// Somebody removed the snapshot while it was being held. The hold is written.
+    #[error("{snapshot} was removed while it was being held")]
+    RemovedMeanwhile {
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+    /// What is to be taken back from the trash is not what was published.
+    #[error("{snapshot} in the trash is not whole: {}", .damages.join("; "))]
+    TrashDamaged {
+        /// The snapshot.
+        snapshot: SnapshotName,
+        /// What is missing or cut, in words; never empty.
+        damages: Vec<String>,
+    },
+    /// What is to be taken back is there.
+    #[error("a snapshot {snapshot} is there already")]
+    StillThere {
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
     /// A later version of this program wrote it.
     #[error("{file} of snapshot {snapshot} has format {found}, and this program reads up to {newest}")]
     Newer {
@@ -61,6 +81,13 @@ impl Advise for CatalogError {
             Self::Name(_) => "choose a shorter or plainer name for the job".into(),
             Self::NoSnapshot { .. } => "`backup list` shows the snapshots that are there".into(),
             Self::Damaged { .. } => "run `backup verify` on it to see what the damage costs; other snapshots are untouched".into(),
+            Self::RemovedMeanwhile { snapshot } => format!(
+                "`backup undelete {snapshot}` takes it back; the hold stays, so it is not removed for good and is held once it is back"
+            ),
+            Self::TrashDamaged { snapshot, .. } => format!(
+                "other snapshots of the same time may be whole; `backup undelete {snapshot} --damaged` takes back what there is"
+            ),
+            Self::StillThere { .. } => "nothing was overwritten, and what lies in the trash stays there".into(),
             Self::Newer { .. } => "use the version of this program that made it, or a newer one".into(),
             Self::Leased { .. } => {
                 "wait until that run ends; if it died, its lease ends by itself after its term, and `backup unlock` shows it".into()

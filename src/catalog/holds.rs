@@ -2,8 +2,15 @@
 //!
 //! A hold is a small file of its own beside the snapshots, because a snapshot's folder never changes. A hold that cannot
 //! be read holds all the same.
+//!
+//! The danger is a hold and a removal at the same moment. No lease keeps them apart, because a hold must be possible
+//! while a run works. So each does its own deed first and looks at the other's afterwards, anew at the server: whoever
+//! holds looks whether the snapshot is still listed, whoever removes (`trash.rs`) looks for the hold before *and after*
+//! the move and takes the move back. Whatever the order, one of the two sees the other.
+//!
+//! Ends no hold by itself, and does not know why something is removed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,17 +36,25 @@ pub struct Hold {
 }
 
 impl Catalog {
-    /// Holds a snapshot. One that is held already stays held, for its first reason.
+    /// Holds a snapshot that is listed. One that is held already stays held, for its first reason; then false.
     ///
     /// # Errors
-    /// If the store refuses.
+    /// [`CatalogError::RemovedMeanwhile`] if it is not listed any more once the hold is written: the hold stays.
+    /// Otherwise if the store refuses.
     pub fn hold(&self, name: &SnapshotName, hold: &Hold) -> Result<bool, CatalogError> {
-        let (store, folder) = (self.store(), self.layout().holds());
-        match store.create_folder(&folder) {
-            Ok(()) => store.sync_folder(&self.layout().folder())?,
-            Err(StoreError::AlreadyThere { .. }) => {}
-            Err(error) => return Err(error.into()),
+        let is_new = self.write_hold(name, hold)?;
+        // whoever moved it to the trash before it could see the hold did so before this look
+        self.ask_anew(&self.layout().folder())?;
+        if !self.snapshots()?.contains(name) {
+            return Err(CatalogError::RemovedMeanwhile { snapshot: name.clone() });
         }
+        Ok(is_new)
+    }
+
+    /// Writes a hold, wherever the snapshot is. False if there is one already.
+    pub(super) fn write_hold(&self, name: &SnapshotName, hold: &Hold) -> Result<bool, CatalogError> {
+        let (store, folder) = (self.store(), self.layout().holds());
+        self.make_holds()?;
         let mut text = serde_json::to_string(hold).expect("a hold is plain values");
         text.push('\n');
         match create_whole(store, &self.hold_key(name)?, text.as_bytes()) {
@@ -86,6 +101,33 @@ impl Catalog {
             holds.insert(name, hold);
         }
         Ok(holds)
+    }
+
+    /// Which snapshots are held at this moment, as the server knows it. For whoever is about to remove one.
+    ///
+    /// # Errors
+    /// If the store refuses: then nobody knows what is held, and nothing may be removed.
+    pub(super) fn held_now(&self) -> Result<BTreeSet<SnapshotName>, CatalogError> {
+        let folder = self.layout().holds();
+        // a lookup may say for half a minute that the folder is not there; making it asks the server
+        self.make_holds()?;
+        self.ask_anew(&folder)?;
+        let listed = self.store().list(&folder)?;
+        Ok(listed.iter().filter_map(|file| file.name.strip_suffix(".json")?.parse().ok()).collect())
+    }
+
+    /// Makes the next listing of `folder` the server's own: an NFS client forgets what it remembers of a folder whose
+    /// times it has changed itself.
+    pub(super) fn ask_anew(&self, folder: &Key) -> Result<(), CatalogError> {
+        Ok(self.store().touch(folder)?)
+    }
+
+    fn make_holds(&self) -> Result<(), CatalogError> {
+        match self.store().create_folder(&self.layout().holds()) {
+            Ok(()) => Ok(self.store().sync_folder(&self.layout().folder())?),
+            Err(StoreError::AlreadyThere { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn hold_key(&self, name: &SnapshotName) -> Result<Key, CatalogError> {

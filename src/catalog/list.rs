@@ -163,7 +163,12 @@ impl Catalog {
     /// # Errors
     /// If it is not there, damaged, newer, or another snapshot's.
     pub fn record(&self, name: &SnapshotName) -> Result<(Record, Digest), CatalogError> {
-        let bytes = self.file(name, RECORD_NAME)?;
+        self.record_in(&self.layout.snapshot(name), name)
+    }
+
+    /// The record in a folder that is, or was, a snapshot's.
+    pub(super) fn record_in(&self, folder: &Key, name: &SnapshotName) -> Result<(Record, Digest), CatalogError> {
+        let bytes = self.read_small(&folder.join(RECORD_NAME)?, RECORD_BYTES_MAX)?;
         self.parse_record(name, &bytes).map(|record| (record, Digest::of(&bytes)))
     }
 

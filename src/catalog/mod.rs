@@ -36,4 +36,4 @@ pub use proven::{Verification, standing, verdict};
 pub use record::{FileRecord, Previous, Record, VolumeRecord};
 pub use runs::RUNS_KEPT;
 pub use sums::{Sums, SumsError};
-pub use trash::Trashed;
+pub use trash::{Trashed, damages_of};

@@ -5,6 +5,12 @@
 //! leaves a snapshot whole and listed, whole and in the trash, or partly gone and in the trash: never partly gone and
 //! listed. Volumes that other snapshots share keep their other names.
 //!
+//! The danger is a hold that comes at the same moment (`holds.rs` says how the two see each other): after each move
+//! the holds are looked at once more, and what is held is moved back. So what is held is listed or in the trash, and
+//! never goes for good. One window remains: between the move and the move back the snapshot is not listed, and whoever
+//! held it then is told that it was removed, though it is back a moment later; a death in that window leaves it in the
+//! trash, where the hold keeps it until it is taken back.
+//!
 //! Decides nothing: which snapshots go is retention's to say, and the lease is the caller's to hold.
 
 use std::time::Duration;
@@ -14,7 +20,11 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::error::CatalogError;
+use super::holds::Hold;
+use super::layout::SUMS_NAME;
+use super::lease::Lease;
 use super::list::Catalog;
+use super::record::Record;
 use crate::domain::{SnapshotName, stamp_text};
 use crate::store::{Key, ListedKind, StoreError};
 
@@ -32,27 +42,57 @@ pub struct Trashed {
 }
 
 impl Catalog {
-    /// The first step. A snapshot that somebody else removed meanwhile is no error.
+    /// The first step, unless somebody holds it at this moment: then it stays, and the answer is false. A snapshot that
+    /// somebody else removed meanwhile is no error.
+    ///
+    /// # Errors
+    /// If the store refuses; the snapshot is then where it was, or in the trash, whole in either case.
+    pub fn discard_unless_held(&self, name: &SnapshotName) -> Result<bool, CatalogError> {
+        if self.held_now()?.contains(name) {
+            return Ok(false);
+        }
+        let to = self.discard_to(name)?;
+        if self.held_now()?.contains(name) {
+            self.move_whole(&to, &self.layout().snapshot(name))?;
+            self.store().sync_folder(&self.layout().folder())?;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// The first step, whoever holds it: for a snapshot that is made anew at once under its name. One that somebody
+    /// else removed meanwhile is no error.
     ///
     /// # Errors
     /// If the store refuses; the snapshot is then where it was, or in the trash, whole in either case.
     pub fn discard(&self, name: &SnapshotName) -> Result<(), CatalogError> {
+        self.discard_to(name).map(|_| ())
+    }
+
+    fn discard_to(&self, name: &SnapshotName) -> Result<Key, CatalogError> {
         let (store, trash) = (self.store(), self.layout().trash());
         match store.create_folder(&trash) {
             Ok(()) | Err(StoreError::AlreadyThere { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         let to = trash.join(&format!("{}-{name}", stamp_text(store.now()?)))?;
-        match store.publish(&self.layout().snapshot(name), &to) {
-            Ok(()) | Err(StoreError::NotThere { .. }) => {}
-            // the answer may have been lost: what counts is whether it is still listed
-            Err(error) => match store.stat(&self.layout().snapshot(name)) {
-                Ok(None) if matches!(store.stat(&to), Ok(Some(_))) => {}
-                _ => return Err(error.into()),
+        self.move_whole(&self.layout().snapshot(name), &to)?;
+        store.sync_folder(&trash)?;
+        store.sync_folder(&self.layout().folder())?;
+        Ok(to)
+    }
+
+    /// Moves a folder; one that is gone is no error.
+    fn move_whole(&self, from: &Key, to: &Key) -> Result<(), CatalogError> {
+        let store = self.store();
+        match store.publish(from, to) {
+            Ok(()) | Err(StoreError::NotThere { .. }) => Ok(()),
+            // the answer may have been lost: what counts is where it lies
+            Err(error) => match store.stat(from) {
+                Ok(None) if matches!(store.stat(to), Ok(Some(_))) => Ok(()),
+                _ => Err(error.into()),
             },
         }
-        store.sync_folder(&trash)?;
-        Ok(store.sync_folder(&self.layout().folder())?)
     }
 
     /// What lies in the trash, in order of names and times.
@@ -72,17 +112,52 @@ impl Catalog {
         Ok(found)
     }
 
-    /// Takes a snapshot back.
+    /// What is missing or cut in a removed snapshot, against its own record, in words; nothing if it is whole.
     ///
     /// # Errors
-    /// [`StoreError::AlreadyThere`] if a snapshot of this name is there again.
-    pub fn take_back(&self, trashed: &Trashed) -> Result<(), CatalogError> {
-        let from = self.layout().trash().join(&trashed.folder)?;
-        self.store().publish(&from, &self.layout().snapshot(&trashed.name))?;
-        Ok(self.store().sync_folder(&self.layout().folder())?)
+    /// If it is not in the trash any more, a newer program made it, or the store fails.
+    pub fn damages_in_trash(&self, trashed: &Trashed) -> Result<Vec<String>, CatalogError> {
+        let folder = self.layout().trash().join(&trashed.folder)?;
+        let files = self.files_of(&folder)?;
+        match self.record_in(&folder, &trashed.name) {
+            Ok((record, _)) => Ok(damages_of(&record, &files)),
+            Err(error @ CatalogError::Newer { .. }) => Err(error),
+            Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            Err(error) => Ok(vec![error.to_string()]),
+        }
     }
 
-    /// The second step: removes for good what was removed longer than `after` ago. Gives how many.
+    /// Takes a snapshot back and holds it, so that the next prune does not remove it again. Gives the hold that counts:
+    /// an older one stays. The lease says that no other writer is at work.
+    ///
+    /// # Errors
+    /// [`CatalogError::StillThere`] if a folder of this name is there; [`CatalogError::LeaseLost`]; otherwise if the
+    /// store refuses. It is then in the trash, whole, or back; and held if the hold could be written.
+    pub fn take_back(&self, trashed: &Trashed, hold: &Hold, lease: &Lease) -> Result<Hold, CatalogError> {
+        let (name, to) = (&trashed.name, self.layout().snapshot(&trashed.name));
+        let from = self.layout().trash().join(&trashed.folder)?;
+        lease.renew()?;
+        self.store().check_identity()?;
+        self.ask_anew(&self.layout().folder())?;
+        if self.store().list(&self.layout().folder())?.iter().any(|listed| listed.name == name.as_str()) {
+            return Err(CatalogError::StillThere { snapshot: name.clone() });
+        }
+        // the hold first: a death in between leaves it held in the trash, not listed and about to be removed again
+        self.write_hold(name, hold)?;
+        match self.store().publish(&from, &to) {
+            Ok(()) => {}
+            Err(StoreError::AlreadyThere { .. }) => return Err(CatalogError::StillThere { snapshot: name.clone() }),
+            // the answer may have been lost
+            Err(error) => match self.store().stat(&from) {
+                Ok(None) if matches!(self.store().stat(&to), Ok(Some(_))) => {}
+                _ => return Err(error.into()),
+            },
+        }
+        self.store().sync_folder(&self.layout().folder())?;
+        Ok(self.holds()?.remove(name).unwrap_or_else(|| hold.clone()))
+    }
+
+    /// The second step: removes for good what was removed longer than `after` ago and is not held. Gives how many.
     ///
     /// # Errors
     /// If the store refuses; what is left is removed the next time.
@@ -92,30 +167,48 @@ impl Catalog {
         let mut emptied = 0;
         if !all.is_empty() {
             let now = self.store().now()?;
+            let held = self.held_now()?;
             for trashed in all {
                 let age = now.duration_since(trashed.since);
                 // a time to come is a clock that was set back: it stays until that time is over
-                if age >= jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX) {
+                let is_due = age >= jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
+                if is_due && !held.contains(&trashed.name) {
                     // first a name that nobody takes back: what is partly gone must not be
+                    let folder = self.layout().trash().join(&trashed.folder)?;
                     let going = self.layout().trash().join(&format!("{GOING}{}", trashed.folder))?;
-                    self.store().publish(&self.layout().trash().join(&trashed.folder)?, &going)?;
-                    self.store().remove_folder(&going)?;
-                    emptied += 1;
+                    self.store().publish(&folder, &going)?;
+                    if self.held_now()?.contains(&trashed.name) {
+                        self.move_whole(&going, &folder)?;
+                    } else {
+                        self.store().remove_folder(&going)?;
+                        emptied += 1;
+                    }
                 }
             }
         }
         Ok(emptied)
     }
 
-    /// Removes what a death left partly removed.
+    /// Removes what a death left partly removed. What is held comes back to the trash as it is; taking it back tells what
+    /// is missing of it.
     fn sweep_trash(&self) -> Result<(), CatalogError> {
         let listed = match self.store().list(&self.layout().trash()) {
             Ok(listed) => listed,
             Err(StoreError::NotThere { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for folder in listed.into_iter().filter(|listed| listed.name.starts_with(GOING)) {
-            self.store().remove_folder(&self.layout().trash().join(&folder.name)?)?;
+        for going in listed.into_iter().filter(|listed| listed.name.starts_with(GOING)) {
+            let trash = self.layout().trash();
+            let folder = going.name.trim_start_matches(GOING);
+            let is_held = match parse(folder.to_owned()) {
+                Some(trashed) => self.held_now()?.contains(&trashed.name),
+                None => false,
+            };
+            if is_held {
+                self.move_whole(&trash.join(&going.name)?, &trash.join(folder)?)?;
+            } else {
+                self.store().remove_folder(&trash.join(&going.name)?)?;
+            }
         }
         Ok(())
     }
@@ -129,6 +222,24 @@ impl Catalog {
         let files = listed.into_iter().filter(|listed| listed.kind == ListedKind::File);
         Ok(files.map(|listed| (listed.name, listed.size.0, listed.links)).collect())
     }
+}
+
+/// What of a snapshot is missing or has another length than its record says, in words. `files` as [`Catalog::files_of`]
+/// gives them: nothing is opened, so what only reading shows is not found.
+pub fn damages_of(record: &Record, files: &[(String, u64, u64)]) -> Vec<String> {
+    let volumes = record.volumes.iter().map(|volume| (volume.name.as_str(), Some(volume.size)));
+    let small = [(record.manifest.name.as_str(), Some(record.manifest.size)), (SUMS_NAME, None)];
+    let damage = |(name, told): (&str, Option<u64>)| {
+        let found = files.iter().find(|(file, ..)| file == name).map(|(_, size, _)| *size);
+        match (found, told) {
+            (None, _) => Some(format!("{name} is missing")),
+            (Some(found), Some(told)) if found != told => {
+                Some(format!("{name} has {found} bytes, and {told} were published"))
+            }
+            _ => None,
+        }
+    };
+    volumes.chain(small).filter_map(damage).collect()
 }
 
 /// `<stamp>-<snapshot>`; anything else is nothing of ours.

@@ -106,7 +106,7 @@ impl From<CatalogError> for Failure {
     fn from(error: CatalogError) -> Self {
         let exit = match &error {
             CatalogError::Store(store) if store.is_absent() => Exit::StoreAbsent,
-            CatalogError::Damaged { .. } => Exit::Damage,
+            CatalogError::Damaged { .. } | CatalogError::TrashDamaged { .. } => Exit::Damage,
             CatalogError::Leased { .. } => Exit::Leased,
             CatalogError::NoSnapshot { .. } => Exit::Usage,
             _ => Exit::Failed,

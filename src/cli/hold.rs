@@ -4,11 +4,14 @@ use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
-use crate::catalog::Hold;
-use crate::domain::{Clock, SystemClock};
+use crate::catalog::{Catalog, Hold};
+use crate::domain::{Clock, SnapshotName, SystemClock};
 use crate::wiring;
 
 /// Keep a snapshot, whatever retention says
+///
+/// Until `backup release`. If a prune moves it to the trash at this very moment, this says so; the hold then keeps it
+/// from being removed for good, and `backup undelete` takes it back.
 #[derive(Debug, clap::Args)]
 pub struct HoldVerb {
     /// Its name, the beginning of its name or of its time, or `latest`
@@ -46,11 +49,22 @@ pub(super) fn hold(verb: &HoldVerb, global: &Global, screen: &Screen) -> Result<
 }
 
 pub(super) fn release(verb: &ReleaseVerb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
-    let (catalog, name) = which::catalog_of(&verb.snapshot, &verb.which, global)?;
+    let (catalog, name) = match which::catalog_of(&verb.snapshot, &verb.which, global) {
+        Err(failure) => held_of(&verb.snapshot, &verb.which, global).ok_or(failure)?,
+        found => found?,
+    };
     let was = catalog.release(&name)?;
     let text = if was { format!("{name} is left to retention again") } else { format!("{name} was not held") };
     say(screen, &text, &serde_json::json!({"type": "released", "snapshot": name, "was_held": was}));
     Ok(Exit::Ok)
+}
+
+/// What is held is released wherever it is: in the trash, or removed by hand.
+fn held_of(snapshot: &str, which: &Which, global: &Global) -> Option<(Catalog, SnapshotName)> {
+    let name: SnapshotName = snapshot.parse().ok()?;
+    let which = Which { job: Some(name.job().to_string()), ..which.clone() };
+    let catalog = which::catalog(&which, global).ok()?;
+    catalog.holds().ok()?.contains_key(&name).then_some((catalog, name))
 }
 
 fn say(screen: &Screen, text: &str, json: &serde_json::Value) {

@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::domain::{Clock, SystemClock};
 use crate::prune::{Order, Report, plan, prune};
 use crate::report::duration_words;
-use crate::retention::{Policy, Refusal};
+use crate::retention::{Policy, Refusal, Verdict};
 use crate::wiring;
 
 /// Remove snapshots that no rule keeps
@@ -21,7 +21,7 @@ use crate::wiring;
 /// undelete` for a while. Never removes the newest good snapshot, a held one, or any after a run that was not ok.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
-    /// Show what would be removed and why the rest stays, and remove nothing
+    /// Show what would be removed and why the rest stays; nothing is removed or written, so the store's clock is not asked
     #[arg(long, short = 'n')]
     dry_run: bool,
     /// Keep the newest so many
@@ -112,6 +112,9 @@ fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Du
 fn refused(refusal: &Refusal) -> Failure {
     let advice = match refusal {
         Refusal::LastRunNotOk { .. } => "make a run succeed first; `backup status` shows what the last one met",
+        Refusal::ClocksDiffer { .. } => {
+            "set the clock right that is wrong, this machine's or the store's; then prune again"
+        }
         Refusal::ClockBehind { .. } => "set this machine's clock right",
         Refusal::TooMany { .. } => {
             "look with --dry-run whether that is what you want; if so, give --max-removals a larger number once"
@@ -127,6 +130,14 @@ fn refused(refusal: &Refusal) -> Failure {
     }
 }
 
+fn why(verdict: &Verdict, report: &Report) -> String {
+    match report.damages.get(&verdict.snapshot.name).map(Vec::as_slice) {
+        None | Some([]) => verdict.words(),
+        Some([one]) => format!("{} ({one})", verdict.words()),
+        Some([first, rest @ ..]) => format!("{} ({first}, and {} more)", verdict.words(), rest.len()),
+    }
+}
+
 fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
     let judgement = &report.judgement;
     if screen.is_json() {
@@ -135,11 +146,12 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
             let reasons: Vec<&str> = verdict.reasons.iter().map(|reason| reason.word()).collect();
             screen.json(&serde_json::json!({
                 "type": "verdict", "snapshot": verdict.snapshot.name, "keep": verdict.stays(), "reasons": reasons,
-                "why": verdict.words(), "size": weight.size, "alone": weight.alone,
+                "why": verdict.words(), "damages": report.damages.get(&verdict.snapshot.name).map_or(&[][..], Vec::as_slice), "size": weight.size, "alone": weight.alone,
             }));
         }
         screen.json(&serde_json::json!({
             "type": "pruned", "dry_run": dry, "removed": report.removed, "frees": report.frees, "emptied": report.emptied,
+            "held_meanwhile": report.held_meanwhile,
             "refusal": judgement.refusal.as_ref().map(ToString::to_string),
         }));
         return;
@@ -153,7 +165,7 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
             verdict.snapshot.name.to_string(),
             weight.size.to_string(),
             weight.alone.to_string(),
-            verdict.words(),
+            why(verdict, report),
         ]);
     }
     for column in 2..4 {
@@ -167,12 +179,15 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
         (_, _, 0) => "nothing is to be removed".to_owned(),
         (Some(refusal), ..) => format!("nothing is removed: {refusal}"),
         (None, true, count) => format!("{count} would be removed, which frees {} in the end", report.frees),
-        (None, false, count) => format!(
-            "{count} removed; `backup undelete` takes them back for {}, then {} are free",
+        (None, false, _) if report.removed.is_empty() => "nothing was removed".to_owned(),
+        (None, false, _) => format!(
+            "{} removed; `backup undelete` takes them back for {}, then {} are free",
+            report.removed.len(),
             duration_words(trash_for),
             report.frees
         ),
     });
+    lines.extend(report.held_meanwhile.iter().map(|name| format!("{name} stays: somebody has held it meanwhile")));
     if report.emptied > 0 {
         lines.push(format!("{} removed for good from the trash", report.emptied));
     }

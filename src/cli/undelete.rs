@@ -4,16 +4,23 @@ use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
-use crate::catalog::Trashed;
+use crate::catalog::{Hold, Trashed};
+use crate::domain::{Clock, SystemClock};
+use crate::prune::{Accept, TakenBack, take_back};
+use crate::wiring;
 
 /// Take back a removed snapshot
 ///
-/// Without a name, shows what can be taken back.
+/// Without a name, shows what can be taken back. What is taken back is held, so that the next prune does not remove it
+/// again: `backup release` ends that. Its files are compared with its record by name and length first.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// Its name, or the beginning of its name or of its time
     #[arg(value_name = "SNAPSHOT")]
     snapshot: Option<String>,
+    /// Take it back even if files of it are missing or cut
+    #[arg(long, requires = "snapshot")]
+    damaged: bool,
     #[command(flatten)]
     which: Which,
 }
@@ -41,9 +48,15 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     // of one name that was removed twice the last is meant
     match found.last() {
         Some(trashed) if !several => {
-            catalog.take_back(trashed)?;
-            tell(screen, "undeleted", trashed);
-            Ok(Exit::Ok)
+            let now = SystemClock::new().now();
+            let removed = trashed.since.strftime("%Y-%m-%d %H:%M:%S UTC");
+            let why = format!("taken back from the trash, where it was since {removed}");
+            let hold = Hold { why, by: wiring::machine_name().to_string(), since: Some(now) };
+            let accept = if verb.damaged { Accept::Damaged } else { Accept::Whole };
+            let claim = wiring::claim(now, which::lease_term(&verb.which, global));
+            let taken = take_back(&catalog, trashed, &hold, accept, claim)?;
+            tell_taken(screen, trashed, &taken);
+            Ok(if taken.damages.is_empty() { Exit::Ok } else { Exit::Damage })
         }
         Some(_) => {
             Err(Failure::usage(format!("several removed snapshots begin with {wanted}"), "give more of the name"))
@@ -55,11 +68,24 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     }
 }
 
+fn tell_taken(screen: &Screen, trashed: &Trashed, taken: &TakenBack) {
+    let name = &trashed.name;
+    if screen.is_json() {
+        return screen.json(&serde_json::json!({
+            "type": "undeleted", "snapshot": name, "removed": trashed.since, "held": taken.hold.why, "damages": taken.damages,
+        }));
+    }
+    let mut lines = vec![format!("{name} is there again, and held until `backup release {name}`: {}", taken.hold.why)];
+    if !taken.damages.is_empty() {
+        lines.push(format!("IT IS DAMAGED: {}", taken.damages.join("; ")));
+        lines.push(format!("`backup verify {name}` shows what that costs"));
+    }
+    screen.result(&lines.join("\n"));
+}
+
 fn tell(screen: &Screen, kind: &str, trashed: &Trashed) {
     if screen.is_json() {
         screen.json(&serde_json::json!({"type": kind, "snapshot": trashed.name, "removed": trashed.since}));
-    } else if kind == "undeleted" {
-        screen.result(&format!("{} is there again", trashed.name));
     } else {
         screen.result(&format!("{}  removed {}", trashed.name, trashed.since.strftime("%Y-%m-%d %H:%M:%S UTC")));
     }

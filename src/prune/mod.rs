@@ -2,7 +2,9 @@
 //!
 //! The danger is to remove what somebody needs because something was read wrongly. So whatever cannot be read stays: a
 //! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
-//! asks retention, and moves what goes to the trash, from where it can be taken back for a while.
+//! asks retention, and moves what goes to the trash, from where it can be taken back for a while, under the lease too.
+//! What is held while it works stays. A snapshot counts as good only if its files are there, as long as its record says,
+//! and no verification found damage in it that none has disproved.
 //!
 //! This room never decides which snapshots stay, and never looks into a volume.
 
@@ -12,9 +14,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::catalog::{Catalog, CatalogError, Claim, Lease};
+use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed, damages_of, verdict};
 use crate::domain::{ByteCount, SnapshotName, Verdict};
-use crate::retention::{Dated, Judgement, Policy, judge};
+use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -45,22 +47,32 @@ pub struct Report {
     pub judgement: Judgement,
     /// What each takes.
     pub weights: BTreeMap<SnapshotName, Weight>,
+    /// What is known of the damaged ones, in words.
+    pub damages: BTreeMap<SnapshotName, Vec<String>>,
     /// Bytes that the removals free together, once the trash is emptied: those of files all of whose names go.
     pub frees: ByteCount,
     /// Moved to the trash.
     pub removed: Vec<SnapshotName>,
+    /// Held by somebody since they were judged, so they stayed.
+    pub held_meanwhile: Vec<SnapshotName>,
     /// Snapshots that were removed for good from the trash.
     pub emptied: u64,
 }
 
-/// Says what would be done, and does nothing.
+/// Says what would be done, and does nothing: so it does not ask the store's clock either, which takes a file.
 ///
 /// # Errors
 /// If something cannot be listed.
 pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
+    plan_at(catalog, order, Clocks::ours(order.now))
+}
+
+fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, CatalogError> {
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
+    let verifications = catalog.verifications()?;
     let mut snapshots = Vec::with_capacity(names.len());
+    let (mut files, mut damages) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let record = match catalog.record(&name) {
             Ok((record, _)) => Some(record),
@@ -68,21 +80,34 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
             // what cannot be read is not known to be superfluous
             Err(_) => None,
         };
-        let good = record.as_ref().is_some_and(|record| record.verdict == Verdict::Ok);
+        let listed = catalog.files_of(&catalog.layout().snapshot(&name))?;
+        let mut damaged = record.as_ref().map(|record| damages_of(record, &listed)).unwrap_or_default();
+        let known = verifications.get(&name).and_then(|all| verdict(all)).filter(|known| !known.is_well());
+        damaged.extend(known.map(|known| format!("verify found damage on {}", known.at.strftime("%Y-%m-%d"))));
+        let quality = match record {
+            None => Quality::Unread,
+            Some(_) if !damaged.is_empty() => Quality::Damaged,
+            Some(record) if record.verdict == Verdict::Ok => Quality::Good,
+            Some(_) => Quality::Partial,
+        };
         let held = holds.contains_key(&name);
-        snapshots.push(Dated { name, good, held, unread: record.is_none() });
+        files.insert(name.clone(), listed);
+        if !damaged.is_empty() {
+            damages.insert(name.clone(), damaged);
+        }
+        snapshots.push(Dated { name, quality, held });
     }
     let last = catalog.runs(1)?.into_iter().next();
     let mut not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
     if catalog.is_last_run_unreadable()? {
         not_ok = Some("not readable");
     }
-    let judgement = judge(&order.policy, &order.zone, order.now, not_ok, &snapshots);
+    let judgement = judge(&order.policy, &order.zone, clocks, not_ok, &snapshots);
     let (mut weights, mut going) = (BTreeMap::new(), BTreeMap::<(String, u64, u64), u64>::new());
     for verdict in &judgement.verdicts {
         let name = &verdict.snapshot.name;
         let mut weight = Weight::default();
-        for (file, size, links) in catalog.files_of(&catalog.layout().snapshot(name))? {
+        for (file, size, links) in files.remove(name).unwrap_or_default() {
             weight.size.0 += size;
             if links <= 1 {
                 weight.alone.0 += size;
@@ -96,7 +121,15 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
         weights.insert(name.clone(), weight);
     }
     let frees = going.into_iter().filter(|((_, _, links), count)| count >= links).map(|((_, size, _), _)| size).sum();
-    Ok(Report { judgement, weights, frees: ByteCount(frees), removed: Vec::new(), emptied: 0 })
+    Ok(Report {
+        judgement,
+        weights,
+        damages,
+        frees: ByteCount(frees),
+        removed: Vec::new(),
+        held_meanwhile: Vec::new(),
+        emptied: 0,
+    })
 }
 
 /// Prunes, under the job's lease.
@@ -114,16 +147,77 @@ pub fn prune(catalog: &Catalog, order: &Order, claim: Claim) -> Result<Report, C
 }
 
 fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report, CatalogError> {
-    let mut report = plan(catalog, order)?;
+    let clocks = Clocks { ours: order.now, stores: Some(catalog.store().now()?) };
+    let mut report = plan_at(catalog, order, clocks)?;
+    if matches!(report.judgement.refusal, Some(Refusal::ClocksDiffer { .. })) {
+        // whose clock is wrong is not known, and the trash is emptied by the store's
+        return Ok(report);
+    }
     let removals: Vec<SnapshotName> = report.judgement.removals().cloned().collect();
     for name in removals {
         // between two removals somebody may have taken the lease over, or the disk may be another
         lease.renew()?;
         catalog.store().check_identity()?;
-        catalog.discard(&name)?;
-        report.removed.push(name);
+        if catalog.discard_unless_held(&name)? {
+            report.removed.push(name);
+        } else {
+            report.held_meanwhile.push(name);
+        }
     }
     lease.renew()?;
     report.emptied = catalog.empty_trash(order.trash_for)?;
     Ok(report)
+}
+
+/// Which removed snapshots are taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Those whose files are there, as long as their record says.
+    Whole,
+    /// Damaged ones as well: somebody said so.
+    Damaged,
+}
+
+/// What was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// The hold that keeps the next prune from removing it again: ours, or an older one.
+    pub hold: Hold,
+    /// What of it is missing or cut, in words; empty if it is whole.
+    pub damages: Vec<String>,
+}
+
+/// Takes a removed snapshot back and holds it with `hold`, under the job's lease.
+///
+/// # Errors
+/// [`CatalogError::TrashDamaged`] if it is not whole and only whole ones are accepted; [`CatalogError::StillThere`] if a
+/// snapshot of its name is there; [`CatalogError::Leased`] if a run is at work; otherwise what the store says.
+pub fn take_back(
+    catalog: &Catalog,
+    trashed: &Trashed,
+    hold: &Hold,
+    accept: Accept,
+    claim: Claim,
+) -> Result<TakenBack, CatalogError> {
+    let lease = Lease::acquire(catalog, claim)?;
+    let done = take_back_under_lease(catalog, trashed, hold, accept, &lease);
+    let released = lease.release();
+    let taken = done?;
+    released?;
+    Ok(taken)
+}
+
+fn take_back_under_lease(
+    catalog: &Catalog,
+    trashed: &Trashed,
+    hold: &Hold,
+    accept: Accept,
+    lease: &Lease,
+) -> Result<TakenBack, CatalogError> {
+    let damages = catalog.damages_in_trash(trashed)?;
+    if !damages.is_empty() && accept == Accept::Whole {
+        return Err(CatalogError::TrashDamaged { snapshot: trashed.name.clone(), damages });
+    }
+    let hold = catalog.take_back(trashed, hold, lease)?;
+    Ok(TakenBack { hold, damages })
 }

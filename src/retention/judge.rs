@@ -7,7 +7,8 @@
 //! does not lose its last seven days.
 //!
 //! Partial snapshots fill no bucket. One stays while no good one is newer, because it is the best there is of its time;
-//! then it goes, unless it is held or within the time that everything is kept.
+//! then it goes, unless it is held or within the time that everything is kept. Damaged ones and those that nobody can read
+//! are counted nowhere and always stay: what is left of them may be all there is of their time.
 
 use std::collections::BTreeSet;
 
@@ -20,17 +21,62 @@ use crate::domain::SnapshotName;
 /// So far a name may be ahead of the clock: runs within one second are told apart by the seconds that follow.
 const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
+/// So far our clock and the store's may be apart for anything to be removed. Kept clocks differ by seconds and neglected
+/// ones by minutes; a dead battery, a wrong zone or a hand that slipped makes an hour at least, and days where it hurts:
+/// with `within`, a clock a month ahead makes everything old. Less than an hour changes no verdict that matters.
+pub const CLOCKS_APART_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// What time it is, by two clocks that know nothing of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// By this machine's.
+    pub ours: Timestamp,
+    /// By the store's; none if it was not asked, which is for those who only want to know.
+    pub stores: Option<Timestamp>,
+}
+
+impl Clocks {
+    /// The store's clock was not asked.
+    pub fn ours(now: Timestamp) -> Self {
+        Self { ours: now, stores: None }
+    }
+
+    fn refusal(self) -> Option<Refusal> {
+        let stores = self.stores?;
+        let apart = self.ours.duration_since(stores).abs();
+        (apart > CLOCKS_APART_MAX).then_some(Refusal::ClocksDiffer { ours: self.ours, stores })
+    }
+}
+
+/// What a snapshot is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quality {
+    /// Its run was ok, and no damage is known.
+    Good,
+    /// Its run was partial, and no damage is known.
+    Partial,
+    /// Something of it is missing or damaged, whatever its run was.
+    Damaged,
+    /// Its record cannot be read, so that nobody knows what it is.
+    Unread,
+}
+
 /// A snapshot, as far as retention cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dated {
     /// Its name, which tells its time.
     pub name: SnapshotName,
-    /// Whether its run was ok; a partial one is not.
-    pub good: bool,
+    /// What it is worth.
+    pub quality: Quality,
     /// Whether somebody said that it stays.
     pub held: bool,
-    /// Whether its record cannot be read, so that nobody knows what it is.
-    pub unread: bool,
+}
+
+impl Dated {
+    /// Whether rules and the floor count it.
+    pub fn is_good(&self) -> bool {
+        self.quality == Quality::Good
+    }
 }
 
 /// Why a snapshot stays.
@@ -58,6 +104,8 @@ pub enum Reason {
     Within,
     /// So many good ones stay in any case.
     Floor,
+    /// It is damaged: `backup verify` tells what that costs.
+    Damaged,
     /// Nobody knows what it is: `backup verify` tells.
     Unread,
     /// There are no rules.
@@ -79,6 +127,7 @@ impl Reason {
             Self::Yearly => "yearly",
             Self::Within => "within",
             Self::Floor => "floor",
+            Self::Damaged => "damaged",
             Self::Unread => "unreadable",
             Self::NoRules => "no rules",
         }
@@ -102,7 +151,7 @@ impl Verdict {
 
     /// Why, in words; also for one that goes.
     pub fn words(&self) -> String {
-        match (self.stays(), self.snapshot.good) {
+        match (self.stays(), self.snapshot.is_good()) {
             (true, _) => self.reasons.iter().map(|reason| reason.word()).collect::<Vec<_>>().join(", "),
             (false, true) => "no rule keeps it".to_owned(),
             (false, false) => "partial, and a good one is newer".to_owned(),
@@ -118,6 +167,14 @@ pub enum Refusal {
     LastRunNotOk {
         /// In a word.
         outcome: String,
+    },
+    /// Nobody knows what time it is.
+    #[error("this machine's clock says {ours} and the store's {stores}: they are more than an hour apart")]
+    ClocksDiffer {
+        /// By our clock.
+        ours: Timestamp,
+        /// By the store's.
+        stores: Timestamp,
     },
     /// A snapshot is dated later than now.
     #[error("this machine's clock ({now}) is behind the newest snapshot {newest}")]
@@ -154,8 +211,10 @@ impl Judgement {
     }
 }
 
-/// Judges. `not_ok` is the outcome of the job's last run, in a word, if that was not ok.
-pub fn judge(policy: &Policy, zone: &TimeZone, now: Timestamp, not_ok: Option<&str>, snapshots: &[Dated]) -> Judgement {
+/// Judges. `not_ok` is the outcome of the job's last run, in a word, if that was not ok. Clocks that differ are a refusal
+/// even if nothing would go: the trash must not be emptied either.
+pub fn judge(policy: &Policy, zone: &TimeZone, clocks: Clocks, not_ok: Option<&str>, snapshots: &[Dated]) -> Judgement {
+    let now = clocks.ours;
     let mut sorted: Vec<Dated> = snapshots.to_vec();
     sorted.sort_by(|a, b| (a.name.at(), &a.name).cmp(&(b.name.at(), &b.name)));
     let mut verdicts: Vec<Verdict> =
@@ -167,26 +226,27 @@ pub fn judge(policy: &Policy, zone: &TimeZone, now: Timestamp, not_ok: Option<&s
     }
     let removals = verdicts.iter().filter(|verdict| !verdict.stays()).count();
     let newest = verdicts.last().map(|verdict| verdict.snapshot.name.clone());
-    let refusal = match (newest, not_ok) {
+    let refusal = clocks.refusal().or_else(|| match (newest, not_ok) {
         _ if removals == 0 => None,
         (Some(newest), _) if newest.at().duration_since(now) > AHEAD => Some(Refusal::ClockBehind { now, newest }),
         (_, Some(outcome)) => Some(Refusal::LastRunNotOk { outcome: outcome.to_owned() }),
         _ if removals > policy.max_removals as usize => Some(Refusal::TooMany { removals, max: policy.max_removals }),
         _ => None,
-    };
+    });
     Judgement { verdicts, refusal }
 }
 
 fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut [Verdict]) {
-    let newest_good = verdicts.iter().rposition(|verdict| verdict.snapshot.good);
+    let newest_good = verdicts.iter().rposition(|verdict| verdict.snapshot.is_good());
     for (index, verdict) in verdicts.iter_mut().enumerate() {
         if newest_good == Some(index) {
             verdict.reasons.push(Reason::Newest);
         }
-        if verdict.snapshot.unread {
-            verdict.reasons.push(Reason::Unread);
-        } else if !verdict.snapshot.good && newest_good.is_none_or(|good| index > good) {
-            verdict.reasons.push(Reason::Latest);
+        match verdict.snapshot.quality {
+            Quality::Unread => verdict.reasons.push(Reason::Unread),
+            Quality::Damaged => verdict.reasons.push(Reason::Damaged),
+            Quality::Partial if newest_good.is_none_or(|good| index > good) => verdict.reasons.push(Reason::Latest),
+            Quality::Partial | Quality::Good => {}
         }
         if verdict.snapshot.held {
             verdict.reasons.push(Reason::Held);
@@ -201,7 +261,8 @@ fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut
         (Reason::Yearly, policy.yearly),
     ] {
         let mut buckets = BTreeSet::new();
-        for (index, verdict) in verdicts.iter_mut().enumerate().rev().filter(|(_, verdict)| verdict.snapshot.good) {
+        for (index, verdict) in verdicts.iter_mut().enumerate().rev().filter(|(_, verdict)| verdict.snapshot.is_good())
+        {
             if buckets.len() >= count as usize {
                 break;
             }
@@ -217,9 +278,9 @@ fn give_reasons(policy: &Policy, zone: &TimeZone, now: Timestamp, verdicts: &mut
             verdict.reasons.push(Reason::Within);
         }
     }
-    let kept = verdicts.iter().filter(|verdict| verdict.snapshot.good && verdict.stays()).count();
+    let kept = verdicts.iter().filter(|verdict| verdict.snapshot.is_good() && verdict.stays()).count();
     let missing = (policy.floor as usize).saturating_sub(kept);
-    let more = verdicts.iter_mut().rev().filter(|verdict| verdict.snapshot.good && !verdict.stays()).take(missing);
+    let more = verdicts.iter_mut().rev().filter(|verdict| verdict.snapshot.is_good() && !verdict.stays()).take(missing);
     more.for_each(|verdict| verdict.reasons.push(Reason::Floor));
 }
 
@@ -250,13 +311,13 @@ mod tests {
     use std::time::Duration;
 
     use jiff::tz::TimeZone;
-    use jiff::{Timestamp, ToSpan};
+    use jiff::{SignedDuration, Timestamp, ToSpan};
     use proptest::prelude::*;
     use proptest::strategy::ValueTree;
     use proptest::test_runner::{Config, TestRunner};
 
     use super::super::policy::Policy;
-    use super::{Dated, Judgement, Reason, Refusal, judge};
+    use super::{Clocks, Dated, Judgement, Quality, Reason, Refusal, judge};
     use crate::domain::{JobName, SnapshotName};
 
     fn at(second: i64) -> Timestamp {
@@ -265,7 +326,8 @@ mod tests {
 
     fn dated(time: Timestamp, good: bool) -> Dated {
         let job: JobName = "up".parse().expect("a name");
-        Dated { name: SnapshotName::new(&job, time), good, held: false, unread: false }
+        let quality = if good { Quality::Good } else { Quality::Partial };
+        Dated { name: SnapshotName::new(&job, time), quality, held: false }
     }
 
     fn zone(name: &str) -> TimeZone {
@@ -311,11 +373,11 @@ mod tests {
         let last = all.len() - 1;
         let once: Vec<Dated> = all.iter().map(|time| dated(*time, true)).collect();
         let generous = Policy { max_removals: 5000, ..YEARLY };
-        let at_once = judge(&generous, &madrid, all[last], None, &once);
+        let at_once = judge(&generous, &madrid, Clocks::ours(all[last]), None, &once);
         let mut daily: Vec<Dated> = Vec::new();
         for time in &all {
             daily.push(dated(*time, true));
-            let judgement = judge(&YEARLY, &madrid, *time, None, &daily);
+            let judgement = judge(&YEARLY, &madrid, Clocks::ours(*time), None, &daily);
             assert_eq!(judgement.refusal, None);
             let gone: BTreeSet<SnapshotName> = judgement.removals().cloned().collect();
             daily.retain(|snapshot| !gone.contains(&snapshot.name));
@@ -333,10 +395,10 @@ mod tests {
     fn partial_ones_take_no_good_ones_place() {
         let now = at(1_000_000_000);
         let set: Vec<Dated> = (0..20).map(|day| dated(at(1_000_000_000 - day * 86_400), day % 2 == 1)).collect();
-        let judgement = judge(&Policy { daily: 5, ..Policy::default() }, &TimeZone::UTC, now, None, &set);
-        let good = judgement.verdicts.iter().filter(|verdict| verdict.stays() && verdict.snapshot.good).count();
+        let judgement = judge(&Policy { daily: 5, ..Policy::default() }, &TimeZone::UTC, Clocks::ours(now), None, &set);
+        let good = judgement.verdicts.iter().filter(|verdict| verdict.stays() && verdict.snapshot.is_good()).count();
         assert_eq!(good, 5);
-        let partial: Vec<_> = judgement.verdicts.iter().filter(|v| v.stays() && !v.snapshot.good).collect();
+        let partial: Vec<_> = judgement.verdicts.iter().filter(|v| v.stays() && !v.snapshot.is_good()).collect();
         assert_eq!(partial.len(), 1, "the newest of all is partial and the best there is of its time");
         assert_eq!(partial[0].reasons, [Reason::Latest]);
         assert!(judgement.verdicts.iter().all(|verdict| !verdict.words().is_empty()));
@@ -349,7 +411,7 @@ mod tests {
         let policy = Policy { last: 5, ..Policy::default() };
         let utc = &TimeZone::UTC;
         let refusal = |policy: &Policy, now, not_ok, set: &[Dated]| {
-            let judgement = judge(policy, utc, now, not_ok, set);
+            let judgement = judge(policy, utc, Clocks::ours(now), not_ok, set);
             assert_eq!(judgement.removals().count() == 0, judgement.refusal.is_some());
             judgement.refusal
         };
@@ -358,11 +420,42 @@ mod tests {
         assert_eq!(refusal(&many, now, None, &set), None);
         assert!(matches!(refusal(&many, now, Some("partial"), &set), Some(Refusal::LastRunNotOk { .. })));
         assert!(matches!(refusal(&many, at(999_999_900), None, &set), Some(Refusal::ClockBehind { .. })));
-        let none = judge(&Policy::default(), utc, now, None, &set);
+        let none = judge(&Policy::default(), utc, Clocks::ours(now), None, &set);
         assert!(none.verdicts.iter().all(|verdict| verdict.reasons == [Reason::NoRules]));
     }
 
-    fn any_set() -> impl Strategy<Value = (Policy, usize, i64, Vec<(i64, bool, bool)>)> {
+    #[test]
+    fn clocks_an_hour_apart_are_trusted_and_further_apart_nothing_goes_and_both_are_told() {
+        let now = at(1_000_000_000);
+        let set: Vec<Dated> = (0..9).map(|day| dated(at(1_000_000_000 - day * 86_400), true)).collect();
+        let policy = Policy { within: Some(Duration::from_secs(86_400)), ..Policy::default() };
+        for (seconds, removals) in [(0, 6), (3600, 6), (-3600, 6), (3601, 0), (-3601, 0), (-40 * 86_400, 0)] {
+            let clocks = Clocks { ours: now, stores: Some(now - SignedDuration::from_secs(seconds)) };
+            let judgement = judge(&policy, &TimeZone::UTC, clocks, None, &set);
+            assert_eq!(judgement.removals().count(), removals, "{seconds} s ahead");
+        }
+        let clocks = Clocks { ours: now, stores: Some(at(999_990_000)) };
+        // nothing would go: the trash is not to be emptied either, so it is said all the same
+        let refusal = judge(&policy, &TimeZone::UTC, clocks, None, &[]).refusal.expect("a refusal").to_string();
+        assert!(refusal.contains("2001-09-09T01:46:40Z") && refusal.contains("2001-09-08T23:00:00Z"), "{refusal}");
+    }
+
+    #[test]
+    fn damaged_ones_stay_and_the_newest_and_the_floor_are_counted_without_them() {
+        let now = at(1_000_000_000);
+        let mut set: Vec<Dated> = (0..10).map(|day| dated(at(1_000_000_000 - day * 86_400), true)).collect();
+        set[0].quality = Quality::Damaged;
+        set[2].quality = Quality::Unread;
+        let policy = Policy { last: 1, floor: 3, ..Policy::default() };
+        let judgement = judge(&policy, &TimeZone::UTC, Clocks::ours(now), None, &set);
+        let words: Vec<String> = judgement.verdicts.iter().rev().take(6).map(super::Verdict::words).collect();
+        assert_eq!(words, ["damaged", "newest, last", "unreadable", "floor", "floor", "no rule keeps it"]);
+    }
+
+    /// Policy, zone, how far the clock is off, and snapshots: when, worth what, held.
+    type Set = (Policy, usize, i64, Vec<(i64, Quality, bool)>);
+
+    fn any_set() -> impl Strategy<Value = Set> {
         let count = || prop_oneof![3 => Just(0_u32), 4 => 0_u32..6];
         let policy = (
             (count(), count(), count(), count(), count(), count()),
@@ -376,12 +469,15 @@ mod tests {
             });
         // around a change of clocks, over hours, months and years, the future included
         let offset = prop_oneof![-9_000_i64..9_000, -4_000_000_i64..100_000, -100_000_000_i64..10_000];
-        let set = prop::collection::vec((offset, any::<bool>(), prop::bool::weighted(0.1)), 0..25);
+        let quality = prop_oneof![
+            4 => Just(Quality::Good), 4 => Just(Quality::Partial), 1 => Just(Quality::Damaged), 1 => Just(Quality::Unread)
+        ];
+        let set = prop::collection::vec((offset, quality, prop::bool::weighted(0.1)), 0..25);
         (policy, 0_usize..4, -100_000_i64..100_000, set)
     }
 
     /// What must hold for every set; an error tells what does not.
-    fn holds((policy, zone_index, clock, set): &(Policy, usize, i64, Vec<(i64, bool, bool)>)) -> Result<(), String> {
+    fn holds((policy, zone_index, clock, set): &Set) -> Result<(), String> {
         // the last Sunday of October 2026, when Madrid's clocks go back
         let base = 1_792_890_000;
         let zone = zone(["UTC", "Europe/Madrid", "America/St_Johns", "Pacific/Apia"][*zone_index]);
@@ -389,26 +485,33 @@ mod tests {
         let mut names = BTreeSet::new();
         let set: Vec<Dated> = set
             .iter()
-            .map(|(offset, good, held)| Dated { held: *held, ..dated(at(base + offset), *good) })
+            .map(|(offset, quality, held)| Dated { held: *held, quality: *quality, ..dated(at(base + offset), true) })
             .filter(|snapshot| names.insert(snapshot.name.clone()))
             .collect();
         let check = |fine: bool, what: &str| if fine { Ok(()) } else { Err(format!("{what}: {policy:?} {set:?}")) };
-        let judgement = judge(policy, &zone, now, None, &set);
+        let judgement = judge(policy, &zone, Clocks::ours(now), None, &set);
         let gone: BTreeSet<SnapshotName> = judgement.removals().cloned().collect();
         let left: Vec<Dated> = set.iter().filter(|snapshot| !gone.contains(&snapshot.name)).cloned().collect();
         check(judgement.verdicts.len() == set.len(), "one verdict for each")?;
         check(judgement.verdicts.iter().all(|verdict| !verdict.words().is_empty()), "each has a reason")?;
-        let newest_good = set.iter().filter(|snapshot| snapshot.good).max_by_key(|snapshot| snapshot.name.at());
+        let newest_good = set.iter().filter(|snapshot| snapshot.is_good()).max_by_key(|snapshot| snapshot.name.at());
         check(newest_good.is_none_or(|newest| !gone.contains(&newest.name)), "the newest good one stays")?;
-        let good = |set: &[Dated]| set.iter().filter(|snapshot| snapshot.good).count();
+        let good = |set: &[Dated]| set.iter().filter(|snapshot| snapshot.is_good()).count();
+        let odd = |snapshot: &&Dated| matches!(snapshot.quality, Quality::Damaged | Quality::Unread);
+        check(!policy.has_rules() || set.iter().filter(odd).all(|s| !gone.contains(&s.name)), "what is odd stays")?;
         check(good(&left) >= good(&set).min(policy.floor as usize), "never below the floor")?;
         check(set.iter().all(|snapshot| !snapshot.held || !gone.contains(&snapshot.name)), "what is held stays")?;
         check(gone.len() <= policy.max_removals as usize, "never more than may go")?;
         check(policy.has_rules() || gone.is_empty(), "without a rule nothing goes")?;
         let future = set.iter().any(|snapshot| snapshot.name.at().duration_since(now) > super::AHEAD);
         check(!future || gone.is_empty(), "nothing goes while the clock is behind")?;
-        check(judge(policy, &zone, now, Some("failed"), &set).removals().count() == 0, "nothing after a failure")?;
-        let again = judge(policy, &zone, now, None, &left);
+        check(
+            judge(policy, &zone, Clocks::ours(now), Some("failed"), &set).removals().count() == 0,
+            "nothing after a failure",
+        )?;
+        let apart = Clocks { ours: now, stores: Some(now + SignedDuration::from_secs(3601)) };
+        check(judge(policy, &zone, apart, None, &set).removals().count() == 0, "nothing while two clocks differ")?;
+        let again = judge(policy, &zone, Clocks::ours(now), None, &left);
         check(again.removals().count() == 0 || !gone.is_empty() || judgement.refusal.is_some(), "idempotent")?;
         if judgement.refusal.is_none() {
             check(again.removals().count() == 0, "judging what is left removes nothing")?;

@@ -34,7 +34,7 @@ const CASES: &[Case] = &[
     ("a file is moved, and never over another", moved),
     ("what is not there is not there, and is removed without complaint", absent),
     ("a folder is removed with all that is in it", folder_removed),
-    ("touching a file takes its time forward to the store's now", touched),
+    ("touching a file or a folder takes its time forward to the store's now", touched),
     ("a writer that is dropped is no finished file of another length", dropped),
     ("the store is still itself, and knows its room", itself),
 ];
@@ -312,17 +312,22 @@ fn folder_removed(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
 }
 
 fn touched(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
-    let file = key(folder, "file");
+    let (file, inner) = (key(folder, "file"), key(folder, "folder"));
     put(store, &file, b"x").map_err(told)?;
-    let modified = || store.stat(&file).map_err(told)?.map(|listed| listed.modified).ok_or("it is gone".to_owned());
-    let before = modified()?;
-    let now = store.now().map_err(told)?;
-    store.touch(&file).map_err(told)?;
-    let after = modified()?;
-    ensure(before <= after, "its time went back")?;
-    // both are stamped by the store, within moments; a server's clock may be coarse
-    let apart = after.duration_since(now).as_secs().abs();
-    ensure(apart < 60, format!("touching and asking the time differ by {apart} s"))
+    store.create_folder(&inner).map_err(told)?;
+    for touched in [&file, &inner] {
+        let modified =
+            || store.stat(touched).map_err(told)?.map(|listed| listed.modified).ok_or("it is gone".to_owned());
+        let before = modified()?;
+        let now = store.now().map_err(told)?;
+        store.touch(touched).map_err(told)?;
+        let after = modified()?;
+        ensure(before <= after, "its time went back")?;
+        // both are stamped by the store, within moments; a server's clock may be coarse
+        let apart = after.duration_since(now).as_secs().abs();
+        ensure(apart < 60, format!("touching and asking the time differ by {apart} s"))?;
+    }
+    Ok(())
 }
 
 fn dropped(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {

@@ -80,8 +80,9 @@ pub trait Store: Send + Sync {
     /// Moves a single file aside, never over another.
     fn rename(&self, from: &Key, to: &Key) -> Result<(), StoreError>;
 
-    /// Sets the file's `modified` to the store's own now. For leases.
-    fn touch(&self, file: &Key) -> Result<(), StoreError>;
+    /// Sets the `modified` of a file or a folder to the store's own now. For leases, and so that a client that
+    /// remembers what lay in a folder asks its server anew.
+    fn touch(&self, key: &Key) -> Result<(), StoreError>;
 
     /// The store's own clock, as it stamps files at this moment.
     fn now(&self) -> Result<Timestamp, StoreError>;

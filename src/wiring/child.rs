@@ -101,7 +101,11 @@ fn after(order: &Order, outcome: &Outcome, store: &Arc<dyn Store>, clock: &Syste
     let (now, trash_for) = (clock.now(), order.trash_for);
     let what = prune::Order { policy: order.retention, zone, now, trash_for };
     let claim = super::environment::claim(now, order.store.lease_term);
-    let text = match prune::prune(&catalog, &what, claim) {
+    let pruned = prune::prune(&catalog, &what, claim);
+    for name in pruned.iter().flat_map(|report| &report.held_meanwhile) {
+        observer.notice(&Event::Notice { text: &format!("{name} stays: somebody has held it meanwhile") });
+    }
+    let text = match pruned {
         Ok(report) => match (&report.judgement.refusal, report.removed.len()) {
             (Some(refusal), _) => format!("retention removed nothing: {refusal}"),
             (None, 0) => return,

@@ -1,11 +1,11 @@
 //! A store with faults: a coat around any store that fails its Nth call, once or from then on, before doing it or
-//! after (the deed is done and its answer lost). Without a fault planned it is the store, and passes the same suite.
+//! after (the deed is done and its answer lost); or before whose Nth call somebody else does something. Without a fault planned it is the store, and passes the same suite.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test plans its own faults")]
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use backup::domain::StoreId;
 use backup::store::{Key, Listed, Room, Store, StoreError, StoreReader, StoreWriter};
@@ -29,14 +29,26 @@ pub struct Faulty {
     plan: Arc<Plan>,
 }
 
+/// What somebody else does.
+type Deed = Box<dyn FnOnce() + Send>;
+
 pub struct Plan {
     fault: Option<Fault>,
     calls: AtomicU64,
+    /// What somebody else does just before a call.
+    meanwhile: Mutex<Option<(u64, Deed)>>,
 }
 
 impl Plan {
     fn meet<T>(&self, deed: &'static str, act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut planned = self.meanwhile.lock().expect("no test panics in here");
+        let is_now = planned.as_ref().is_some_and(|(at, _)| *at == call);
+        let others = if is_now { planned.take() } else { None };
+        drop(planned);
+        if let Some((_, others_deed)) = others {
+            others_deed();
+        }
         match self.fault {
             Some(fault) if call == fault.call || (fault.for_ever && call > fault.call) => {
                 if fault.after {
@@ -51,7 +63,14 @@ impl Plan {
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
-        Self { inner, plan: Arc::new(Plan { fault, calls: AtomicU64::new(0) }) }
+        Self { inner, plan: Arc::new(Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None) }) }
+    }
+
+    /// No fault; but just before the `call`th call somebody else does `deed`.
+    pub fn meanwhile(inner: Arc<dyn Store>, call: u64, deed: impl FnOnce() + Send + 'static) -> Self {
+        let coat = Self::new(inner, None);
+        *coat.plan.meanwhile.lock().expect("a new lock") = Some((call, Box::new(deed)));
+        coat
     }
 
     /// How many calls were made: the plan of a matrix.
