@@ -12,7 +12,7 @@ use crate::archive::manifest::VolumeLine;
 use crate::catalog::{
     Catalog, CatalogError, FileRecord, MANIFEST_NAME, OpenManifest, RECORD_NAME, Record, VolumeRecord, standing,
 };
-use crate::domain::{Digest, Hasher};
+use crate::domain::Hasher;
 use crate::store::{Listed, StoreError};
 
 const READ_BYTES: usize = 1 << 20;
@@ -20,7 +20,6 @@ const READ_BYTES: usize = 1 << 20;
 /// An earlier snapshot to build on.
 pub(super) struct Basis {
     pub(super) record: Record,
-    pub(super) digest: Digest,
     pub(super) manifest: OpenManifest,
     /// By the number in the manifest's lines; none where a volume is not to be linked.
     volumes: BTreeMap<u32, Option<Linkable>>,
@@ -48,7 +47,7 @@ impl Basis {
     /// If the store cannot be asked.
     pub(super) fn open(
         catalog: &Catalog,
-        (record, digest): (Record, Digest),
+        record: Record,
         max_volumes: u32,
         note: &mut impl FnMut(String),
     ) -> Result<Option<Self>, CatalogError> {
@@ -118,7 +117,7 @@ impl Basis {
             let linkable = Linkable { name: volume.name.clone(), codec: volume.codec, line, record, stale };
             volumes.insert(number, Some(linkable));
         }
-        let mut basis = Self { record, digest, manifest, volumes, whole_runs: BTreeSet::new(), folded: 0, unsound };
+        let mut basis = Self { record, manifest, volumes, whole_runs: BTreeSet::new(), folded: 0, unsound };
         let fold = to_fold(&basis.groups(), max_volumes);
         basis.folded = fold.len();
         for number in fold {

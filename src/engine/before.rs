@@ -148,13 +148,14 @@ pub(super) fn is_unchanged(
             Likeness::Same => rules.ctime || attributes_are_those_of(&found, &entry),
             Likeness::Doubtful => {
                 let is_where_it_was = (entry.ctime, entry.inode) == (found.stat.ctime, found.stat.inode);
-                // names of one inode are compared where they are stored
-                let is_simple = found.stat.kind != Kind::File || found.stat.links == 1;
-                let affordable = proven + found.stat.size <= PROVEN_BYTES_MAX || found.stat.kind != Kind::File;
+                // a further name is what its first name is, and that was read
+                let is_further = matches!(entry.kind, EntryKind::HardLink { .. });
+                let affordable = proven + found.stat.size.min(found.stat.allocated) <= PROVEN_BYTES_MAX
+                    || found.stat.kind != Kind::File;
                 is_where_it_was
-                    && is_simple
-                    && affordable
-                    && is_proven(&found, &entry, context.clock, context.cancel, context.observer, &mut proven)
+                    && (is_further
+                        || affordable
+                            && is_proven(&found, &entry, context.clock, context.cancel, context.observer, &mut proven))
             }
         };
         if !same {

@@ -133,7 +133,7 @@ impl Making<'_> {
 
     /// What can be built on. Where everything is to be read, its volumes are let go: they are only compared with.
     fn basis(&self, note: &mut impl FnMut(String)) -> Result<Option<Basis>, RunError> {
-        let Some(before) = self.before.clone() else { return Ok(None) };
+        let Some((before, _)) = self.before.clone() else { return Ok(None) };
         let reuse = &self.job.reuse;
         let Some(mut basis) = Basis::open(self.catalog, before, reuse.max_volumes.get(), note)? else {
             return Ok(None);

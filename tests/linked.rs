@@ -1,0 +1,462 @@
+//! Snapshots that cost what changed: whatever happens to the source between runs, each of them is whole, by this program
+//! and by RESTORE.txt alone, and what did not change is not written again.
+
+#![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
+
+mod site;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use backup::domain::Digest;
+use serde_json::Value;
+use site::forge::{Forged, sum};
+use site::tree::{assert_same, awkward, noise, picture, set_mtime};
+use site::{Site, has, names_in};
+
+type Picture = BTreeMap<Vec<u8>, String>;
+
+/// Does what RESTORE.txt says, and nothing else.
+fn by_the_guide(snapshot: &Path, to: &Path) {
+    let text = fs::read_to_string(snapshot.join("RESTORE.txt")).expect("the guide");
+    let commands: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .map(|line| if line.starts_with("TO=") { format!("TO='{}'", to.display()) } else { line.to_owned() })
+        // names of owners may mean other numbers here; the site's own numbers are compared
+        .map(|line| line.replace("--xattrs ", "--numeric-owner --warning=no-timestamp --xattrs "))
+        .collect();
+    let script = format!("set -eu\n{}\n", commands.join("\n"));
+    let done = Command::new("bash").arg("-c").arg(&script).current_dir(snapshot).output().expect("bash starts");
+    assert!(done.status.success(), "{script}\n{}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn restored(site: &Site, snapshot: &Path) -> Picture {
+    let to = tempfile::tempdir_in(site.path()).expect("a folder");
+    let name = snapshot.file_name().and_then(|name| name.to_str()).expect("a name");
+    let target = to.path().join("tree");
+    site.backup([
+        "restore",
+        name,
+        "--store",
+        &site.store().display().to_string(),
+        "--to",
+        &target.display().to_string(),
+        "--privileged",
+    ])
+    .exits(0);
+    picture(&target)
+}
+
+fn guided(site: &Site, snapshot: &Path) -> Picture {
+    let to = tempfile::tempdir_in(site.path()).expect("a folder");
+    let target = to.path().join("tree");
+    by_the_guide(snapshot, &target);
+    picture(&target)
+}
+
+fn record(snapshot: &Path) -> Value {
+    serde_json::from_slice(&fs::read(snapshot.join("snapshot.json")).expect("a record")).expect("JSON")
+}
+
+/// As if the run had begun an hour later: nothing of the source is then in doubt for having been touched of late.
+fn settle(snapshot: &Path) {
+    let mut record = record(snapshot);
+    let now: jiff::Timestamp = record["started"].as_str().expect("a time").parse().expect("a time");
+    let later = now.checked_add(jiff::SignedDuration::from_hours(1)).expect("a time");
+    record["started"] = later.to_string().into();
+    fs::write(snapshot.join("snapshot.json"), record.to_string()).expect("written");
+    sum(snapshot);
+}
+
+fn volumes(snapshot: &Path) -> Vec<String> {
+    names_in(snapshot).into_iter().filter(|name| name.contains(".tar")).collect()
+}
+
+/// A number drawn by lot, the same each time.
+struct Lot(u64);
+
+impl Lot {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+
+    fn of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+        &all[self.below(all.len())]
+    }
+}
+
+fn walk(root: &Path) -> Vec<PathBuf> {
+    let mut all = vec![root.to_owned()];
+    let mut at = 0;
+    while at < all.len() {
+        if fs::symlink_metadata(&all[at]).expect("an entry").is_dir() {
+            let mut names: Vec<PathBuf> =
+                fs::read_dir(&all[at]).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+            names.sort();
+            all.extend(names);
+        }
+        at += 1;
+    }
+    all
+}
+
+const NAMES: [&[u8]; 12] = [
+    b"a",
+    b"b",
+    b"index.html",
+    b"sub",
+    b"tr ",
+    b"st*r",
+    b"qu?st",
+    b"[br]",
+    b"ba\\ck",
+    b"new\nline",
+    b"not\xffutf8",
+    b"tab\t",
+];
+
+/// One thing that happens to a site.
+fn mishap(root: &Path, lot: &mut Lot, step: u64) {
+    let all = walk(root);
+    let folders: Vec<&PathBuf> = all.iter().filter(|p| fs::symlink_metadata(p).expect("there").is_dir()).collect();
+    let files: Vec<&PathBuf> = all.iter().filter(|p| fs::symlink_metadata(p).expect("there").is_file()).collect();
+    let name = std::ffi::OsStr::from_bytes(*lot.of(&NAMES));
+    let fresh = lot.of(&folders).join(name);
+    let is_free = fs::symlink_metadata(&fresh).is_err();
+    let content = noise(step, 1 + lot.below(5000));
+    match lot.below(14) {
+        0 | 1 if is_free => fs::write(&fresh, &content).expect("a new file"),
+        2 if is_free => fs::create_dir(&fresh).expect("a new folder"),
+        3 if is_free => std::os::unix::fs::symlink(format!("to-{step}"), &fresh).expect("a symlink"),
+        4 if is_free && !files.is_empty() => fs::hard_link(lot.of(&files), &fresh).expect("another name"),
+        5 if !files.is_empty() => fs::write(lot.of(&files), &content).expect("other content"),
+        6 if !files.is_empty() => fs::remove_file(lot.of(&files)).expect("gone"),
+        7 if folders.len() > 1 => {
+            let folder = folders[1 + lot.below(folders.len() - 1)];
+            fs::remove_dir_all(folder).expect("gone with all in it");
+        }
+        8 if !files.is_empty() => {
+            let mode = 0o600 | (step as u32 & 0o77);
+            fs::set_permissions(lot.of(&files), fs::Permissions::from_mode(mode)).expect("another mode");
+        }
+        9 => set_mtime(lot.of(&all).as_path(), 1_000_000_000 + step as i64, 5),
+        10 if is_free && all.len() > 1 => {
+            let from = &all[1 + lot.below(all.len() - 1)];
+            if !fresh.starts_with(from) {
+                fs::rename(from, &fresh).expect("moved");
+            }
+        }
+        // what was a file becomes a folder, and the other way round
+        11 if !files.is_empty() => {
+            let file = lot.of(&files);
+            fs::remove_file(file).expect("gone");
+            fs::create_dir(file).expect("a folder in its place");
+            fs::write(file.join("below"), &content).expect("a file in it");
+        }
+        12 if folders.len() > 1 => {
+            let folder = folders[1 + lot.below(folders.len() - 1)];
+            fs::remove_dir_all(folder).expect("gone");
+            fs::write(folder, &content).expect("a file in its place");
+        }
+        // written anew with the very same content
+        13 if !files.is_empty() => {
+            let file = lot.of(&files);
+            let same = fs::read(file).expect("content");
+            fs::write(file, same).expect("the same again");
+        }
+        _ => {}
+    }
+}
+
+fn history(seed: u64, runs: usize, mishaps: usize) {
+    let site = Site::new();
+    fs::create_dir_all(site.source()).expect("a source");
+    let mut lot = Lot(seed);
+    for step in 0..40 {
+        mishap(&site.source(), &mut lot, seed * 1000 + step);
+    }
+    site.file("always/here", "so that the source is never empty");
+    let by_tar = has("zstd", "restoring by RESTORE.txt");
+    let mut known: Vec<(PathBuf, Picture)> = Vec::new();
+    for run in 0..runs {
+        let (max_volumes, size) = (2 + lot.below(4), if seed % 3 == 0 { "2kB" } else { "1GB" });
+        let mut command = site.run_command(&["--max-shrink", "100%", "--volume-size", size]);
+        command.env("BACKUP_MAX_VOLUMES", max_volumes.to_string());
+        site::Ran::from(command.output().expect("the binary starts")).exits(0);
+        let snapshot = site.newest();
+        let now = picture(&site.source());
+        assert_same(&now, &restored(&site, &snapshot));
+        if by_tar {
+            assert_same(&now, &guided(&site, &snapshot));
+        }
+        known.push((snapshot.clone(), now));
+        if lot.below(2) == 0 {
+            settle(&snapshot);
+        }
+        for step in 0..lot.below(mishaps) as u64 {
+            mishap(&site.source(), &mut lot, seed * 1000 + 100 * run as u64 + step + 50);
+        }
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    // any of them may go, and the others are what they were
+    for at in (0..known.len()).filter(|at| at % 2 == 0) {
+        fs::remove_dir_all(&known[at].0).expect("removed");
+    }
+    for (snapshot, then) in known.iter().skip(1).step_by(2) {
+        assert_same(then, &restored(&site, snapshot));
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+#[test]
+fn whatever_happens_to_a_source_every_snapshot_is_whole_by_this_program_and_by_tar_alone() {
+    for seed in 1..=6 {
+        history(seed, 5, 8);
+    }
+}
+
+/// The campaign of the same: `cargo test --test linked -- --ignored --nocapture`.
+#[test]
+#[ignore = "a campaign of minutes"]
+fn many_histories() {
+    let count: u64 = std::env::var("HISTORIES").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    for seed in 100..100 + count {
+        history(seed, 8, 12);
+    }
+    println!("n {count} histories of 8 runs, 0 violations, seeds 100 to {}", 99 + count);
+}
+
+#[test]
+fn where_nothing_changed_nothing_is_written_but_three_small_files() {
+    let site = Site::new();
+    awkward(&site.source());
+    site.file("large", noise(7, 3 << 20));
+    site.run(&[]).exits(0);
+    let first = site.newest();
+    settle(&first);
+    site.run(&[]).exits(0).says("reused");
+    let second = site.newest();
+    assert_ne!(first, second);
+    assert_eq!(names_in(&first), names_in(&second));
+    for name in names_in(&first) {
+        let inode = |folder: &Path| fs::metadata(folder.join(&name)).expect("a file").ino();
+        let is_own = matches!(name.as_str(), "snapshot.json" | "SHA256SUMS" | "RESTORE.txt");
+        assert_eq!(inode(&first) == inode(&second), !is_own, "{name}");
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    let now = picture(&site.source());
+    fs::remove_dir_all(&first).expect("removed");
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    assert_same(&now, &restored(&site, &second));
+    // and a third builds on the second
+    site.run(&[]).exits(0);
+    assert_eq!(record(&site.newest())["manifest_of"], record(&second)["manifest_of"]);
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+#[test]
+fn one_file_that_changed_costs_itself_and_the_folders() {
+    let site = Site::new();
+    for number in 0..200 {
+        site.file(&format!("{}/{number}", number % 5), noise(number, 10_000));
+    }
+    site.file("3/33", "as it was");
+    site.run(&[]).exits(0);
+    let first = volumes(&site.newest());
+    site.file("3/33", "changed");
+    site.run(&[]).exits(0);
+    let second = site.newest();
+    let now = volumes(&second);
+    assert_eq!(now.len(), 2);
+    assert_eq!(now[0], first[0]);
+    assert!(fs::metadata(second.join(&now[1])).expect("the new one").len() < 2000, "little more than seven headers");
+    let stale = fs::read_to_string(second.join(now[0].replace(".tar.zst", ".stale"))).expect("the list");
+    assert_eq!(stale, ".\n0\n1\n2\n3\n3/33\n4\n");
+    site.on_store(&["cat", "latest", "3/33"]).exits(0).says("changed");
+    let earlier = site.snapshots()[0].file_name().expect("a name").to_string_lossy().into_owned();
+    site.on_store(&["cat", &earlier, "3/33"]).exits(0).says("as it was");
+}
+
+#[test]
+fn a_volume_without_a_living_entry_is_not_linked() {
+    let site = Site::new();
+    site.file("one", "1");
+    site.run(&[]).exits(0);
+    site.file("one", "2").file("two", "3");
+    site.run(&[]).exits(0);
+    assert_eq!(volumes(&site.newest()).len(), 1, "only folders of the first are left, and the second holds those");
+    assert!(!names_in(&site.newest()).iter().any(|name| name.ends_with(".stale")));
+}
+
+#[test]
+fn a_fresh_run_is_one_tarball_and_tells_what_changed_without_a_trace() {
+    let site = Site::new();
+    site.file("rotten", "good content").file("fine", "fine content");
+    site.run(&["--compression", "none"]).exits(0);
+    site.file("new", "n");
+    // the earlier snapshot is made to hold another content of a file whose times have not moved since
+    let mut forged = Forged::read(&site.newest());
+    forged.entry("rotten").sha256 = Some(Digest::of(b"what it was before"));
+    forged.write();
+    settle(&site.newest());
+    let run = site.run(&["--compression", "none"]).exits(0);
+    assert_eq!(volumes(&site.newest()).len(), 2, "{}", run.out);
+    settle(&site.newest());
+    let fresh = site.run(&["--compression", "none", "--fresh"]).exits(3).says("rotten").says("bit rot");
+    fresh.does_not_say("fine");
+    assert_eq!(volumes(&site.newest()).len(), 1);
+    site.on_store(&["cat", "latest", "rotten"]).exits(0).says("good content");
+    // what was told once is over: the content is known now
+    settle(&site.newest());
+    site.run(&["--compression", "none"]).exits(0);
+    assert_eq!(volumes(&site.newest())[0], volumes(&site.snapshots()[2])[0], "its content stays where it lies");
+}
+
+#[test]
+fn the_oldest_volume_has_an_age_at_which_everything_is_read_again() {
+    let site = Site::new();
+    site.file("a", "1");
+    site.run(&[]).exits(0);
+    site.file("b", "2");
+    let with = |every: &str| {
+        let mut command = site.run_command(&[]);
+        command.env("BACKUP_FRESH_EVERY", every);
+        site::Ran::from(command.output().expect("the binary starts")).exits(0)
+    };
+    with("never");
+    assert_eq!(volumes(&site.newest()).len(), 2);
+    // by its name, the oldest is older than a second
+    let old = site.snapshots().remove(0);
+    let name = old.file_name().expect("a name").to_string_lossy().into_owned();
+    let path = site.newest().join("snapshot.json");
+    let text = fs::read_to_string(&path).expect("a record");
+    fs::write(
+        &path,
+        text.replace(&format!("\"written_by\": \"{name}\""), "\"written_by\": \"upload-20200101T000000Z\""),
+    )
+    .expect("written");
+    sum(&site.newest());
+    with("30d").says("fresh_every");
+    assert_eq!(volumes(&site.newest()).len(), 1);
+}
+
+#[test]
+fn what_is_not_sound_is_said_and_read_from_the_source_again() {
+    let harms: [(&str, fn(&Path, &str)); 5] = [
+        ("is not there", |folder, volume| fs::remove_file(folder.join(volume)).expect("removed")),
+        ("bytes, and", |folder, volume| {
+            let file = fs::OpenOptions::new().write(true).open(folder.join(volume)).expect("a volume");
+            file.set_len(100).expect("cut");
+        }),
+        ("written to after", |folder, volume| {
+            let mut bytes = fs::read(folder.join(volume)).expect("a volume");
+            bytes[50] ^= 1;
+            fs::write(folder.join(volume), bytes).expect("written");
+            set_mtime(&folder.join(volume), 4_000_000_000, 0);
+        }),
+        ("manifest.jsonl.zst is not what was published", |folder, _| {
+            let mut bytes = fs::read(folder.join("manifest.jsonl.zst")).expect("a manifest");
+            bytes[20] ^= 1;
+            fs::write(folder.join("manifest.jsonl.zst"), bytes).expect("written");
+        }),
+        ("its list", |folder, volume| {
+            fs::write(folder.join(volume.replace(".tar.zst", ".stale")), "always\n").expect("written");
+        }),
+    ];
+    for (said, harm) in harms {
+        let site = Site::new();
+        site.file("always", "the same").file("changes", "1");
+        site.run(&[]).exits(0);
+        site.file("changes", "2");
+        site.run(&[]).exits(0);
+        let before = site.newest();
+        let volume = volumes(&before).remove(0);
+        assert_eq!(volumes(&before).len(), 2);
+        harm(&before, &volume);
+        site.run(&[]).exits(0).says(said);
+        site.on_store(&["verify", "latest", "--deep"]).exits(0);
+        assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+        assert!(!volumes(&site.newest()).contains(&volume), "{said}");
+    }
+}
+
+#[test]
+fn what_a_verification_found_damaged_is_folded_by_the_next_run() {
+    let site = Site::new();
+    site.file("always", noise(1, 5000)).file("changes", "1");
+    site.run(&[]).exits(0);
+    let volume = volumes(&site.newest()).remove(0);
+    let path = site.newest().join(&volume);
+    let time = fs::metadata(&path).expect("a volume");
+    let mut bytes = fs::read(&path).expect("a volume");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).expect("written");
+    set_mtime(&path, time.mtime(), time.mtime_nsec() as u32);
+    site.file("changes", "2");
+    site.run(&[]).exits(0);
+    assert!(volumes(&site.newest()).contains(&volume), "nobody knows yet");
+    site.on_store(&["verify", "--all"]).exits(4);
+    site.run(&[]).exits(0).says("a verification found damage");
+    assert!(!volumes(&site.newest()).contains(&volume));
+    site.on_store(&["verify", "latest", "--deep"]).exits(0);
+}
+
+#[test]
+fn volumes_cut_by_size_are_unpacked_as_one_stream_and_keep_their_links() {
+    let site = Site::new();
+    for number in 0..40 {
+        site.file(&format!("folder-{}/{number:02}", number % 3), noise(number, 120_000));
+    }
+    for number in 0..10 {
+        let name = format!("folder-{}/{number:02}", number % 3);
+        fs::hard_link(site.source().join(name), site.source().join(format!("z-{number}"))).expect("a link");
+        set_mtime(&site.source().join(format!("folder-{}", number % 3)), 1_500_000_000 + number, 7);
+    }
+    site.run(&["--volume-size", "300kB"]).exits(0);
+    let snapshot = site.newest();
+    assert!(volumes(&snapshot).len() > 2, "{:?}", volumes(&snapshot));
+    let now = picture(&site.source());
+    assert_same(&now, &restored(&site, &snapshot));
+    if has("zstd", "restoring by RESTORE.txt") {
+        assert_same(&now, &guided(&site, &snapshot));
+    }
+    site.file("folder-1/01", "changed through one of two names");
+    settle(&snapshot);
+    site.run(&["--volume-size", "300kB"]).exits(0);
+    let now = picture(&site.source());
+    assert_same(&now, &restored(&site, &site.newest()));
+    if has("zstd", "restoring by RESTORE.txt") {
+        assert_same(&now, &guided(&site, &site.newest()));
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+#[test]
+fn a_linked_snapshot_that_lost_its_manifest_is_made_whole_from_volumes_and_lists() {
+    let site = Site::new();
+    for number in 0..30 {
+        site.file(&format!("{}/{number}", number % 4), noise(number, 2000));
+    }
+    site.run(&[]).exits(0);
+    site.file("2/6", "changed").file("new", "new");
+    fs::remove_file(site.source().join("1/5")).expect("gone");
+    site.run(&[]).exits(0);
+    let snapshot = site.newest();
+    let now = picture(&site.source());
+    for lost in ["manifest.jsonl.zst", "snapshot.json"] {
+        fs::remove_file(snapshot.join(lost)).expect("lost");
+    }
+    let name = snapshot.file_name().expect("a name").to_string_lossy().into_owned();
+    site.on_store(&["index", &name]).exits(0);
+    assert_same(&now, &restored(&site, &snapshot));
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
