@@ -5,6 +5,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::against;
 use super::arguments::{Global, Which};
 use super::drill;
 use super::exit::{Exit, Failure};
@@ -19,8 +20,8 @@ use crate::wiring;
 /// Check that a snapshot still is what it was
 ///
 /// Reads every stored byte and compares it with the checksums that were published with it, frame by frame; more or less
-/// than that with --quick, --deep and --drill. What is damaged is named: the frame, the files in it, and the other
-/// snapshots that hold the same volume.
+/// than that with --quick, --deep and --drill, and other than that with --against-source. What is damaged is named: the
+/// frame, the files in it, and the other snapshots that hold the same volume.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = JSON_HELP)]
 pub struct Verb {
@@ -48,6 +49,16 @@ pub struct Verb {
     /// Write a report that CI systems read, with a test case for each snapshot; a file of this name is replaced
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Compare it with its source as it is now, reading every file of both: the folders and excludes of the job's
+    /// configuration, or those of --source and --exclude. Differences are told, and are no damage
+    #[arg(long, conflicts_with_all = ["all", "quick", "deep", "drill", "sample", "junit"])]
+    against_source: bool,
+    /// With --against-source: a folder that the snapshot was made of; may be given several times
+    #[arg(long, value_name = "DIR", requires = "against_source")]
+    source: Vec<PathBuf>,
+    /// With --source: leave out what matches this pattern, as the run did; may be given several times
+    #[arg(long, value_name = "GLOB", requires = "source")]
+    exclude: Vec<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -55,7 +66,13 @@ pub struct Verb {
 const JSON_HELP: &str = "With --json a line for each snapshot, of `type` verified: `snapshot`, `level` (quick, stored, deep or drill), `part` \
 (with --sample: {number, of}), `well`, `bytes` read, `frames` compared, `entries` of the manifest, `volumes_known` (read before, with another snapshot), `damages` \
 (each with `file`, `what`, `frame`, the first `entries` in it, `entries_count`, `shared_with`: other snapshots), `damages_count`, `notes`.\n\n\
-Exit status: 0 all is well, 4 damage or, in a drill, a difference. What was verified is remembered in the store; `backup list` shows it.";
+With --against-source a line for each entry that differs, of `type` difference: `path` (`path_hex` if it is not UTF-8), `change` (added, removed, \
+content, metadata, rot, unread), `what` (words, one for each thing that differs); the last line has the `type` compared: `snapshot`, `sources`, `same_source` \
+(whether they are the folders that the snapshot was made of), the counts `added`, `removed`, `content`, `metadata`, `rot`, `unread`, `same`, and `bytes` that were read. \
+Of the store it reads the manifest and the maps of sparse files only, and it remembers nothing.\n\n\
+Exit status: 0 all is well, 4 damage or, in a drill, a difference. What was verified is remembered in the store; `backup list` shows it. \
+With --against-source: 0 nothing differs, 3 something differs or could not be read, 4 a file holds other bytes although its length, mtime and ctime are as they were \
+(rot of the source, or a forged time), 1 they could not be compared.";
 
 impl Verb {
     fn level(&self) -> Level {
@@ -69,6 +86,10 @@ impl Verb {
 }
 
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
+    if verb.against_source {
+        let asked = against::Asked { sources: &verb.source, exclude: &verb.exclude };
+        return against::run(&verb.snapshot, &asked, &verb.which, global, screen);
+    }
     let mut work: Vec<(Catalog, SnapshotName)> = Vec::new();
     if verb.all {
         for Meant { store, jobs } in which::meant(&verb.which, global)? {
