@@ -54,7 +54,11 @@ pub struct Verb {
     /// With --delete: remove, instead of only showing what would be removed
     #[arg(long, requires = "delete")]
     yes: bool,
-    /// Show what would be written, and write nothing
+    /// Take a file that is there for the right one by its length and time, as rsync does, without reading it: faster when
+    /// a restore goes on or --overwrite always is given, and blind to what a power cut left
+    #[arg(long, conflicts_with_all = ["archive", "tar"])]
+    quick_check: bool,
+    /// Show what would be written, by lengths and times, and write nothing
     #[arg(long, short = 'n', conflicts_with = "tar")]
     dry_run: bool,
     /// Restore a tar archive that another program made (plain, gzip or zstd; `-` for standard input) instead of a
@@ -153,6 +157,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         ownership: verb.ownership(),
         privileged: verb.privileged,
         extras: verb.delete,
+        quick_check: verb.quick_check,
         threads: verb.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
     };
     if verb.dry_run {

@@ -21,6 +21,7 @@ use super::decide::There;
 use super::report::LossCause;
 use super::work::Tally;
 use crate::domain::{EntryPath, FileTime, Kind, Xattrs};
+use crate::source::OpenFile;
 
 /// Begins the name of what is not whole yet.
 pub(super) const TEMP_PREFIX: &[u8] = b".backup-restore-";
@@ -176,6 +177,24 @@ impl Folder {
             return Err(io::Error::other("it was replaced meanwhile"));
         }
         dress(&fd, path, &Metadata { xattrs: Xattrs::default(), ..metadata.clone() }, None, false, permit, tally)
+    }
+
+    /// Opens a file that is there for reading, if it still is that file.
+    pub(super) fn open_there(&self, there: &There, name: &[u8]) -> io::Result<OpenFile> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if (stat.st_dev, stat.st_ino) != there.inode {
+            return Err(io::Error::other("it was replaced meanwhile"));
+        }
+        OpenFile::from_handle(fd).map_err(io::Error::other)
+    }
+
+    /// The time that a file here has when it was given this one: file systems round, and cut what they cannot hold.
+    pub(super) fn time_as_kept(self: &Arc<Self>, mtime: FileTime) -> io::Result<FileTime> {
+        let probe = self.create()?;
+        rustix::fs::futimens(probe.fd.as_ref().expect("it is a file"), &times(mtime))?;
+        probe.there()?.map(|there| there.mtime).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Removes what an interrupted restore left half-made here.

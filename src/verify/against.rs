@@ -15,9 +15,8 @@
 use std::path::PathBuf;
 
 use super::compare::CompareError;
-use super::content::{Otherwise, Reading, deepest};
 use crate::archive::manifest::{Entry, EntryKind, Line, ManifestError, SkipLine};
-use crate::catalog::{Catalog, Contents, OpenManifest};
+use crate::catalog::{Catalog, Contents, FrameBuffers, OpenManifest, Otherwise, compare_content};
 use crate::domain::{ByteCount, Cancel, EntryPath, FileTime, Kind, SkipCause, SnapshotName, Stat};
 use crate::observe::{Event, Observer};
 use crate::source::{Descriptors, Found, Glance, Item, SourceError, Walk, WalkOptions, open_roots};
@@ -128,7 +127,10 @@ pub fn against_source(
     let mut here = Walk::new(roots, options).filter_map(Here::of).peekable();
     let mut against = Against {
         manifest: &manifest,
-        reading: Reading::new(&contents),
+        contents: &contents,
+        buffers: FrameBuffers::default(),
+        raw: Vec::new(),
+        cancel,
         glance: Glance::new(&sources.folders),
         settled: record.started.as_nanosecond() - GRAIN_NANOS,
         observer,
@@ -202,7 +204,10 @@ impl Here {
 
 struct Against<'a> {
     manifest: &'a OpenManifest,
-    reading: Reading<'a>,
+    contents: &'a Contents,
+    buffers: FrameBuffers,
+    raw: Vec<u8>,
+    cancel: &'a Cancel,
     glance: Glance,
     /// What was changed before this, in nanoseconds since 1970, was settled when the snapshot was made.
     settled: i128,
@@ -249,7 +254,7 @@ impl Against<'_> {
                 self.tell(&path, ChangeKind::Added, why.into_iter().collect());
             }
             What::Unread(error) => {
-                let why = deepest(&error);
+                let why = error.said();
                 self.tell(&path, ChangeKind::Unread, vec![why.clone()]);
                 self.hidden = Some((path, why));
             }
@@ -289,7 +294,7 @@ impl Against<'_> {
                     match found.place.read_link(&found.stat) {
                         Ok(there) if there == *target => {}
                         Ok(_) => other.content.push("its target is another".to_owned()),
-                        Err(error) => other.unread.push(deepest(&error)),
+                        Err(error) => other.unread.push(error.said()),
                     }
                     found.stat.clone()
                 }
@@ -306,7 +311,7 @@ impl Against<'_> {
                 match found.place.xattrs(&found.stat) {
                     Ok(xattrs) if xattrs.digest() == entry.xattrs => {}
                     Ok(_) => other.metadata.push("attributes".to_owned()),
-                    Err(error) => other.unread.push(format!("its attributes: {}", deepest(&error))),
+                    Err(error) => other.unread.push(format!("its attributes: {}", error.said())),
                 }
             }
         }
@@ -332,7 +337,7 @@ impl Against<'_> {
         let file = match found.place.open(&found.stat) {
             Ok(file) => file,
             Err(error) => {
-                other.unread.push(deepest(&error));
+                other.unread.push(error.said());
                 return found.stat.clone();
             }
         };
@@ -343,7 +348,8 @@ impl Against<'_> {
         }
         file.will_read();
         *bytes = ByteCount(entry.size);
-        let why = match self.reading.compare(entry, &file) {
+        let Self { contents, buffers, raw, cancel, .. } = self;
+        let why = match compare_content(contents, entry, &file, buffers, raw, cancel) {
             // how a file system keeps its holes is its own affair
             Ok(()) | Err(Otherwise::Filled) => return stat,
             Err(Otherwise::Unread(why)) => {

@@ -9,9 +9,8 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::content::Reading;
 use crate::archive::manifest::{Entry, EntryKind, Line};
-use crate::catalog::{Catalog, CatalogError, Contents};
+use crate::catalog::{Catalog, CatalogError, Contents, FrameBuffers, compare_content};
 use crate::domain::{Cancel, EntryPath, Kind, SnapshotName};
 use crate::observe::{Event, Observer};
 use crate::source::{Descriptors, Excludes, Found, Item, Root, SourceError, Walk, WalkOptions};
@@ -100,7 +99,10 @@ pub fn compare(
         compared: Compared::default(),
         inodes: HashMap::new(),
         closed: None,
-        reading: Reading::new(&contents),
+        contents: &contents,
+        buffers: FrameBuffers::default(),
+        raw: Vec::new(),
+        cancel,
     };
     let mut walk = Walk::new(vec![root], options).filter_map(|item| match item {
         Item::Entry(found) => Some((found.path.clone(), Ok(found))),
@@ -154,7 +156,10 @@ struct Comparing<'a> {
     inodes: HashMap<EntryPath, u64>,
     /// A folder that this user may not look into.
     closed: Option<EntryPath>,
-    reading: Reading<'a>,
+    contents: &'a Contents,
+    buffers: FrameBuffers,
+    raw: Vec<u8>,
+    cancel: &'a Cancel,
 }
 
 impl Comparing<'_> {
@@ -258,6 +263,7 @@ impl Comparing<'_> {
             }
             Err(error) => return Err(format!("its content cannot be read: {error}")),
         };
-        self.reading.compare(entry, &file).map_err(|otherwise| otherwise.to_string())
+        let Self { contents, buffers, raw, cancel, .. } = self;
+        compare_content(contents, entry, &file, buffers, raw, cancel).map_err(|otherwise| otherwise.to_string())
     }
 }

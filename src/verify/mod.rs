@@ -8,7 +8,6 @@
 
 mod against;
 mod compare;
-mod content;
 mod deep;
 mod known;
 mod report;
