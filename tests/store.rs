@@ -18,9 +18,11 @@ use backup::engine::{Context, Job, run};
 use backup::observe::Silent;
 use backup::source::Excludes;
 use backup::store::{
-    FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter, conformance,
+    Calls, FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter,
+    Watched, conformance,
 };
 use backup::verify::{Known, Options, verify};
+use backup::wiring::{News, watch_calls};
 use faults::{Fault, Faulty};
 
 fn folder_store(path: &Path) -> Arc<dyn Store> {
@@ -49,6 +51,45 @@ fn the_folder_store_keeps_every_promise() {
 fn a_coat_without_a_fault_keeps_every_promise() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_conforms(&(Arc::new(Faulty::new(folder_store(&folder.path().join("store")), None)) as Arc<dyn Store>));
+}
+
+#[test]
+fn a_coat_that_notes_calls_keeps_every_promise_and_forgets_what_was_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = Calls::new(SystemClock::new());
+    let watched = Watched::new(folder_store(&folder.path().join("store")), Arc::clone(&calls));
+    let watched = Arc::new(watched) as Arc<dyn Store>;
+    assert_conforms(&watched);
+    assert_eq!(calls.longest(), None);
+    assert!(watched.list(&Key::top().join("none").expect("a key")).is_err());
+    assert_eq!(calls.longest(), None, "an error is an answer");
+}
+
+#[test]
+fn a_silent_store_is_told_of_with_what_is_waited_for_until_it_answers() {
+    let calls = Calls::new(SystemClock::new());
+    let (tell, heard) = crossbeam_channel::unbounded();
+    watch_calls(&calls, Duration::from_millis(5), move |news| {
+        let _ = tell.send(news.clone());
+    });
+    let (answer, asked) = crossbeam_channel::bounded::<()>(0);
+    std::thread::scope(|scope| {
+        let (own, asked) = (&calls, &asked);
+        scope.spawn(move || own.during("reading", &Arc::from("up/x.tar"), || asked.recv()));
+        // another thread's calls are answered meanwhile, and hide nothing
+        let place = Arc::from("up");
+        for round in 0..2 {
+            let News::Silent(waiting) = heard.recv().expect("it is told") else { panic!("nothing was answered") };
+            assert_eq!((waiting.deed, &*waiting.place), ("reading", "up/x.tar"), "round {round}");
+            assert!(waiting.long >= Duration::from_millis(5));
+            calls.during("listing", &place, || ());
+        }
+        drop(answer);
+    });
+    assert!(heard.iter().any(|news| news == News::Answers));
+    assert_eq!(calls.longest(), None);
+    drop(calls);
+    assert!(heard.iter().next().is_none(), "the watch ends when nobody has the store any more");
 }
 
 #[test]

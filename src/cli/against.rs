@@ -60,7 +60,7 @@ pub(super) fn run(
         ));
     }
     let cancel = Cancel::new();
-    wiring::watch_signals(&cancel);
+    wiring::watch_signals_twice(&cancel);
     let sources = Sources { folders: job.sources.clone(), options: options(&job)? };
     let (progress, beside) = screen.progress_beside_results();
     let mut stream = screen.stream();

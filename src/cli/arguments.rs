@@ -37,6 +37,10 @@ pub struct Global {
     /// Where this machine remembers stores and undelivered outcomes
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// For all but `run`: when the store does not answer for so long (5m), say so, and without a terminal end with 6;
+    /// default: the jobs' progress_timeout, else 300s
+    #[arg(long, global = true, value_name = "DURATION", value_parser = crate::config::duration_of)]
+    pub store_timeout: Option<std::time::Duration>,
 }
 
 /// The verbs.

@@ -25,6 +25,7 @@ mod restore;
 mod run;
 mod screen;
 mod show;
+mod silence;
 mod status;
 mod undelete;
 mod unlock;

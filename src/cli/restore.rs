@@ -145,7 +145,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let include = if verb.include.is_empty() { None } else { Some(patterns(&verb.include)?) };
     let selection = Selection { paths, include, exclude: patterns(&verb.exclude)? };
     let cancel = Cancel::new();
-    wiring::watch_signals(&cancel);
+    wiring::watch_signals_twice(&cancel);
     let Some((catalog, name)) = snapshot else { return archive(verb, selection, &cancel, screen) };
     if verb.tar {
         return tar(&catalog, &name, &selection, &cancel);

@@ -102,7 +102,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         work.push(which::catalog_of(&verb.snapshot, &verb.which, global)?);
     }
     let cancel = Cancel::new();
-    wiring::watch_signals(&cancel);
+    wiring::watch_signals_twice(&cancel);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let known = Known::default();
     let clock = SystemClock::new();
