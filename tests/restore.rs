@@ -592,6 +592,46 @@ fn a_folder_that_others_live_in_never_becomes_one_that_may_be_overwritten() {
     restore(&site, &part, &["page"]).exits(0).says("resumed");
 }
 
+#[test]
+fn a_volume_that_is_cut_is_told_first_and_what_is_left_of_it_comes_back() {
+    let site = Site::new();
+    for number in 0..6 {
+        site.file(&format!("file {number}"), noise(number, 900_000));
+    }
+    site.run(&["--compression", "none"]).exits(0);
+    let volume = site.volume();
+    let whole = fs::metadata(&volume).expect("a volume").len();
+    fs::OpenOptions::new().write(true).open(&volume).expect("a file").set_len(whole / 2).expect("cut");
+    let cut = format!("is cut: {} of {whole} bytes", whole / 2);
+    let ran = restore(&site, &out(&site), &[]).exits(4).says("DAMAGED: file 5").says("is not there: the volume");
+    let (told, lost) = (ran.err.find(&cut).expect("it is told"), ran.err.find("file 5").expect("it is lost"));
+    assert!(told < lost, "{}", ran.err);
+    assert_eq!(fs::read(out(&site).join("file 0")).expect("a file"), noise(0, 900_000));
+    let json = restore(&site, &site.path().join("other"), &["--json", "--dry-run"]).json();
+    assert!(json["notes"].to_string().contains(&cut), "{json}");
+}
+
+#[test]
+fn an_entry_that_is_no_file_comes_back_from_several_frames() {
+    let site = Site::new();
+    let folder = site.source().join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    let long = vec![b'x'; 3000];
+    if rustix::fs::setxattr(&folder, "user.long", &long, rustix::fs::XattrFlags::empty()).is_err() {
+        eprintln!("SKIPPED: this file system takes no attributes");
+        return;
+    }
+    set_mtime(&folder, 1_000_000_000, 0);
+    set_mtime(&site.source(), 1_000_000_000, 0);
+    site.run(&["--compression", "none"]).exits(0);
+    // no run cuts a header in two; another program may
+    let mut forged = site::forge::Forged::read(&site.newest());
+    forged.frame_bytes = 1024;
+    forged.write();
+    restore(&site, &out(&site), &[]).exits(0);
+    assert_same(&picture(&site.source()), &picture(&out(&site)));
+}
+
 /// What an interrupted restore leaves in its folder.
 fn mark(site: &Site, to: &Path) {
     let name = site.newest().file_name().expect("a name").to_string_lossy().into_owned();

@@ -114,6 +114,9 @@ pub fn restore(
 ) -> Result<Report, RestoreError> {
     observer.notice(&Event::Entered { phase: Phase::Restoring });
     let source = Source::open(catalog, name)?;
+    for text in source.contents.wrong_lengths() {
+        observer.notice(&Event::Notice { text: &text });
+    }
     source.check_paths(&order.selection)?;
     let root = target(&order.to, Folder::root(&order.to, true), "opening")?.expect("it is made if it is not there");
     let resumed = source.begin(&root, order)?;
@@ -167,7 +170,8 @@ pub fn restore(
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
     target(&order.to, root.sync(), "flushing")?;
-    let report = report(name, rest, &tally, resumed);
+    let mut report = report(name, rest, &tally, resumed);
+    report.notes.extend(source.contents.wrong_lengths());
     // it came to its end: what is lost is told, and what others put here from now on is theirs
     if marked {
         target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
@@ -205,7 +209,9 @@ pub fn preview(
     if rest.taken == 0 {
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
-    Ok(report(name, rest, &tally, false))
+    let mut report = report(name, rest, &tally, false);
+    report.notes.extend(source.contents.wrong_lengths());
+    Ok(report)
 }
 
 /// Removes what the report of a restore with `extras` named, with all that lies in it.

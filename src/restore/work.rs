@@ -456,6 +456,15 @@ fn write_whole(input: &mut RawStream<'_>, item: &Item, shared: &Shared<'_>) -> R
     let mut hashing = Hashing { input, hasher: Hasher::new(), at: placed.offset, from, to };
     let mut reader = TarReader::new(&mut hashing, TarLimits::default());
     let member = header_of(&mut reader, &item.entry)?;
+    if !matches!(item.entry.kind, EntryKind::File) {
+        // a header with many attributes, cut in two
+        let metadata = Metadata { xattrs: member.xattrs, ..item.metadata.clone() };
+        match item.entry.kind {
+            EntryKind::Folder => item.folder.dress_with(metadata.xattrs),
+            _ => drop(write_other(item, &metadata, shared)?),
+        }
+        return Ok(());
+    }
     let file = item.folder.create()?;
     let whole = [crate::domain::Extent { offset: 0, len: member.stored }];
     let mut buffer = vec![0; 256 << 10];
