@@ -14,6 +14,7 @@ use super::screen::Screen;
 use super::which::{self, Meant};
 use crate::catalog::{Catalog, CatalogError, Verification};
 use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock};
+use crate::report::tell;
 use crate::verify::{Known, Options, Report, verify};
 use crate::wiring;
 
@@ -46,7 +47,8 @@ pub struct Verb {
     /// Only this share of the frames, another one each time: 10% has seen everything after ten times
     #[arg(long, value_name = "PERCENT", conflicts_with_all = ["quick", "drill"])]
     sample: Option<Percent>,
-    /// Write a report that CI systems read, with a test case for each snapshot; a file of this name is replaced
+    /// Write a report that CI systems read, with a test case for each snapshot, and an error for one that could not be
+    /// verified to its end; a file of this name is replaced
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Compare it with its source as it is now, reading every file of both: the folders and excludes of the job's
@@ -108,46 +110,88 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let clock = SystemClock::new();
     let mut exit = Exit::Ok;
     let mut cases = Vec::new();
+    let mut failed = None;
     for (catalog, name) in work {
         let begun = clock.since_start();
-        let part = verb.sample.map(|percent| next_part(&catalog, &name, verb.level(), percent)).transpose()?;
-        let options = Options { level: verb.level(), part, threads };
-        let progress = screen.progress();
-        let mut report = verify(&catalog, &name, &options, &known, &cancel, &*progress)?;
-        if verb.drill && cancel.asked().is_none() {
-            let place = drill::place(verb.scratch.as_deref(), global);
-            drill::drill(&catalog, &name, &place, threads, &cancel, &*progress, &mut report)?;
-        }
-        drop(progress);
-        match cancel.asked() {
-            Some(Stop::Interrupted) => return Ok(Exit::Interrupted),
-            Some(Stop::Terminated) => return Ok(Exit::Terminated),
-            None => {}
-        }
-        remember(&catalog, &mut report, clock.now())?;
-        show(&report, screen);
-        if !report.is_well() {
-            exit = Exit::Damage;
-        }
-        if verb.junit.is_some() {
-            cases.push(Case {
-                snapshot: name.to_string(),
-                job: catalog.layout().job().to_string(),
-                level: report.level.word(),
-                took: clock.since_start().saturating_sub(begun),
-                damages: damages(&report),
-                notes: report.notes,
-            });
+        let looked = look(verb, global, screen, &catalog, &name, threads, &known, &cancel);
+        let looked = looked.and_then(|mut report| {
+            if cancel.asked().is_none() {
+                remember(&catalog, &mut report, clock.now())?;
+            }
+            Ok(report)
+        });
+        let case = |damages, notes, error| Case {
+            snapshot: name.to_string(),
+            job: catalog.layout().job().to_string(),
+            level: verb.level().word(),
+            took: clock.since_start().saturating_sub(begun),
+            damages,
+            notes,
+            error,
+        };
+        match looked {
+            Ok(report) if cancel.asked().is_none() => {
+                show(&report, screen);
+                if !report.is_well() {
+                    exit = Exit::Damage;
+                }
+                cases.push(case(damages(&report), report.notes, None));
+            }
+            // what was found until then is true all the same
+            Ok(report) => {
+                let why = "it was stopped before all was looked at".to_owned();
+                cases.push(case(damages(&report), report.notes, Some(why)));
+                failed = Some(Err(match cancel.asked() {
+                    Some(Stop::Interrupted) => Exit::Interrupted,
+                    _ => Exit::Terminated,
+                }));
+                break;
+            }
+            Err(failure) => {
+                cases.push(case(Vec::new(), Vec::new(), Some(tell(&failure.trouble))));
+                failed = Some(Ok(failure));
+                break;
+            }
         }
     }
-    if let Some(path) = &verb.junit {
-        match junit::write(path, &cases) {
-            // damage is the greater news
-            Err(failure) if exit == Exit::Damage => screen.failure(&failure),
-            done => done?,
+    let written = verb.junit.as_ref().map_or(Ok(()), |path| junit::write(path, &cases));
+    match (failed, written) {
+        (None, written) if exit != Exit::Damage => written.map(|()| exit),
+        // what ended it, and damage, are the greater news
+        (failed, written) => {
+            if let Err(failure) = written {
+                screen.failure(&failure);
+            }
+            match failed {
+                Some(Ok(failure)) => Err(failure),
+                Some(Err(stopped)) => Ok(stopped),
+                None => Ok(exit),
+            }
         }
     }
-    Ok(exit)
+}
+
+/// Verifies one snapshot, and restores it if that was asked for.
+#[expect(clippy::too_many_arguments, reason = "the steps of one command share all of it, and none of it outlives them")]
+fn look(
+    verb: &Verb,
+    global: &Global,
+    screen: &Screen,
+    catalog: &Catalog,
+    name: &SnapshotName,
+    threads: NonZeroUsize,
+    known: &Known,
+    cancel: &Cancel,
+) -> Result<Report, Failure> {
+    let part = verb.sample.map(|percent| next_part(catalog, name, verb.level(), percent)).transpose()?;
+    let options = Options { level: verb.level(), part, threads };
+    let progress = screen.progress();
+    let mut report = verify(catalog, name, &options, known, cancel, &*progress)?;
+    if verb.drill && cancel.asked().is_none() {
+        let place = drill::place(verb.scratch.as_deref(), global);
+        drill::drill(catalog, name, &place, threads, cancel, &*progress, &mut report)?;
+    }
+    Ok(report)
 }
 
 /// The part of a snapshot whose turn it is.

@@ -274,7 +274,7 @@ impl Folder {
             Err(errno) => return Err(errno.into()),
         }
         // not by recursion: a tree may be made deeper than the stack
-        let Some(top) = self.enter(name, false)? else { return Ok(()) };
+        let Some(top) = self.enter_to_empty(name)? else { return Ok(()) };
         let device = self.device()?;
         if top.device()? != device {
             return Err(io::Error::other("another file system is mounted there"));
@@ -286,7 +286,7 @@ impl Folder {
                 match rustix::fs::unlinkat(&folder.fd, &*name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(Errno::ISDIR | Errno::PERM) => {
-                        if let Some(below) = folder.enter(&name, false)? {
+                        if let Some(below) = folder.enter_to_empty(&name)? {
                             if below.device()? != device {
                                 return Err(io::Error::other("another file system is mounted below it"));
                             }
@@ -306,6 +306,24 @@ impl Folder {
             stack.pop();
         }
         Ok(())
+    }
+
+    /// The folder `name` in this one, made one that can be emptied if it is ours: a snapshot may hold folders that even
+    /// their owner may not write in.
+    fn enter_to_empty(self: &Arc<Self>, name: &[u8]) -> io::Result<Option<Arc<Self>>> {
+        let mut entered = self.enter(name, false);
+        if matches!(&entered, Err(error) if error.kind() == io::ErrorKind::PermissionDenied) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+            // refused if it is somebody else's
+            rustix::fs::chmod(&*format!("/proc/self/fd/{}", found.as_raw_fd()), PRIVATE_FOLDER)?;
+            entered = self.enter(name, false);
+        }
+        let entered = entered?;
+        if let Some(folder) = &entered {
+            open_up(&folder.fd)?;
+        }
+        Ok(entered)
     }
 
     /// What the folder is dressed with when everything in it is done.
