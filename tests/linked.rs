@@ -183,10 +183,10 @@ fn history(seed: u64, runs: usize, mishaps: usize) {
     for step in 0..40 {
         mishap(&site.source(), &mut lot, seed * 1000 + step);
     }
-    site.file("always/here", "so that the source is never empty");
     let by_tar = has("zstd", "restoring by RESTORE.txt");
     let mut known: Vec<(PathBuf, Picture)> = Vec::new();
     for run in 0..runs {
+        site.file("always", "so that the source is never empty");
         let (max_volumes, size) = (2 + lot.below(4), if seed % 3 == 0 { "2kB" } else { "1GB" });
         let mut command = site.run_command(&["--max-shrink", "100%", "--volume-size", size]);
         command.env("BACKUP_MAX_VOLUMES", max_volumes.to_string());

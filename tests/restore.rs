@@ -593,6 +593,120 @@ fn a_folder_that_others_live_in_never_becomes_one_that_may_be_overwritten() {
 }
 
 #[test]
+fn a_volume_that_is_cut_is_told_first_and_what_is_left_of_it_comes_back() {
+    let site = Site::new();
+    for number in 0..6 {
+        site.file(&format!("file {number}"), noise(number, 900_000));
+    }
+    site.run(&["--compression", "none"]).exits(0);
+    let volume = site.volume();
+    let whole = fs::metadata(&volume).expect("a volume").len();
+    fs::OpenOptions::new().write(true).open(&volume).expect("a file").set_len(whole / 2).expect("cut");
+    let cut = format!("is cut: {} of {whole} bytes", whole / 2);
+    let ran = restore(&site, &out(&site), &[]).exits(4).says("DAMAGED: file 5").says("is not there: the volume");
+    let (told, lost) = (ran.err.find(&cut).expect("it is told"), ran.err.find("file 5").expect("it is lost"));
+    assert!(told < lost, "{}", ran.err);
+    assert_eq!(fs::read(out(&site).join("file 0")).expect("a file"), noise(0, 900_000));
+    let json = restore(&site, &site.path().join("other"), &["--json", "--dry-run"]).json();
+    assert!(json["notes"].to_string().contains(&cut), "{json}");
+}
+
+#[test]
+fn an_entry_that_is_no_file_comes_back_from_several_frames() {
+    let site = Site::new();
+    let folder = site.source().join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    let long = vec![b'x'; 3000];
+    if rustix::fs::setxattr(&folder, "user.long", &long, rustix::fs::XattrFlags::empty()).is_err() {
+        eprintln!("SKIPPED: this file system takes no attributes");
+        return;
+    }
+    set_mtime(&folder, 1_000_000_000, 0);
+    set_mtime(&site.source(), 1_000_000_000, 0);
+    site.run(&["--compression", "none"]).exits(0);
+    // no run cuts a header in two; another program may
+    let mut forged = site::forge::Forged::read(&site.newest());
+    forged.frame_bytes = 1024;
+    forged.write();
+    restore(&site, &out(&site), &[]).exits(0);
+    assert_same(&picture(&site.source()), &picture(&out(&site)));
+}
+
+/// What an interrupted restore leaves in its folder.
+fn mark(site: &Site, to: &Path) {
+    let name = site.newest().file_name().expect("a name").to_string_lossy().into_owned();
+    let mark = serde_json::json!({"type": "unfinished-restore", "snapshot": name, "wanted": "everything"});
+    fs::write(to.join(UNFINISHED), mark.to_string()).expect("a mark");
+}
+
+#[test]
+fn a_restore_that_goes_on_reads_what_is_there() {
+    for codec in ["zstd", "none"] {
+        let site = Site::new();
+        site.file("good", "good").file("small", noise(1, 900)).file("large", noise(2, 3_500_000));
+        sparse(&site.source().join("holes"), 8 << 20, &[(1 << 20, 5000), (3 << 20, 2_000_000)]);
+        sparse(&site.source().join("filled"), 8 << 20, &[(1 << 20, 5000)]);
+        fs::hard_link(site.source().join("large"), site.source().join("larger")).expect("a link");
+        site.run(&["--compression", codec]).exits(0);
+        let to = out(&site);
+        restore(&site, &to, &[]).exits(0);
+        // as after a power cut: lengths and times are there, the bytes are not; and data where a hole was
+        let harm = || {
+            for (name, at) in [("small", 5), ("large", 3_000_000), ("holes", (3 << 20) + 7), ("filled", 6 << 20)] {
+                let path = to.join(name);
+                let before = fs::metadata(&path).expect("a file");
+                let file = fs::OpenOptions::new().read(true).write(true).open(&path).expect("a file");
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, at).expect("read");
+                file.write_all_at(&[!byte[0]], at).expect("written");
+                drop(file);
+                set_mtime(&path, before.mtime(), before.mtime_nsec() as u32);
+            }
+            mark(&site, &to);
+        };
+        harm();
+        let json = restore(&site, &to, &["--json"]).exits(0).json();
+        assert_eq!((&json["resumed"], &json["replaced"]), (&true.into(), &5.into()), "four and a further name: {json}");
+        assert_same(&picture(&site.source()), &picture(&to));
+        mark(&site, &to);
+        let json = restore(&site, &to, &["--json"]).exits(0).json();
+        assert_eq!((&json["replaced"], &json["files"], &json["same"]), (&0.into(), &0.into(), &6.into()), "{json}");
+        // whoever wants it faster says so
+        harm();
+        let json = restore(&site, &to, &["--json", "--quick-check"]).exits(0).json();
+        assert_eq!(json["replaced"], 0, "{json}");
+        let small = fs::read(to.join("small")).expect("a file");
+        assert_ne!(small, noise(1, 900));
+        // what may be replaced is compared as well, and what may not be is left
+        restore(&site, &to, &["--overwrite", "never"]).exits(0);
+        assert_eq!(fs::read(to.join("small")).expect("a file"), small);
+        restore(&site, &to, &["--overwrite", "always"]).exits(0);
+        assert_same(&picture(&site.source()), &picture(&to));
+    }
+}
+
+#[test]
+fn further_names_are_made_where_the_file_system_cannot_hold_the_time() {
+    // a RAM disk holds any time; most others cut or round it
+    let Ok(fine) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("SKIPPED without a RAM disk: times that the target cannot hold");
+        return;
+    };
+    let site = Site::new();
+    fs::write(fine.path().join("one"), "one").expect("a file");
+    set_mtime(&fine.path().join("one"), 100_000_000_000, 5);
+    fs::hard_link(fine.path().join("one"), fine.path().join("two")).expect("a link");
+    let (source, store) = (fine.path().to_str().expect("UTF-8"), site.store());
+    site.backup(["run", "--source", source, "--job", "upload", "--to", store.to_str().expect("UTF-8")]).exits(0);
+    restore(&site, &out(&site), &[]).exits(0).does_not_say("not the file that was restored");
+    let inode = |name: &str| fs::metadata(out(&site).join(name)).expect("a file").ino();
+    assert_eq!(inode("one"), inode("two"));
+    if fs::metadata(out(&site).join("one")).expect("a file").mtime() == 100_000_000_000 {
+        eprintln!("SKIPPED: the target holds any time too");
+    }
+}
+
+#[test]
 fn a_further_name_that_somebody_made_of_a_foreign_file_gives_nothing_away() {
     if !is_root("owning files") {
         return;

@@ -13,14 +13,17 @@ use std::time::Duration;
 
 use backup::archive::Codec;
 use backup::catalog::Catalog;
-use backup::domain::{Cancel, Host, Level, RunId, StoreId, SystemClock, Verdict};
+use backup::domain::{Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
 use backup::engine::{Context, Job, run};
 use backup::observe::Silent;
+use backup::restore::content;
 use backup::source::Excludes;
 use backup::store::{
-    FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter, conformance,
+    Calls, FolderStore, Key, Listed, Permissions, RequireMount, Room, Store, StoreError, StoreReader, StoreWriter,
+    Watched, conformance,
 };
 use backup::verify::{Known, Options, verify};
+use backup::wiring::{News, watch_calls};
 use faults::{Fault, Faulty};
 
 fn folder_store(path: &Path) -> Arc<dyn Store> {
@@ -49,6 +52,45 @@ fn the_folder_store_keeps_every_promise() {
 fn a_coat_without_a_fault_keeps_every_promise() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_conforms(&(Arc::new(Faulty::new(folder_store(&folder.path().join("store")), None)) as Arc<dyn Store>));
+}
+
+#[test]
+fn a_coat_that_notes_calls_keeps_every_promise_and_forgets_what_was_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let calls = Calls::new(SystemClock::new());
+    let watched = Watched::new(folder_store(&folder.path().join("store")), Arc::clone(&calls));
+    let watched = Arc::new(watched) as Arc<dyn Store>;
+    assert_conforms(&watched);
+    assert_eq!(calls.longest(), None);
+    assert!(watched.list(&Key::top().join("none").expect("a key")).is_err());
+    assert_eq!(calls.longest(), None, "an error is an answer");
+}
+
+#[test]
+fn a_silent_store_is_told_of_with_what_is_waited_for_until_it_answers() {
+    let calls = Calls::new(SystemClock::new());
+    let (tell, heard) = crossbeam_channel::unbounded();
+    watch_calls(&calls, Duration::from_millis(5), move |news| {
+        let _ = tell.send(news.clone());
+    });
+    let (answer, asked) = crossbeam_channel::bounded::<()>(0);
+    std::thread::scope(|scope| {
+        let (own, asked) = (&calls, &asked);
+        scope.spawn(move || own.during("reading", &Arc::from("up/x.tar"), || asked.recv()));
+        // another thread's calls are answered meanwhile, and hide nothing
+        let place = Arc::from("up");
+        for round in 0..2 {
+            let News::Silent(waiting) = heard.recv().expect("it is told") else { panic!("nothing was answered") };
+            assert_eq!((waiting.deed, &*waiting.place), ("reading", "up/x.tar"), "round {round}");
+            assert!(waiting.long >= Duration::from_millis(5));
+            calls.during("listing", &place, || ());
+        }
+        drop(answer);
+    });
+    assert!(heard.iter().any(|news| news == News::Answers));
+    assert_eq!(calls.longest(), None);
+    drop(calls);
+    assert!(heard.iter().next().is_none(), "the watch ends when nobody has the store any more");
 }
 
 #[test]
@@ -291,9 +333,38 @@ fn one_small_file_costs_one_frame_of_the_volume() {
         let catalog = Catalog::new(counting, world.job.name.clone());
         let name = catalog.find("latest").expect("a snapshot");
         let mut out = Vec::new();
-        let path = backup::domain::EntryPath::parse(b"small").expect("a path");
-        backup::restore::content(&catalog, &name, &path, &mut out).expect("content");
+        let path = EntryPath::parse(b"small").expect("a path");
+        content(&catalog, &name, &path, &mut out).expect("content");
         assert_eq!(out, vec![7; 4096]);
         assert_eq!(frames.load(std::sync::atomic::Ordering::Relaxed), 1, "{codec:?}");
     }
+}
+
+/// A header that does not fit is known from the frame it lies in, however long the file is.
+#[test]
+fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    let file = fs::File::create(world.job.sources[0].join("holes")).expect("a file");
+    file.set_len(32 << 20).expect("a length");
+    let data: Vec<u8> = (0..8 << 20).map(|at: u32| (at % 251) as u8).collect();
+    std::os::unix::fs::FileExt::write_all_at(&file, &data, 4 << 20).expect("written");
+    drop(file);
+    assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    let frames = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counting = Arc::new(Counting { inner: Arc::clone(&world.store), frames: Arc::clone(&frames) });
+    let catalog = Catalog::new(counting, world.job.name.clone());
+    let name = catalog.find("latest").expect("a snapshot");
+    let folder = world.folder.path().join("store").join(world.job.name.as_str()).join(name.as_str());
+    let volume = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let volume = volume.into_iter().find(|path| path.to_string_lossy().contains(".tar")).expect("a volume");
+    let mut bytes = fs::read(&volume).expect("a volume");
+    let at = bytes.windows(5).position(|window| window == b"holes").expect("a header");
+    bytes[at] ^= 1;
+    fs::write(&volume, bytes).expect("written");
+    let path = EntryPath::parse(b"holes").expect("a path");
+    let error = content(&catalog, &name, &path, &mut Vec::new()).expect_err("it is damaged");
+    assert!(error.to_string().contains("holes"), "{error}");
+    let read = frames.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(read <= 4, "{read} frames were read");
 }

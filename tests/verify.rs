@@ -8,6 +8,7 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use backup::archive::{TarHeader, TarKind};
@@ -18,7 +19,7 @@ use backup::store::{FolderStore, Permissions, RequireMount};
 use backup::verify::{Terms, compare};
 use site::forge::{Forged, sum};
 use site::tree::{awkward, noise, set_mtime, sparse};
-use site::{Site, is_root, names_in};
+use site::{Site, has, is_root, names_in};
 
 fn catalog(site: &Site) -> (Catalog, SnapshotName) {
     let store = FolderStore::open(&site.store(), &RequireMount::No, Permissions::default(), None).expect("a store");
@@ -402,4 +403,54 @@ fn ci_gets_a_test_case_for_each_snapshot_and_the_damage_as_its_text() {
     assert!(text.contains(r#"failures="2""#) && text.contains("is damaged: its bytes differ"), "{text}");
     // damage is not hidden by a report that cannot be written
     site.on_store(&["verify", "--junit", "/proc/none/report.xml"]).exits(4).says("could not be written");
+}
+
+#[test]
+fn a_verification_that_fails_leaves_a_report_that_says_so() {
+    let site = plain();
+    let report = site.path().join("report.xml");
+    fs::write(site.path().join("no folder"), "").expect("written");
+    let scratch = site.path().join("no folder/scratch");
+    let (scratch, path) = (scratch.to_str().expect("UTF-8"), report.to_str().expect("UTF-8"));
+    fs::write(&report, "of yesterday: all is well").expect("written");
+    site.on_store(&["verify", "--drill", "--scratch", scratch, "--junit", path]).exits(1).says("no scratch folder");
+    let text = fs::read_to_string(&report).expect("a report");
+    assert!(text.contains(r#"errors="1""#) && text.contains(r#"failures="0""#), "{text}");
+    assert!(text.contains("was not verified to its end") && text.contains("no scratch folder could be made"), "{text}");
+}
+
+#[test]
+fn a_drill_of_an_ordinary_user_is_well_and_says_what_it_could_not_compare() {
+    if !is_root("becoming another user") || !has("setpriv", "becoming another user") {
+        return;
+    }
+    let site = Site::new();
+    site.file("folder/read-only/file", "x").file("text", "t".repeat(3_000_000)).file("odd", "o");
+    fs::create_dir(site.source().join("closed")).expect("a folder");
+    std::os::unix::fs::symlink("text", site.source().join("link")).expect("a link");
+    fs::hard_link(site.source().join("text"), site.source().join("folder/text")).expect("a link");
+    sparse(&site.source().join("holes"), 10 << 20, &[(1 << 20, 5000)]);
+    for (path, mode) in [("odd", 0o200), ("closed", 0), ("folder/read-only/file", 0o4755), ("folder/read-only", 0o555)]
+    {
+        fs::set_permissions(site.source().join(path), fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+    // made by root, of files that are root's; drilled by somebody who may read the store
+    site.run(&[]).exits(0);
+    let store = site.store();
+    let script = ["-ec", "chown -R 65534:65534 store; chmod 755 ."];
+    let opened = Command::new("sh").args(script).current_dir(site.path()).status().expect("sh starts");
+    assert!(opened.success());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(env!("CARGO_BIN_EXE_backup"));
+    let scratch = tempfile::tempdir().expect("a folder");
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o777)).expect("a mode");
+    command.args(["verify", "--drill", "--scratch"]).arg(scratch.path()).arg("--store").arg(store);
+    command.arg("--state-dir").arg(scratch.path().join("state")).env_clear().current_dir("/");
+    let ran: site::Ran = command.output().expect("setpriv starts").into();
+    if ran.code == Some(126) || ran.code == Some(127) {
+        eprintln!("SKIPPED: another user cannot reach the binary");
+        return;
+    }
+    ran.exits(0).says("well (drill").says("owners and attributes were not compared");
+    assert_eq!(names_in(scratch.path()), [] as [&str; 0], "also a folder that may not be written is removed");
 }

@@ -56,6 +56,18 @@ pub enum FrameLoss {
         #[source]
         source: StoreError,
     },
+    /// Its volume ends before it does.
+    #[error("frame {frame} of {volume} is not there: the volume is cut, {found} of {size} bytes")]
+    Cut {
+        /// The volume's file.
+        volume: String,
+        /// The frame's number in it.
+        frame: u64,
+        /// Bytes that the file has.
+        found: u64,
+        /// Bytes that it was published with.
+        size: u64,
+    },
     /// Its bytes are not those that were published.
     #[error("frame {frame} of {volume} is damaged: its bytes differ from those that were published")]
     Damaged {
@@ -121,6 +133,16 @@ impl Contents {
             }
         }
         Ok(Self { volumes: open })
+    }
+
+    /// The volumes whose files have another length than they were published with, in words. Known before any frame is
+    /// read; what is still there can be.
+    pub fn wrong_lengths(&self) -> impl Iterator<Item = String> {
+        self.volumes.iter().filter_map(|Volume { line, reader, .. }| {
+            let (found, size) = (reader.as_ref().ok()?.len(), line.size);
+            let what = if found < size { "is cut" } else { "is longer than it was" };
+            (found != size).then(|| format!("the volume {} {what}: {found} of {size} bytes", line.name))
+        })
     }
 
     /// The frames, of the volume of that number, that hold an entry with its header; `None` if it lies where nothing can lie.
@@ -265,6 +287,9 @@ impl Contents {
         let frame = &frames[frame];
         let volume = || line.name.clone();
         let reader = reader.as_ref().map_err(|why| FrameLoss::NoVolume { volume: volume(), why: why.clone() })?;
+        if frame.offset.saturating_add(frame.stored) > reader.len() {
+            return Err(FrameLoss::Cut { volume: volume(), frame: frame.frame, found: reader.len(), size: line.size });
+        }
         into.resize(frame.stored as usize, 0);
         let unread = |source| FrameLoss::Unread { volume: volume(), frame: frame.frame, source };
         reader.read_at(frame.offset, into).map_err(unread)

@@ -4,8 +4,9 @@
 //! and that folder appears by one rename of a draft whose every file was flushed, read back and compared. So this
 //! room writes drafts under names that no list shows, and nothing else ever makes a snapshot's name.
 //!
-//! This room reads no source, makes no frames, and decides nothing about which snapshots stay.
+//! This room walks no source, makes no frames, and decides nothing about which snapshots stay.
 
+mod content;
 mod contents;
 mod draft;
 mod error;
@@ -22,6 +23,7 @@ mod runs;
 mod sums;
 mod trash;
 
+pub use content::{Otherwise, compare_content};
 pub use contents::{Contents, FrameBuffers, FrameLoss, RawStream, volumes_with_frames};
 pub use draft::{Draft, DraftFile, Published, Reuse};
 pub use error::CatalogError;

@@ -19,7 +19,7 @@ pub struct Arguments {
 }
 
 const EXIT_HELP: &str = "Exit status: 0 ok, 1 failed, 2 usage or configuration, 3 partial (a snapshot was made, but something of \
-the source is missing in it), 4 damage found, 5 another run holds the lease, 6 the store is not there, 130/143 stopped by a signal. \
+the source is missing in it; verify --against-source: the source differs), 4 damage found, 5 another run holds the lease, 6 the store is not there, 130/143 stopped by a signal. \
 Treat any other as failure.";
 
 /// Taken by every command.
@@ -37,6 +37,10 @@ pub struct Global {
     /// Where this machine remembers stores and undelivered outcomes
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// For all but `run`: when the store does not answer for so long (5m), say so, and without a terminal end with 6;
+    /// default: the jobs' progress_timeout, else 300s
+    #[arg(long, global = true, value_name = "DURATION", value_parser = crate::config::duration_of)]
+    pub store_timeout: Option<std::time::Duration>,
 }
 
 /// The verbs.

@@ -68,6 +68,7 @@ fn in_scratch(
         ownership: if is_root { Ownership::Number } else { Ownership::None },
         privileged: is_root,
         extras: false,
+        quick_check: false,
         threads,
     };
     let restored = match restore(catalog, name, &order, cancel, observer) {

@@ -20,6 +20,8 @@ pub(super) struct Case {
     /// Lines; none if it is well.
     pub(super) damages: Vec<String>,
     pub(super) notes: Vec<String>,
+    /// Why it was not verified to its end; none if it was.
+    pub(super) error: Option<String>,
 }
 
 /// Writes the report into a file, in the place of what is there.
@@ -40,7 +42,13 @@ fn text(cases: &[Case]) -> Result<String, quick_junit::SerializeError> {
     let mut report = Report::new("backup verify");
     let mut suites: Vec<(&str, TestSuite)> = Vec::new();
     for case in cases {
-        let status = if case.damages.is_empty() {
+        let status = if let Some(error) = &case.error {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(format!("{} was not verified to its end", case.snapshot)).set_type("error");
+            let lines: Vec<&str> = case.damages.iter().map(String::as_str).chain([error.as_str()]).collect();
+            status.set_description(lines.join("\n"));
+            status
+        } else if case.damages.is_empty() {
             TestCaseStatus::success()
         } else {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
@@ -81,9 +89,14 @@ mod tests {
             took: Duration::from_millis(1500),
             damages: damages.iter().map(|&line| line.to_owned()).collect(),
             notes: Vec::new(),
+            error: None,
         };
-        let text = text(&[case("up-1", &[]), case("up-2", &["a]]>\u{1}<b & \"c\"\u{1b}[31m", "d"])]).expect("a report");
-        assert!(text.contains(r#"tests="2""#) && text.contains(r#"failures="1""#), "{text}");
+        let half = Case { error: Some("the store does not answer".to_owned()), ..case("up-3", &["e"]) };
+        let text =
+            text(&[half, case("up-1", &[]), case("up-2", &["a]]>\u{1}<b & \"c\"\u{1b}[31m", "d"])]).expect("a report");
+        assert!(text.contains(r#"tests="3""#) && text.contains(r#"failures="1""#), "{text}");
+        assert!(text.contains(r#"errors="1""#) && text.contains("up-3 was not verified to its end"), "{text}");
+        assert!(text.contains("e\nthe store does not answer"), "what was found until then is told: {text}");
         assert!(text.contains("up-1 (stored)") && text.contains("up-2 is damaged"), "{text}");
         assert!(text.contains("]]&gt;&lt;b &amp;") && !text.contains(['\u{1}', '\u{1b}']), "{text}");
     }

@@ -3,6 +3,7 @@
 //! Doors are thin. A command parses, calls one deed, shows the result, leaves. Parsing looks nothing up, so help and
 //! version work when all else is broken.
 
+mod against;
 mod arguments;
 mod cat;
 mod completions;
@@ -24,6 +25,7 @@ mod restore;
 mod run;
 mod screen;
 mod show;
+mod silence;
 mod status;
 mod undelete;
 mod unlock;

@@ -54,7 +54,11 @@ pub struct Verb {
     /// With --delete: remove, instead of only showing what would be removed
     #[arg(long, requires = "delete")]
     yes: bool,
-    /// Show what would be written, and write nothing
+    /// Take a file that is there for the right one by its length and time, as rsync does, without reading it: faster when
+    /// a restore goes on or --overwrite always is given, and blind to what a power cut left
+    #[arg(long, conflicts_with_all = ["archive", "tar"])]
+    quick_check: bool,
+    /// Show what would be written, by lengths and times, and write nothing
     #[arg(long, short = 'n', conflicts_with = "tar")]
     dry_run: bool,
     /// Restore a tar archive that another program made (plain, gzip or zstd; `-` for standard input) instead of a
@@ -141,7 +145,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let include = if verb.include.is_empty() { None } else { Some(patterns(&verb.include)?) };
     let selection = Selection { paths, include, exclude: patterns(&verb.exclude)? };
     let cancel = Cancel::new();
-    wiring::watch_signals(&cancel);
+    wiring::watch_signals_twice(&cancel);
     let Some((catalog, name)) = snapshot else { return archive(verb, selection, &cancel, screen) };
     if verb.tar {
         return tar(&catalog, &name, &selection, &cancel);
@@ -153,6 +157,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         ownership: verb.ownership(),
         privileged: verb.privileged,
         extras: verb.delete,
+        quick_check: verb.quick_check,
         threads: verb.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
     };
     if verb.dry_run {

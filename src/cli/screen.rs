@@ -80,6 +80,21 @@ impl Screen {
         let _ = writeln!(anstream::stderr(), "backup: {}", tell(&failure.trouble));
     }
 
+    /// Whether nothing but failures is shown.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// As [`Screen::progress`], for a deed whose results are shown while it goes on: a bar gives way to them.
+    pub fn progress_beside_results(&self) -> (Box<dyn Observer>, Beside) {
+        if self.is_watched() {
+            let bar = Bar::new();
+            let beside = Beside(Some(bar.bar.clone()));
+            return (Box::new(bar), beside);
+        }
+        (self.progress(), Beside(None))
+    }
+
     /// An observer that draws a deed's progress in the way that fits.
     pub fn progress(&self) -> Box<dyn Observer> {
         if self.json || self.quiet {
@@ -143,6 +158,19 @@ impl Stream {
         let put = writeln!(self.out, "{text}").and_then(|()| if self.is_terminal { self.out.flush() } else { Ok(()) });
         self.failed = put.err();
         self.failed.is_none()
+    }
+}
+
+/// What may be printed while progress is shown.
+pub struct Beside(Option<ProgressBar>);
+
+impl Beside {
+    /// Prints, where a bar has given way.
+    pub fn print(&self, print: &mut dyn FnMut()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
     }
 }
 

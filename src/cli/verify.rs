@@ -5,6 +5,7 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::against;
 use super::arguments::{Global, Which};
 use super::drill;
 use super::exit::{Exit, Failure};
@@ -13,14 +14,15 @@ use super::screen::Screen;
 use super::which::{self, Meant};
 use crate::catalog::{Catalog, CatalogError, Verification};
 use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock};
+use crate::report::tell;
 use crate::verify::{Known, Options, Report, verify};
 use crate::wiring;
 
 /// Check that a snapshot still is what it was
 ///
 /// Reads every stored byte and compares it with the checksums that were published with it, frame by frame; more or less
-/// than that with --quick, --deep and --drill. What is damaged is named: the frame, the files in it, and the other
-/// snapshots that hold the same volume.
+/// than that with --quick, --deep and --drill, and other than that with --against-source. What is damaged is named: the
+/// frame, the files in it, and the other snapshots that hold the same volume.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = JSON_HELP)]
 pub struct Verb {
@@ -45,9 +47,20 @@ pub struct Verb {
     /// Only this share of the frames, another one each time: 10% has seen everything after ten times
     #[arg(long, value_name = "PERCENT", conflicts_with_all = ["quick", "drill"])]
     sample: Option<Percent>,
-    /// Write a report that CI systems read, with a test case for each snapshot; a file of this name is replaced
+    /// Write a report that CI systems read, with a test case for each snapshot, and an error for one that could not be
+    /// verified to its end; a file of this name is replaced
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Compare it with its source as it is now, reading every file of both: the folders and excludes of the job's
+    /// configuration, or those of --source and --exclude. Differences are told, and are no damage
+    #[arg(long, conflicts_with_all = ["all", "quick", "deep", "drill", "sample", "junit"])]
+    against_source: bool,
+    /// With --against-source: a folder that the snapshot was made of; may be given several times
+    #[arg(long, value_name = "DIR", requires = "against_source")]
+    source: Vec<PathBuf>,
+    /// With --source: leave out what matches this pattern, as the run did; may be given several times
+    #[arg(long, value_name = "GLOB", requires = "source")]
+    exclude: Vec<String>,
     #[command(flatten)]
     which: Which,
 }
@@ -55,7 +68,13 @@ pub struct Verb {
 const JSON_HELP: &str = "With --json a line for each snapshot, of `type` verified: `snapshot`, `level` (quick, stored, deep or drill), `part` \
 (with --sample: {number, of}), `well`, `bytes` read, `frames` compared, `entries` of the manifest, `volumes_known` (read before, with another snapshot), `damages` \
 (each with `file`, `what`, `frame`, the first `entries` in it, `entries_count`, `shared_with`: other snapshots), `damages_count`, `notes`.\n\n\
-Exit status: 0 all is well, 4 damage or, in a drill, a difference. What was verified is remembered in the store; `backup list` shows it.";
+With --against-source a line for each entry that differs, of `type` difference: `path` (`path_hex` if it is not UTF-8), `change` (added, removed, \
+content, metadata, rot, unread), `what` (words, one for each thing that differs); the last line has the `type` compared: `snapshot`, `sources`, `same_source` \
+(whether they are the folders that the snapshot was made of), the counts `added`, `removed`, `content`, `metadata`, `rot`, `unread`, `same`, and `bytes` that were read. \
+Of the store it reads the manifest and the maps of sparse files only, and it remembers nothing.\n\n\
+Exit status: 0 all is well, 4 damage or, in a drill, a difference. What was verified is remembered in the store; `backup list` shows it. \
+With --against-source: 0 nothing differs, 3 something differs or could not be read, 4 a file holds other bytes although its length, mtime and ctime are as they were \
+(rot of the source, or a forged time), 1 they could not be compared.";
 
 impl Verb {
     fn level(&self) -> Level {
@@ -69,6 +88,10 @@ impl Verb {
 }
 
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
+    if verb.against_source {
+        let asked = against::Asked { sources: &verb.source, exclude: &verb.exclude };
+        return against::run(&verb.snapshot, &asked, &verb.which, global, screen);
+    }
     let mut work: Vec<(Catalog, SnapshotName)> = Vec::new();
     if verb.all {
         for Meant { store, jobs } in which::meant(&verb.which, global)? {
@@ -81,52 +104,94 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         work.push(which::catalog_of(&verb.snapshot, &verb.which, global)?);
     }
     let cancel = Cancel::new();
-    wiring::watch_signals(&cancel);
+    wiring::watch_signals_twice(&cancel);
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let known = Known::default();
     let clock = SystemClock::new();
     let mut exit = Exit::Ok;
     let mut cases = Vec::new();
+    let mut failed = None;
     for (catalog, name) in work {
         let begun = clock.since_start();
-        let part = verb.sample.map(|percent| next_part(&catalog, &name, verb.level(), percent)).transpose()?;
-        let options = Options { level: verb.level(), part, threads };
-        let progress = screen.progress();
-        let mut report = verify(&catalog, &name, &options, &known, &cancel, &*progress)?;
-        if verb.drill && cancel.asked().is_none() {
-            let place = drill::place(verb.scratch.as_deref(), global);
-            drill::drill(&catalog, &name, &place, threads, &cancel, &*progress, &mut report)?;
-        }
-        drop(progress);
-        match cancel.asked() {
-            Some(Stop::Interrupted) => return Ok(Exit::Interrupted),
-            Some(Stop::Terminated) => return Ok(Exit::Terminated),
-            None => {}
-        }
-        remember(&catalog, &mut report, clock.now())?;
-        show(&report, screen);
-        if !report.is_well() {
-            exit = Exit::Damage;
-        }
-        if verb.junit.is_some() {
-            cases.push(Case {
-                snapshot: name.to_string(),
-                job: catalog.layout().job().to_string(),
-                level: report.level.word(),
-                took: clock.since_start().saturating_sub(begun),
-                damages: damages(&report),
-                notes: report.notes,
-            });
+        let looked = look(verb, global, screen, &catalog, &name, threads, &known, &cancel);
+        let looked = looked.and_then(|mut report| {
+            if cancel.asked().is_none() {
+                remember(&catalog, &mut report, clock.now())?;
+            }
+            Ok(report)
+        });
+        let case = |damages, notes, error| Case {
+            snapshot: name.to_string(),
+            job: catalog.layout().job().to_string(),
+            level: verb.level().word(),
+            took: clock.since_start().saturating_sub(begun),
+            damages,
+            notes,
+            error,
+        };
+        match looked {
+            Ok(report) if cancel.asked().is_none() => {
+                show(&report, screen);
+                if !report.is_well() {
+                    exit = Exit::Damage;
+                }
+                cases.push(case(damages(&report), report.notes, None));
+            }
+            // what was found until then is true all the same
+            Ok(report) => {
+                let why = "it was stopped before all was looked at".to_owned();
+                cases.push(case(damages(&report), report.notes, Some(why)));
+                failed = Some(Err(match cancel.asked() {
+                    Some(Stop::Interrupted) => Exit::Interrupted,
+                    _ => Exit::Terminated,
+                }));
+                break;
+            }
+            Err(failure) => {
+                cases.push(case(Vec::new(), Vec::new(), Some(tell(&failure.trouble))));
+                failed = Some(Ok(failure));
+                break;
+            }
         }
     }
-    if let Some(path) = &verb.junit {
-        match junit::write(path, &cases) {
-            // damage is the greater news
-            Err(failure) if exit == Exit::Damage => screen.failure(&failure),
-            done => done?,
+    let written = verb.junit.as_ref().map_or(Ok(()), |path| junit::write(path, &cases));
+    match (failed, written) {
+        (None, written) if exit != Exit::Damage => written.map(|()| exit),
+        // what ended it, and damage, are the greater news
+        (failed, written) => {
+            if let Err(failure) = written {
+                screen.failure(&failure);
+            }
+            match failed {
+                Some(Ok(failure)) => Err(failure),
+                Some(Err(stopped)) => Ok(stopped),
+                None => Ok(exit),
+            }
         }
     }
-    Ok(exit)
+}
+
+/// Verifies one snapshot, and restores it if that was asked for.
+#[expect(clippy::too_many_arguments, reason = "the steps of one command share all of it, and none of it outlives them")]
+fn look(
+    verb: &Verb,
+    global: &Global,
+    screen: &Screen,
+    catalog: &Catalog,
+    name: &SnapshotName,
+    threads: NonZeroUsize,
+    known: &Known,
+    cancel: &Cancel,
+) -> Result<Report, Failure> {
+    let part = verb.sample.map(|percent| next_part(catalog, name, verb.level(), percent)).transpose()?;
+    let options = Options { level: verb.level(), part, threads };
+    let progress = screen.progress();
+    let mut report = verify(catalog, name, &options, known, cancel, &*progress)?;
+    if verb.drill && cancel.asked().is_none() {
+        let place = drill::place(verb.scratch.as_deref(), global);
+        drill::drill(catalog, name, &place, threads, cancel, &*progress, &mut report)?;
+    }
+    Ok(report)
 }
 
 /// The part of a snapshot whose turn it is.

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
+use super::silence;
 use crate::catalog::{Catalog, jobs_in};
 use crate::config::{Overrides, Settings, StoreSettings};
 use crate::domain::{JobName, SnapshotName};
@@ -47,6 +49,7 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
     let wanted = which.job.as_deref().map(job_name).transpose()?;
     let settings = settings_of(which, global)?;
     let state = state(global, settings.as_ref());
+    let patience = silence::deadline(settings.as_ref(), global);
     let stores = match (&which.store, &settings) {
         (Some(given), settings) => vec![named_store(given, settings.as_ref())],
         (None, Some(settings)) => settings.stores.values().cloned().collect(),
@@ -59,7 +62,7 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
     };
     let mut all = Vec::new();
     for settings_of_store in stores {
-        let store = open(&settings_of_store, &state)?;
+        let store = open(&settings_of_store, &state, patience)?;
         let mut jobs = jobs_in(&*store)?;
         if let Some(wanted) = &wanted {
             jobs.retain(|job| job == wanted);
@@ -87,7 +90,7 @@ pub(super) fn sources(catalog: &Catalog, name: &SnapshotName) -> Vec<String> {
 }
 
 /// After how long a silence a lease on the store may be taken over.
-pub(super) fn lease_term(which: &Which, global: &Global) -> std::time::Duration {
+pub(super) fn lease_term(which: &Which, global: &Global) -> Duration {
     let settings = settings(global).ok().flatten();
     match &which.store {
         Some(given) => named_store(given, settings.as_ref()).lease_term,
@@ -154,8 +157,9 @@ fn is_path(given: &Path) -> bool {
     given.components().count() > 1 || given.is_absolute()
 }
 
-fn open(settings: &StoreSettings, state: &State) -> Result<Arc<dyn Store>, Failure> {
-    Ok(wiring::open_configured(settings, state)?)
+fn open(store: &StoreSettings, state: &State, patience: Duration) -> Result<Arc<dyn Store>, Failure> {
+    let tell = silence::teller(store.path.display().to_string());
+    Ok(wiring::open_watched(store, state, patience, tell)?)
 }
 
 pub(super) fn job_name(text: &str) -> Result<JobName, Failure> {

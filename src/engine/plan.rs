@@ -453,7 +453,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
 
 /// An error of the source as part of the outcome.
 pub(super) fn skip(path: EntryPath, error: &SourceError) -> Skip {
-    Skip { path, cause: error.cause(), why: why(error) }
+    Skip { path, cause: error.cause(), why: error.said() }
 }
 
 /// A content that is another, where nothing can have changed it.
@@ -464,13 +464,4 @@ pub(super) fn silent(path: &EntryPath) -> Skip {
 /// A loss that no error tells of.
 pub(super) fn loss(path: &EntryPath, cause: SkipCause, why: &str) -> Skip {
     Skip { path: path.clone(), cause, why: why.to_owned() }
-}
-
-/// The deepest cause: what the machine said.
-fn why(error: &SourceError) -> String {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(next) = deepest.source() {
-        deepest = next;
-    }
-    deepest.to_string()
 }

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::run::{Context, Job, RunError, open_roots, walk};
+use super::run::{Context, Job, RunError, walk};
 use crate::archive::Codec;
 use crate::catalog::{Catalog, Record};
 use crate::domain::{ByteCount, Digest, Kind, Totals};
 use crate::observe::{Event, Phase};
-use crate::source::{Descriptors, Item, Root, Walk};
+use crate::source::{Descriptors, Item, Root, Walk, open_roots};
 use crate::store::StoreError;
 
 /// Without a snapshot to learn from, compression is believed to shrink by no more than this: a run is refused for
@@ -32,12 +32,12 @@ pub(super) fn check_room(
     let before = before.map(|(record, _)| &record.totals);
     // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
     // is worth it only where the answer could be a refusal
-    let bound = open_roots(job, descriptors)?.iter().map(Root::file_system_used).sum();
+    let bound = open_roots(&job.sources, descriptors)?.iter().map(Root::file_system_used).sum();
     let doubtful = free < least_stored(job.codec, before, bound);
     let mut needed = ROOM_LEAST;
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
-        let (entries, bytes) = survey(walk(job, catalog.store(), open_roots(job, descriptors)?), context)?;
+        let (entries, bytes) = survey(walk(job, catalog.store(), open_roots(&job.sources, descriptors)?), context)?;
         context.observer.notice(&Event::Expected { entries, bytes });
         needed = needed.max(least_stored(job.codec, before, bytes));
     } else if let Some(totals) = before {

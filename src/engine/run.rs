@@ -15,11 +15,11 @@ use super::snapshot::{Done, Making};
 use crate::archive::Codec;
 use crate::catalog::{Catalog, CatalogError, Claim, Draft, Lease, Record};
 use crate::domain::{
-    ByteCount, Cancel, Clock, Digest, EntryPath, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
+    ByteCount, Cancel, Clock, Digest, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
     StopReason, Totals, Trouble,
 };
 use crate::observe::{Event, Observer, Phase};
-use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions};
+use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions, open_roots};
 use crate::store::{Store, StoreError};
 
 /// What is to be snapshotted, and how: settled values only.
@@ -246,7 +246,7 @@ fn attempt(
     // the store first: a run that fails for its source is recorded there
     let (store, opened) = open_store()?;
     opened.into_iter().for_each(&mut note);
-    drop(open_roots(job, &descriptors)?);
+    drop(open_roots(&job.sources, &descriptors)?);
     let catalog = Catalog::new(store, job.name.clone());
     let before = previous(&catalog, &mut |_| ())?;
     check_room(job, context, &descriptors, &catalog, before.as_ref())?;
@@ -297,30 +297,6 @@ fn while_renewed<T>(lease: &Lease, work: impl FnOnce() -> Result<T, RunError>) -
         drop(end);
         result
     })
-}
-
-pub(super) fn open_roots(job: &Job, descriptors: &Arc<Descriptors>) -> Result<Vec<Root>, SourceError> {
-    job.sources
-        .iter()
-        .map(|path| {
-            let prefix = match job.sources.len() {
-                1 => EntryPath::root(),
-                _ => prefix_of(path),
-            };
-            Root::open(path, prefix, Arc::clone(descriptors))
-        })
-        .collect()
-}
-
-/// A source's full path without the leading slash.
-fn prefix_of(path: &std::path::Path) -> EntryPath {
-    use std::os::unix::ffi::OsStrExt;
-    path.components()
-        .filter_map(|part| match part {
-            std::path::Component::Normal(name) => Some(name.as_bytes()),
-            _ => None,
-        })
-        .fold(EntryPath::root(), |at, name| at.join(name))
 }
 
 pub(super) fn walk(job: &Job, store: &dyn Store, roots: Vec<Root>) -> Walk {

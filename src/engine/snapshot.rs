@@ -13,7 +13,7 @@ use super::before::{Before, LinesError, Unchanged, is_unchanged};
 use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{Earlier, PlanTotals};
-use super::run::{Context, Job, RunError, choose_name, open_roots, walk};
+use super::run::{Context, Job, RunError, choose_name, walk};
 use super::sanity::shrink_doubt;
 use super::stale::{Finished, StaleLists};
 use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
@@ -24,7 +24,7 @@ use crate::catalog::{
 };
 use crate::domain::{Advise, ByteCount, Digest, Skips, SnapshotName, Totals, Verdict};
 use crate::observe::{Event, Phase};
-use crate::source::{Descriptors, Names, SourceError};
+use crate::source::{Descriptors, Names, SourceError, open_roots};
 use crate::store::StoreError;
 
 /// Everything that the steps of one run share.
@@ -166,7 +166,7 @@ impl Making<'_> {
                 && basis.record.totals.entries > self.job.sources.len() as u64
         });
         let Some(basis) = candidate else { return Ok(None) };
-        let roots = open_roots(self.job, self.descriptors)?;
+        let roots = open_roots(&self.job.sources, self.descriptors)?;
         let walk = walk(self.job, self.catalog.store(), roots);
         let unchanged =
             is_unchanged(basis, &self.rules(basis), walk, self.context).map_err(|error| lines_error(basis, error))?;
@@ -257,7 +257,7 @@ impl Making<'_> {
         });
         let manifest_file = draft.create_file(MANIFEST_NAME)?;
         let writer = OrderedWriter::new(volumes, manifest_file, manifest, ready, earlier_lines, context.observer)?;
-        let roots = open_roots(job, self.descriptors)?;
+        let roots = open_roots(&job.sources, self.descriptors)?;
         let names = Names::load();
         let work = Work {
             codec: job.codec,

@@ -61,7 +61,8 @@ pub(super) fn decide(entry: &Entry, there: Option<&There>, overwrite: Overwrite)
     }
 }
 
-/// A file of the same length and time is taken for the same: a time is set only on a file that is whole.
+/// A file of the same length and time may be the same: a time is set only on a file that is whole. But after a power cut
+/// a file system may hold length and time without the bytes, so its content is compared before that is believed.
 fn is_same(entry: &Entry, there: &There) -> bool {
     match &entry.kind {
         EntryKind::File => there.kind == Kind::File && there.size == entry.size && there.mtime == entry.mtime,

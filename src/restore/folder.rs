@@ -21,6 +21,7 @@ use super::decide::There;
 use super::report::LossCause;
 use super::work::Tally;
 use crate::domain::{EntryPath, FileTime, Kind, Xattrs};
+use crate::source::OpenFile;
 
 /// Begins the name of what is not whole yet.
 pub(super) const TEMP_PREFIX: &[u8] = b".backup-restore-";
@@ -178,6 +179,24 @@ impl Folder {
         dress(&fd, path, &Metadata { xattrs: Xattrs::default(), ..metadata.clone() }, None, false, permit, tally)
     }
 
+    /// Opens a file that is there for reading, if it still is that file.
+    pub(super) fn open_there(&self, there: &There, name: &[u8]) -> io::Result<OpenFile> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        if (stat.st_dev, stat.st_ino) != there.inode {
+            return Err(io::Error::other("it was replaced meanwhile"));
+        }
+        OpenFile::from_handle(fd).map_err(io::Error::other)
+    }
+
+    /// The time that a file here has when it was given this one: file systems round, and cut what they cannot hold.
+    pub(super) fn time_as_kept(self: &Arc<Self>, mtime: FileTime) -> io::Result<FileTime> {
+        let probe = self.create()?;
+        rustix::fs::futimens(probe.fd.as_ref().expect("it is a file"), &times(mtime))?;
+        probe.there()?.map(|there| there.mtime).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
     /// Removes what an interrupted restore left half-made here.
     pub(super) fn sweep(&self) -> io::Result<()> {
         for name in self.names()?.iter().filter(|name| name.starts_with(TEMP_PREFIX)) {
@@ -255,7 +274,7 @@ impl Folder {
             Err(errno) => return Err(errno.into()),
         }
         // not by recursion: a tree may be made deeper than the stack
-        let Some(top) = self.enter(name, false)? else { return Ok(()) };
+        let Some(top) = self.enter_to_empty(name)? else { return Ok(()) };
         let device = self.device()?;
         if top.device()? != device {
             return Err(io::Error::other("another file system is mounted there"));
@@ -267,7 +286,7 @@ impl Folder {
                 match rustix::fs::unlinkat(&folder.fd, &*name, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(Errno::ISDIR | Errno::PERM) => {
-                        if let Some(below) = folder.enter(&name, false)? {
+                        if let Some(below) = folder.enter_to_empty(&name)? {
                             if below.device()? != device {
                                 return Err(io::Error::other("another file system is mounted below it"));
                             }
@@ -287,6 +306,24 @@ impl Folder {
             stack.pop();
         }
         Ok(())
+    }
+
+    /// The folder `name` in this one, made one that can be emptied if it is ours: a snapshot may hold folders that even
+    /// their owner may not write in.
+    fn enter_to_empty(self: &Arc<Self>, name: &[u8]) -> io::Result<Option<Arc<Self>>> {
+        let mut entered = self.enter(name, false);
+        if matches!(&entered, Err(error) if error.kind() == io::ErrorKind::PermissionDenied) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let found = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+            // refused if it is somebody else's
+            rustix::fs::chmod(&*format!("/proc/self/fd/{}", found.as_raw_fd()), PRIVATE_FOLDER)?;
+            entered = self.enter(name, false);
+        }
+        let entered = entered?;
+        if let Some(folder) = &entered {
+            open_up(&folder.fd)?;
+        }
+        Ok(entered)
     }
 
     /// What the folder is dressed with when everything in it is done.

@@ -33,6 +33,8 @@ pub(super) struct Terms<'a> {
     pub(super) owners: &'a Owners,
     /// An earlier restore of the same snapshot is continued.
     pub(super) resumed: bool,
+    /// What has the length and time of a file is not read.
+    pub(super) quick_check: bool,
     /// Names that the snapshot does not have are gathered.
     pub(super) extras: bool,
 }
@@ -423,23 +425,13 @@ impl<'a, 'h> Planner<'a, 'h> {
                 return;
             }
             Decision::Same => {
-                self.counts.same += 1;
-                let metadata = self.metadata(&entry);
                 let there = there.expect("it is the same as something");
-                let differs = there.mode != metadata.mode || metadata.owner.is_some_and(|owner| owner != there.owner);
-                if differs && self.replaces() && there.kind == Kind::File && there.links > 1 {
-                    // its other names may be somebody else's: it gets a file of its own
-                    let path = entry.path.clone();
-                    return self.dispatch(Item { entry, path, folder, metadata, decision: Decision::Replace });
+                if matches!(entry.kind, EntryKind::File) && self.replaces() {
+                    let (path, metadata) = (entry.path.clone(), self.metadata(&entry));
+                    let item = Item { entry, path, folder, metadata, decision };
+                    return self.send(Task::There { item, there, quick: self.terms.quick_check });
                 }
-                if differs
-                    && self.replaces()
-                    && there.kind == Kind::File
-                    && let Err(error) =
-                        folder.redress(&there, &entry.path, &metadata, self.shared.permit, self.shared.tally)
-                {
-                    self.shared.lose_here(&entry.path, error);
-                }
+                self.counts.same += 1;
             }
             Decision::Keep => {
                 self.counts.kept += 1;

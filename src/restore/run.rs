@@ -41,6 +41,8 @@ pub struct Order {
     pub privileged: bool,
     /// Gather what is there and not in the snapshot.
     pub extras: bool,
+    /// Take a file that is there for the same by its length and time, without reading it.
+    pub quick_check: bool,
     /// Workers.
     pub threads: NonZeroUsize,
 }
@@ -112,6 +114,9 @@ pub fn restore(
 ) -> Result<Report, RestoreError> {
     observer.notice(&Event::Entered { phase: Phase::Restoring });
     let source = Source::open(catalog, name)?;
+    for text in source.contents.wrong_lengths() {
+        observer.notice(&Event::Notice { text: &text });
+    }
     source.check_paths(&order.selection)?;
     let root = target(&order.to, Folder::root(&order.to, true), "opening")?.expect("it is made if it is not there");
     let resumed = source.begin(&root, order)?;
@@ -129,6 +134,7 @@ pub fn restore(
         overwrite: order.overwrite,
         owners: &owners,
         resumed,
+        quick_check: order.quick_check,
         extras: order.extras,
     };
     let workers = order.threads.get();
@@ -164,7 +170,8 @@ pub fn restore(
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
     target(&order.to, root.sync(), "flushing")?;
-    let report = report(name, rest, &tally, resumed);
+    let mut report = report(name, rest, &tally, resumed);
+    report.notes.extend(source.contents.wrong_lengths());
     // it came to its end: what is lost is told, and what others put here from now on is theirs
     if marked {
         target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
@@ -195,13 +202,16 @@ pub fn preview(
         overwrite: order.overwrite,
         owners: &owners,
         resumed: false,
+        quick_check: true,
         extras: order.extras,
     };
     let rest = source.plan(terms, &shared, Hands::Show(show), root)?;
     if rest.taken == 0 {
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
-    Ok(report(name, rest, &tally, false))
+    let mut report = report(name, rest, &tally, false);
+    report.notes.extend(source.contents.wrong_lengths());
+    Ok(report)
 }
 
 /// Removes what the report of a restore with `extras` named, with all that lies in it.
@@ -433,14 +443,19 @@ fn make_link(link: &Link, ways: &mut Ways, ways_to_first: &mut Ways) -> io::Resu
     let first_folder = ways_to_first.to(&parent(&link.first))?.ok_or_else(gone)?;
     let (name, first) = (link.path.name(), link.first.name());
     let there = first_folder.there(first)?.ok_or_else(gone)?;
-    // what was restored is a file with this time; anything else was put there meanwhile, by somebody else
-    if there.kind != Kind::File || there.mtime != link.mtime {
-        return Err(io::Error::other(format!("`{}` is not the file that was restored", link.first)));
+    let stranger = || io::Error::other(format!("`{}` is not the file that was restored", link.first));
+    if there.kind != Kind::File {
+        return Err(stranger());
     }
     if folder.there(name)?.is_some_and(|now| now.inode == there.inode) {
         return Ok(false);
     }
     let had = folder.open_for_names()?;
+    // what was restored is a file with this time, as this file system keeps it (links never leave one); anything else was
+    // put there meanwhile, by somebody else
+    if there.mtime != link.mtime && there.mtime != folder.time_as_kept(link.mtime)? {
+        return Err(stranger());
+    }
     let made = folder.link_to(&first_folder, first)?;
     if made.there()?.map(|made| made.inode) != Some(there.inode) {
         return Err(io::Error::other(format!("`{}` was replaced meanwhile", link.first)));

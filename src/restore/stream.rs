@@ -203,28 +203,26 @@ impl<'s> Cursor<'s> {
 
     /// The header, compared; what it says besides the manifest.
     fn header(&mut self, entry: &Entry) -> Result<Member, Gone> {
-        let first = self.frames(entry)?.start;
-        let begin = self.load(entry.placed.volume, first)?;
+        let frames = self.frames(entry)?;
+        let (volume, first) = (entry.placed.volume, frames.start);
+        let begin = self.load(volume, first)?;
         let from = (entry.placed.offset - begin) as usize;
-        // the map of a sparse file may go on in the next frame: then the reader wants more than this one
-        let mut head = self.raw[from..].to_vec();
-        let mut next = first + 1;
-        loop {
-            match header_of(&mut TarReader::new(&head[..], TarLimits::default()), entry) {
-                Ok(member) => return Ok(member),
-                Err(_) if entry.sparse && next < self.frames(entry)?.end => {
-                    self.load(entry.placed.volume, next)?;
-                    head.extend_from_slice(&self.raw);
-                    next += 1;
-                }
-                Err(Trouble::Stored(why)) => {
-                    let blamed = self.source.contents.blame(entry.placed.volume, first, &mut self.buffers, &why);
-                    return Err(Gone::Frame(blamed));
-                }
-                Err(Trouble::Frame(loss)) => return Err(Gone::Frame(loss)),
-                Err(Trouble::Here(error)) => return Err(Gone::Stored(error.to_string())),
+        let mut told = header_of(&mut TarReader::new(&self.raw[from..], TarLimits::default()), entry);
+        if told.is_err() && entry.sparse && frames.len() > 1 {
+            // its map may go on in the next frame: only as much is read as the reader takes for a map
+            self.loaded = None;
+            let range = entry.placed.offset..end_of(entry);
+            let mut input = self.source.contents.stream(volume, range, &mut self.buffers, &mut self.raw);
+            told = header_of(&mut TarReader::new(&mut input, TarLimits::default()), entry);
+            if let Some((_, loss)) = input.take_loss() {
+                return Err(Gone::Frame(loss));
             }
         }
+        told.map_err(|trouble| match trouble {
+            Trouble::Stored(why) => Gone::Frame(self.source.contents.blame(volume, first, &mut self.buffers, &why)),
+            Trouble::Frame(loss) => Gone::Frame(loss),
+            Trouble::Here(error) => Gone::Stored(error.to_string()),
+        })
     }
 
     /// Passes the bytes of the tar stream between two offsets, frame by frame. `whole` hears whether it is all at once.

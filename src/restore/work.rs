@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FileType, Mode};
 
-use super::decide::Decision;
+use super::decide::{Decision, There};
 use super::error::RestoreError;
 use super::folder::{Folder, Metadata, Permit, Shortfall};
 use super::large::LargeFile;
@@ -17,7 +17,7 @@ use super::report::{Counts, LOSSES_BYTES_MAX, LOSSES_MAX, Loss, LossCause};
 use crate::archive::manifest::{Entry, EntryKind};
 use crate::archive::padding;
 use crate::archive::tar::{Member, TarLimits, TarReader};
-use crate::catalog::{Contents, FrameBuffers, FrameLoss, RawStream};
+use crate::catalog::{Contents, FrameBuffers, FrameLoss, Otherwise, RawStream, compare_content};
 use crate::domain::{ByteCount, Cancel, Digest, EntryPath, Halt, Hasher};
 use crate::observe::{Event, Observer};
 
@@ -31,6 +31,8 @@ pub(super) enum Task {
     Whole { item: Item },
     /// An entry that needs nothing from the store.
     Bare { item: Item },
+    /// A file that seems to be there; its content is compared, unless a quick check is enough.
+    There { item: Item, there: There, quick: bool },
 }
 
 /// An entry to be written.
@@ -197,6 +199,7 @@ impl<'a> Worker<'a> {
                 Task::Part { file, part } => self.part(&file, part),
                 Task::Whole { item } => self.whole(item),
                 Task::Bare { item } => self.bare(item),
+                Task::There { item, there, quick } => self.there(item, &there, quick),
             }
         }
         self.shared.tally.lock().counts.add(self.counts);
@@ -264,6 +267,48 @@ impl<'a> Worker<'a> {
         }
         item.folder.leave(self.shared.permit, self.shared.tally);
         self.shared.advanced(1, 0);
+    }
+
+    /// Leaves a file that is there as it is, but for its mode and owner, if it is what the manifest says. Whether it is
+    /// another or cannot be read: then it is written like one that was not there.
+    fn there(&mut self, mut item: Item, there: &There, quick: bool) {
+        let shared = self.shared;
+        if shared.halt.is_raised() {
+            return item.folder.leave(shared.permit, shared.tally);
+        }
+        let metadata = &item.metadata;
+        let differs = there.mode != metadata.mode || metadata.owner.is_some_and(|owner| owner != there.owner);
+        // its other names may be somebody else's: it gets a file of its own
+        let is_ours = !differs || there.links == 1;
+        if is_ours && (quick || self.is_as_published(&item, there)) {
+            self.counts.same += 1;
+            if differs && let Err(error) = item.folder.redress(there, &item.path, metadata, shared.permit, shared.tally)
+            {
+                shared.lose_here(&item.path, error);
+            }
+            item.folder.leave(shared.permit, shared.tally);
+            return shared.advanced(1, item.entry.size);
+        }
+        if shared.cancel.asked().is_some() {
+            shared.halt.raise();
+        }
+        item.decision = Decision::Replace;
+        if shared.contents.frames_of(&item.entry.placed).is_some() {
+            return self.whole(item);
+        }
+        let why = "the manifest says that it lies where nothing can lie".to_owned();
+        shared.tell(&item.path, LossCause::Damaged, why);
+        item.folder.leave(shared.permit, shared.tally);
+    }
+
+    fn is_as_published(&mut self, item: &Item, there: &There) -> bool {
+        let shared = self.shared;
+        let Ok(file) = item.folder.open_there(there, item.path.name()) else { return false };
+        file.will_read();
+        let (buffers, raw) = (&mut self.buffers, &mut self.raw);
+        let same = compare_content(shared.contents, &item.entry, &file, buffers, raw, shared.cancel);
+        // how a file system keeps holes is its own affair
+        matches!(same, Ok(()) | Err(Otherwise::Filled))
     }
 
     fn part(&mut self, file: &Arc<LargeFile>, part: usize) {
@@ -411,6 +456,15 @@ fn write_whole(input: &mut RawStream<'_>, item: &Item, shared: &Shared<'_>) -> R
     let mut hashing = Hashing { input, hasher: Hasher::new(), at: placed.offset, from, to };
     let mut reader = TarReader::new(&mut hashing, TarLimits::default());
     let member = header_of(&mut reader, &item.entry)?;
+    if !matches!(item.entry.kind, EntryKind::File) {
+        // a header with many attributes, cut in two
+        let metadata = Metadata { xattrs: member.xattrs, ..item.metadata.clone() };
+        match item.entry.kind {
+            EntryKind::Folder => item.folder.dress_with(metadata.xattrs),
+            _ => drop(write_other(item, &metadata, shared)?),
+        }
+        return Ok(());
+    }
     let file = item.folder.create()?;
     let whole = [crate::domain::Extent { offset: 0, len: member.stored }];
     let mut buffer = vec![0; 256 << 10];

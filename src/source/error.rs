@@ -73,6 +73,15 @@ impl SourceError {
         }
     }
 
+    /// What the machine said, where it said something: the deepest cause.
+    pub fn said(&self) -> String {
+        let mut deepest: &dyn std::error::Error = self;
+        while let Some(next) = deepest.source() {
+            deepest = next;
+        }
+        deepest.to_string()
+    }
+
     /// Sorts what the machine said when an entry was opened, looked at or read.
     pub(super) fn of_entry(errno: Errno) -> Self {
         match errno {

@@ -11,6 +11,7 @@ mod exclude;
 mod folder;
 mod names;
 mod read;
+mod roots;
 mod walk;
 
 pub use error::SourceError;
@@ -18,4 +19,5 @@ pub use exclude::{ExcludeError, Excludes};
 pub use folder::{Descriptors, Place};
 pub use names::Names;
 pub use read::OpenFile;
+pub use roots::{Glance, Identity, open_roots};
 pub use walk::{Found, Item, Root, Walk, WalkOptions};

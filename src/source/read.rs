@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::error::SourceError;
 use super::folder::stat_fd;
-use crate::domain::{Extent, Stat, Xattr, Xattrs};
+use crate::domain::{Extent, Kind, Stat, Xattr, Xattrs};
 
 /// A file with more runs of data than this is stored with its holes filled: its map alone would be megabytes.
 const EXTENTS_MAX: usize = 1 << 16;
@@ -34,6 +34,15 @@ pub struct OpenFile {
 impl OpenFile {
     pub(super) fn new(fd: OwnedFd, stat: Stat) -> Self {
         Self { fd, stat }
+    }
+
+    /// A file that somebody else opened, by handle and for reading.
+    ///
+    /// # Errors
+    /// [`SourceError::Replaced`] if it is no regular file.
+    pub fn from_handle(fd: OwnedFd) -> Result<Self, SourceError> {
+        let stat = stat_fd(&fd)?;
+        if stat.kind == Kind::File { Ok(Self::new(fd, stat)) } else { Err(SourceError::Replaced) }
     }
 
     /// As it was when it was opened.

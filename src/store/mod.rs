@@ -13,12 +13,14 @@ mod folder;
 mod key;
 mod marker;
 mod mount;
+mod watched;
 
 pub use error::StoreError;
 pub use folder::{FolderStore, Opened, Permissions};
 pub use key::{Key, KeyError};
 pub use marker::{MARKER_NAME, Marker};
 pub use mount::{Mount, MountKind, MountTable, RequireMount, fstab_mount_points};
+pub use watched::{Calls, Waiting, Watched};
 
 use jiff::Timestamp;
 

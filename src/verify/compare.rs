@@ -1,8 +1,7 @@
-//! A folder on this machine against a manifest: what a restore made, or what the source holds now.
+//! A folder on this machine against a manifest: what a restore made.
 //!
-//! Two walks in the same order, merged: the manifest's and the folder's. Content is hashed as the manifest hashed it,
-//! which for a sparse file means by the map in its volume. The folder is looked at as a source is, by handles, so that
-//! nothing in it leads elsewhere.
+//! Two walks in the same order, merged: the manifest's and the folder's. The folder is looked at as a source is, by
+//! handles, so that nothing in it leads elsewhere.
 //!
 //! Tells differences and judges nothing. Access times, inodes and change times are nobody's to restore.
 
@@ -11,20 +10,13 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::archive::manifest::{Entry, EntryKind, Line};
-use crate::archive::padding;
-use crate::archive::tar::{TarLimits, TarReader};
-use crate::catalog::{Catalog, CatalogError, Contents, FrameBuffers, header_of};
-use crate::domain::{Cancel, EntryPath, Extent, Hasher, Kind, SnapshotName};
+use crate::catalog::{Catalog, CatalogError, Contents, FrameBuffers, compare_content};
+use crate::domain::{Cancel, EntryPath, Kind, SnapshotName};
 use crate::observe::{Event, Observer};
-use crate::source::{Descriptors, Excludes, Found, Item, OpenFile, Root, SourceError, Walk, WalkOptions};
+use crate::source::{Descriptors, Excludes, Found, Item, Root, SourceError, Walk, WalkOptions};
 
 /// So many differences are kept; all are counted.
 const DIFFERENCES_MAX: usize = 10_000;
-
-const READ_BYTES: usize = 1 << 20;
-
-/// A hole shorter than this may be filled by any file system.
-const HOLE_BYTES_MIN: u64 = 128 << 10;
 
 /// What this user could set, and so what is compared.
 #[derive(Clone, Copy, Debug)]
@@ -102,14 +94,15 @@ pub fn compare(
         threads: terms.threads,
     };
     let mut comparing = Comparing {
-        contents: &contents,
         terms,
         observer,
         compared: Compared::default(),
         inodes: HashMap::new(),
         closed: None,
+        contents: &contents,
         buffers: FrameBuffers::default(),
         raw: Vec::new(),
+        cancel,
     };
     let mut walk = Walk::new(vec![root], options).filter_map(|item| match item {
         Item::Entry(found) => Some((found.path.clone(), Ok(found))),
@@ -156,7 +149,6 @@ pub fn compare(
 }
 
 struct Comparing<'a> {
-    contents: &'a Contents,
     terms: Terms,
     observer: &'a dyn Observer,
     compared: Compared,
@@ -164,8 +156,10 @@ struct Comparing<'a> {
     inodes: HashMap<EntryPath, u64>,
     /// A folder that this user may not look into.
     closed: Option<EntryPath>,
+    contents: &'a Contents,
     buffers: FrameBuffers,
     raw: Vec<u8>,
+    cancel: &'a Cancel,
 }
 
 impl Comparing<'_> {
@@ -261,91 +255,15 @@ impl Comparing<'_> {
     }
 
     fn content(&mut self, entry: &Entry, found: &Found) -> Result<(), String> {
-        let unread = |error: SourceError| format!("its content cannot be read: {error}");
         let file = match found.place.open(&found.stat) {
             Ok(file) => file,
             Err(_) if !self.terms.privileged => {
                 self.compared.left_out += 1;
                 return Ok(());
             }
-            Err(error) => return Err(unread(error)),
+            Err(error) => return Err(format!("its content cannot be read: {error}")),
         };
-        let mut hasher = Hasher::new();
-        if entry.sparse {
-            let (map, extents) = self.map(entry)?;
-            hasher.update(&map);
-            let mut end = 0;
-            for extent in &extents {
-                zeros(&file, end..extent.offset)?;
-                hash(&file, extent.offset..extent.offset + extent.len, &mut hasher)?;
-                end = extent.offset + extent.len;
-            }
-            zeros(&file, end..entry.size)?;
-            if !file.is_sparse() && has_hole(&extents, entry.size) {
-                return Err("its holes are filled".to_owned());
-            }
-        } else {
-            hash(&file, 0..entry.size, &mut hasher)?;
-        }
-        if Some(hasher.finish()) == entry.sha256 { Ok(()) } else { Err("its content is another".to_owned()) }
+        let Self { contents, buffers, raw, cancel, .. } = self;
+        compare_content(contents, entry, &file, buffers, raw, cancel).map_err(|otherwise| otherwise.to_string())
     }
-
-    /// Where the data of a sparse file belongs, and how that is written in its volume.
-    fn map(&mut self, entry: &Entry) -> Result<(Box<[u8]>, Vec<Extent>), String> {
-        let placed = entry.placed;
-        let lost = || "its map of holes cannot be read from the volume".to_owned();
-        self.contents.frames_of(&placed).ok_or_else(lost)?;
-        let range = placed.offset..placed.body + placed.stored + padding(placed.stored) as u64;
-        let input = self.contents.stream(placed.volume, range, &mut self.buffers, &mut self.raw);
-        let member = header_of(&mut TarReader::new(input, TarLimits::default()), entry).map_err(|_| lost())?;
-        Ok((member.map, member.extents.unwrap_or_default()))
-    }
-}
-
-fn has_hole(extents: &[Extent], size: u64) -> bool {
-    let ends = extents.iter().map(|extent| extent.offset + extent.len);
-    let begins = extents.iter().map(|extent| extent.offset).chain([size]);
-    std::iter::once(0).chain(ends).zip(begins).any(|(end, begin)| begin.saturating_sub(end) >= HOLE_BYTES_MIN)
-}
-
-fn hash(file: &OpenFile, range: std::ops::Range<u64>, hasher: &mut Hasher) -> Result<(), String> {
-    each(file, range, &mut |bytes| {
-        hasher.update(bytes);
-        Ok(())
-    })
-}
-
-/// What the volume has as a hole holds nothing but zeros.
-fn zeros(file: &OpenFile, range: std::ops::Range<u64>) -> Result<(), String> {
-    let runs = file.extents().map_err(|error| format!("its holes cannot be told: {error}"))?;
-    for run in runs {
-        let own = run.offset.max(range.start)..(run.offset + run.len).min(range.end);
-        if own.start < own.end {
-            each(file, own, &mut |bytes| {
-                let all = bytes.iter().all(|byte| *byte == 0);
-                if all { Ok(()) } else { Err("there is data where it has a hole".to_owned()) }
-            })?;
-        }
-    }
-    Ok(())
-}
-
-fn each(
-    file: &OpenFile,
-    range: std::ops::Range<u64>,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-) -> Result<(), String> {
-    let mut buffer = vec![0; READ_BYTES.min((range.end - range.start) as usize)];
-    let mut at = range.start;
-    while at < range.end {
-        let len = buffer.len().min((range.end - at) as usize);
-        let got =
-            file.read_at(at, &mut buffer[..len]).map_err(|error| format!("its content cannot be read: {error}"))?;
-        if got == 0 {
-            return Err("it is cut".to_owned());
-        }
-        take(&buffer[..got])?;
-        at += got as u64;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 mod child;
 mod environment;
 mod order;
+mod patience;
 mod state;
 
 pub use child::{CHILD_VERB, run_child};
@@ -13,5 +14,6 @@ pub use environment::{
     Environment, LoadError, Loaded, allow_many_open_files, claim, machine_name, own_path, pid, random_run,
     random_store, tool,
 };
-pub use order::{JobPlan, open_configured, order_for, watch_signals};
+pub use order::{JobPlan, order_for, watch_signals, watch_signals_twice};
+pub use patience::{News, open_watched, watch_calls};
 pub use state::{State, StateError};

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -56,7 +57,7 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
     }
 }
 
-fn store_order(store: &StoreSettings, state: &State, init: bool) -> StoreOrder {
+pub(super) fn store_order(store: &StoreSettings, state: &State, init: bool) -> StoreOrder {
     StoreOrder {
         path: store.path.clone().into_os_string(),
         require_mount: store.require_mount.clone(),
@@ -100,14 +101,6 @@ pub(super) fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<Stri
     Ok((Arc::new(opened.store), opened.notices))
 }
 
-/// Opens a configured store for reading.
-///
-/// # Errors
-/// As [`FolderStore::open`].
-pub fn open_configured(store: &StoreSettings, state: &State) -> Result<Arc<dyn Store>, StoreError> {
-    open_store(&store_order(store, state, false)).map(|(store, _)| store)
-}
-
 /// SIGINT and SIGTERM ask the token to stop; nothing else happens in the handler's thread.
 pub fn watch_signals(cancel: &Cancel) {
     let cancel = cancel.clone();
@@ -118,4 +111,16 @@ pub fn watch_signals(cancel: &Cancel) {
             cancel.ask(if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated });
         }
     });
+}
+
+/// As [`watch_signals`], for a command that works in its own process: the second signal ends it at once, because a store
+/// that hangs never lets it look at the token.
+pub fn watch_signals_twice(cancel: &Cancel) {
+    for signal in [SIGINT, SIGTERM] {
+        let asked = Arc::new(AtomicBool::new(false));
+        // in this order: the first signal meets a flag that is down, and raises it
+        let ended = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked));
+        ended.and_then(|_| signal_hook::flag::register(signal, asked)).expect("SIGINT and SIGTERM can be handled");
+    }
+    watch_signals(cancel);
 }
