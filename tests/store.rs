@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use backup::archive::Codec;
 use backup::catalog::Catalog;
-use backup::domain::{Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
-use backup::engine::{Context, Job, run};
+use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
+use backup::engine::{Context, Job, Reuse, run};
 use backup::observe::Silent;
 use backup::restore::content;
 use backup::source::Excludes;
@@ -155,6 +155,7 @@ impl World {
             threads: NonZeroUsize::new(2).expect("two"),
             lease_term: Duration::from_secs(900),
             survey: false,
+            reuse: Reuse::default(),
         };
         let store = folder_store(&folder.path().join("store"));
         Self { folder, store, job }

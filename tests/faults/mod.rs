@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use backup::domain::StoreId;
+use backup::domain::{ByteCount, StoreId};
 use backup::store::{Key, Listed, Room, Store, StoreError, StoreReader, StoreWriter};
 
 /// What goes wrong.
