@@ -14,6 +14,10 @@ use crate::domain::EntryPath;
 /// How much text a frame of the manifest holds, about. One lookup decodes one or two of them.
 const TEXT_BYTES: usize = 256 << 10;
 
+/// Half of a line is digits of a checksum, which no level shrinks, and the rest is like the line before it: higher
+/// levels take twice as long, and give more bytes.
+const LEVEL: Codec = Codec::Zstd { level: 1 };
+
 /// Writes one manifest. Each call appends to `out` the bytes that are ready for the file.
 #[derive(Debug)]
 pub struct ManifestWriter {
@@ -53,7 +57,7 @@ impl ManifestWriter {
     pub fn new(header: &Header, out: &mut Vec<u8>) -> Self {
         assert_eq!(header.manifest, FORMAT, "this program writes one version");
         let mut writer = Self {
-            maker: FrameMaker::new(Codec::Zstd { level: 3 }),
+            maker: FrameMaker::new(LEVEL),
             text_bytes: TEXT_BYTES,
             text: Vec::with_capacity(TEXT_BYTES + (64 << 10)),
             frame: Vec::new(),
