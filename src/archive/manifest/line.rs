@@ -588,16 +588,33 @@ fn put_number(out: &mut Vec<u8>, key: &str, value: u64) {
     put_digits(out, value);
 }
 
-fn put_digits(out: &mut Vec<u8>, mut value: u64) {
-    let len = value.checked_ilog10().unwrap_or(0) as usize + 1;
-    let mut digits = [0_u8; 20];
-    for digit in digits[..len].iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+/// Two digits at a time: dividing is what writing numbers costs, and a line has eleven.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
     }
-    // all twenty, because a copy whose length is known costs nothing, and one whose length is not is a call
-    let end = out.len() + len;
-    out.extend_from_slice(&digits);
+    pairs
+};
+
+fn put_digits(out: &mut Vec<u8>, mut value: u64) {
+    const MOST: usize = 20;
+    let mut digits = [0_u8; 2 * MOST];
+    let mut at = MOST;
+    while value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value > 0 || at == MOST {
+        at -= 1;
+        digits[at] = b'0' + value as u8;
+    }
+    // always twenty, because a copy whose length is known costs nothing, and one whose length is not is a call
+    let end = out.len() + MOST - at;
+    out.extend_from_slice(&digits[at..][..MOST]);
     out.truncate(end);
 }
 

@@ -2,7 +2,6 @@
 //!
 //! Memory is one frame of lines and one table entry for each frame already given out.
 
-use super::super::codec::Codec;
 use super::super::frame::FrameMaker;
 use super::super::seek::{self, SeekEntry};
 use super::FORMAT;
@@ -13,10 +12,6 @@ use crate::domain::EntryPath;
 
 /// How much text a frame of the manifest holds, about. One lookup decodes one or two of them.
 const TEXT_BYTES: usize = 256 << 10;
-
-/// Half of a line is digits of a checksum, which no level shrinks, and the rest is like the line before it: higher
-/// levels take twice as long, and give more bytes.
-const LEVEL: Codec = Codec::Zstd { level: 1 };
 
 /// Writes one manifest. Each call appends to `out` the bytes that are ready for the file.
 #[derive(Debug)]
@@ -57,7 +52,7 @@ impl ManifestWriter {
     pub fn new(header: &Header, out: &mut Vec<u8>) -> Self {
         assert_eq!(header.manifest, FORMAT, "this program writes one version");
         let mut writer = Self {
-            maker: FrameMaker::new(LEVEL),
+            maker: FrameMaker::for_lines(),
             text_bytes: TEXT_BYTES,
             text: Vec::with_capacity(TEXT_BYTES + (64 << 10)),
             frame: Vec::new(),
