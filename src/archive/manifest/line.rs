@@ -805,6 +805,15 @@ pub(super) mod tests {
             (r#""body":512"#, r#""body":0"#),
             (r#""mtime":[0,0]"#, r#""mtime":[0,1000000000]"#),
             (r#""inode":1"#, r#""inode":1,"extra":1"#),
+            (r#""inode":1"#, r#""inode":01"#),
+            (r#""inode":1"#, r#""inode":18446744073709551616"#),
+            (r#""uid":0"#, r#""uid":4294967296"#),
+            (r#""path":"a""#, "\"path\":\"a\tb\""),
+            (r#""sha256":"ba"#, r#""sha256":"bA"#),
+            (r#""sha256":"ba"#, r#""sha256":"a"#),
+            (r#""volume":0"#, r#""xattrs":"ba","volume":0"#),
+            (r#""body":512}"#, r#""body":512}}"#),
+            (r#""body":512}"#, r#""body":512"#),
         ] {
             assert!(good.contains(from));
             assert!(parse(good.replace(from, to).as_bytes()).is_err(), "{to}");
