@@ -92,6 +92,17 @@ impl EntryPath {
         Some(Self(self.0[..cut].into()))
     }
 
+    /// The order of two paths, as [`Self::as_bytes`] gives them.
+    pub fn order(one: &[u8], other: &[u8]) -> Ordering {
+        // a separator sorts before every byte a name can hold; NUL is never in a name
+        let keyed = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        let shared = one.iter().zip(other).position(|(a, b)| a != b);
+        match shared {
+            None => one.len().cmp(&other.len()),
+            Some(at) => keyed(&one[at]).cmp(&keyed(&other[at])),
+        }
+    }
+
     /// Whether `self` lies in `folder`, at any depth, or is it.
     pub fn is_within(&self, folder: &Self) -> bool {
         folder.is_root() || (self.0.starts_with(&folder.0) && matches!(self.0.get(folder.0.len()), None | Some(b'/')))
@@ -100,13 +111,7 @@ impl EntryPath {
 
 impl Ord for EntryPath {
     fn cmp(&self, other: &Self) -> Ordering {
-        // a separator sorts before every byte a name can hold; NUL is never in a name
-        let keyed = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        let shared = self.0.iter().zip(other.0.iter()).position(|(a, b)| a != b);
-        match shared {
-            None => self.0.len().cmp(&other.0.len()),
-            Some(at) => keyed(&self.0[at]).cmp(&keyed(&other.0[at])),
-        }
+        Self::order(&self.0, &other.0)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The lines of a manifest, as types: what is stored, apart from what is computed with.
 //!
-//! Writing is by hand because it is the hot path of every run; reading is serde's. A test holds them together.
+//! A run without changes does little else than read and write these lines, so both are by hand: writing always,
+//! reading where a line is exactly as this program writes it. Every other line is serde's to judge. The danger is that
+//! the two ways of reading differ; tests compare them on lines that are whole and on lines that are not.
 
 use std::borrow::Cow;
 
@@ -224,7 +226,7 @@ impl Line {
 }
 
 /// As it stands in the file. Exactly one of `path` and `path_hex` is there: `path` if it is UTF-8.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored<'a> {
     #[serde(borrow, default)]
@@ -304,7 +306,19 @@ pub(super) fn parse_path(line: &[u8]) -> Result<EntryPath, String> {
 /// # Errors
 /// In words, if it is not one.
 pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
-    let stored: Stored<'_> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    match Plain::read(line) {
+        Some(stored) => settle(stored),
+        None => parse_any(line),
+    }
+}
+
+/// A line that may be written in any way that JSON knows.
+fn parse_any(line: &[u8]) -> Result<Line, String> {
+    settle(serde_json::from_slice(line).map_err(|e| e.to_string())?)
+}
+
+/// Checks what serde cannot know.
+fn settle(stored: Stored<'_>) -> Result<Line, String> {
     let bytes = either(stored.path, stored.path_hex)?.ok_or("there is no path")?;
     let path = EntryPath::parse(&bytes).map_err(|e| e.to_string())?;
     if let Some(cause) = stored.skipped {
@@ -314,7 +328,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
     let kind = match (stored.kind.as_deref(), target, stored.special) {
         (Some("file"), None, None) => EntryKind::File,
         (Some("folder"), None, None) => EntryKind::Folder,
-        (Some("symlink"), Some(target), None) => EntryKind::Symlink { target },
+        (Some("symlink"), Some(target), None) => EntryKind::Symlink { target: target.into_owned().into() },
         (Some("hardlink"), Some(first), None) => {
             EntryKind::HardLink { first: EntryPath::parse(&first).map_err(|e| e.to_string())? }
         }
@@ -361,22 +375,127 @@ pub(super) fn parse(line: &[u8]) -> Result<Line, String> {
     })))
 }
 
-fn either(text: Option<Cow<'_, str>>, hex: Option<Cow<'_, str>>) -> Result<Option<Box<[u8]>>, String> {
+/// A line exactly as [`put_entry`] writes it, and nothing else: the same keys in the same order, no escapes, no time
+/// before 1970, no device. It gives what serde would give for the same bytes, or nothing.
+struct Plain<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Plain<'a> {
+    fn read(line: &'a [u8]) -> Option<Stored<'a>> {
+        let mut line = Self { rest: std::str::from_utf8(line).ok()? };
+        line.skip("{\"path\":\"")?;
+        let mut stored = Stored { path: Some(Cow::Borrowed(line.text()?)), ..Stored::default() };
+        line.skip(",\"type\":\"")?;
+        let kind = line.text()?;
+        stored.kind = Some(Cow::Borrowed(kind));
+        if matches!(kind, "symlink" | "hardlink") {
+            line.skip(",\"target\":\"")?;
+            stored.target = Some(Cow::Borrowed(line.text()?));
+        }
+        line.skip(",\"mode\":\"")?;
+        stored.mode = Some(Cow::Borrowed(line.text()?));
+        stored.uid = line.number_of(",\"uid\":")?.try_into().ok()?;
+        stored.gid = line.number_of(",\"gid\":")?.try_into().ok()?;
+        stored.user = line.perhaps(",\"user\":\"", Self::text)?.map(Cow::Borrowed);
+        stored.group = line.perhaps(",\"group\":\"", Self::text)?.map(Cow::Borrowed);
+        if kind == "file" {
+            stored.size = line.number_of(",\"size\":")?;
+        }
+        stored.mtime = line.time_of(",\"mtime\":[")?;
+        stored.ctime = line.time_of(",\"ctime\":[")?;
+        stored.inode = line.number_of(",\"inode\":")?;
+        stored.sha256 = line.perhaps(",\"sha256\":\"", Self::digest)?;
+        stored.xattrs = line.perhaps(",\"xattrs\":\"", Self::digest)?;
+        stored.sparse = line.skip(",\"sparse\":true").is_some();
+        stored.stored = line.perhaps(",\"stored\":", Self::number)?;
+        stored.changed = line.skip(",\"changed\":true").is_some();
+        stored.volume = line.number_of(",\"volume\":")?.try_into().ok()?;
+        stored.offset = line.number_of(",\"offset\":")?;
+        stored.body = line.number_of(",\"body\":")?;
+        (line.rest == "}").then_some(stored)
+    }
+
+    #[inline]
+    fn skip(&mut self, what: &str) -> Option<()> {
+        self.rest = self.rest.strip_prefix(what)?;
+        Some(())
+    }
+
+    /// Up to the quote; none if anything in it would have to be escaped.
+    fn text(&mut self) -> Option<&'a str> {
+        let ends = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
+        let (text, rest) = self.rest.split_at(self.rest.as_bytes().iter().position(ends)?);
+        self.rest = rest.strip_prefix('"')?;
+        Some(text)
+    }
+
+    /// As JSON writes whole numbers; at most 19 digits, so it fits.
+    fn number(&mut self) -> Option<u64> {
+        let (mut value, mut len) = (0_u64, 0);
+        for byte in self.rest.bytes() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            len += 1;
+        }
+        if !(1..=19).contains(&len) || (len > 1 && self.rest.starts_with('0')) {
+            return None;
+        }
+        self.rest = &self.rest[len..];
+        Some(value)
+    }
+
+    /// What a line may lack. Where the key is, the value has to be good.
+    #[inline]
+    fn perhaps<T>(&mut self, key: &str, read: impl Fn(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.skip(key) {
+            Some(()) => read(self).map(Some),
+            None => Some(None),
+        }
+    }
+
+    #[inline]
+    fn number_of(&mut self, key: &str) -> Option<u64> {
+        self.skip(key)?;
+        self.number()
+    }
+
+    #[inline]
+    fn time_of(&mut self, key: &str) -> Option<FileTime> {
+        self.skip(key)?;
+        let sec = self.number()?.try_into().ok()?;
+        let nsec = self.number_of(",")?.try_into().ok()?;
+        self.skip("]")?;
+        Some(FileTime { sec, nsec })
+    }
+
+    fn digest(&mut self) -> Option<Digest> {
+        let (digits, rest) = (self.rest.get(..64)?, self.rest.get(64..)?);
+        self.rest = rest.strip_prefix('"')?;
+        digits.parse().ok()
+    }
+}
+
+fn either<'a>(text: Option<Cow<'a, str>>, hex: Option<Cow<'a, str>>) -> Result<Option<Cow<'a, [u8]>>, String> {
     match (text, hex) {
         (None, None) => Ok(None),
-        (Some(text), None) => Ok(Some(text.as_bytes().into())),
+        (Some(Cow::Borrowed(text)), None) => Ok(Some(Cow::Borrowed(text.as_bytes()))),
+        (Some(Cow::Owned(text)), None) => Ok(Some(Cow::Owned(text.into_bytes()))),
         (None, Some(hex)) => {
             let bytes = from_hex(hex.as_bytes()).ok_or("not hexadecimal digits")?;
             if std::str::from_utf8(&bytes).is_ok() {
                 return Err("text that is UTF-8 is stored as it is".to_owned());
             }
-            Ok(Some(bytes))
+            Ok(Some(Cow::Owned(bytes)))
         }
         (Some(_), Some(_)) => Err("one name is given in two ways".to_owned()),
     }
 }
 
-fn from_hex(digits: &[u8]) -> Option<Box<[u8]>> {
+fn from_hex(digits: &[u8]) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }
@@ -476,19 +595,40 @@ fn put_raw(out: &mut Vec<u8>, key: &str, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
-fn put_number(out: &mut Vec<u8>, key: &str, mut value: u64) {
+#[inline]
+fn put_number(out: &mut Vec<u8>, key: &str, value: u64) {
     out.extend_from_slice(key.as_bytes());
-    let mut digits = [0_u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
+    put_digits(out, value);
+}
+
+/// Two digits at a time: dividing is what writing numbers costs, and a line has eleven.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
     }
-    out.extend_from_slice(&digits[at..]);
+    pairs
+};
+
+fn put_digits(out: &mut Vec<u8>, mut value: u64) {
+    const MOST: usize = 20;
+    let mut digits = [0_u8; 2 * MOST];
+    let mut at = MOST;
+    while value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&PAIRS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value > 0 || at == MOST {
+        at -= 1;
+        digits[at] = b'0' + value as u8;
+    }
+    // always twenty, because a copy whose length is known costs nothing, and one whose length is not is a call
+    let end = out.len() + MOST - at;
+    out.extend_from_slice(&digits[at..][..MOST]);
+    out.truncate(end);
 }
 
 fn put_time(out: &mut Vec<u8>, key: &str, time: FileTime) {
@@ -508,8 +648,9 @@ fn put_bytes(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             out.extend_from_slice(b"\":\"");
-            let plain = |b: &u8| *b >= 0x20 && *b != b'"' && *b != b'\\';
-            if bytes.iter().all(plain) {
+            let escaped = |b: &u8| *b < 0x20 || *b == b'"' || *b == b'\\';
+            // looks at every byte, so that it looks at many at once
+            if !bytes.iter().fold(false, |any, b| any | escaped(b)) {
                 out.extend_from_slice(bytes);
                 out.push(b'"');
             } else {
@@ -533,7 +674,7 @@ fn put_bytes(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
 pub(super) mod tests {
     use proptest::prelude::*;
 
-    use super::{Entry, EntryKind, Line, Placed, SkipLine, parse, put_entry, put_skip};
+    use super::{Entry, EntryKind, Line, Placed, Plain, SkipLine, parse, parse_any, put_entry, put_skip};
     use crate::domain::{Digest, EntryPath, FileTime, Owner, SkipCause};
 
     fn any_path() -> impl Strategy<Value = EntryPath> {
@@ -590,6 +731,27 @@ pub(super) mod tests {
             prop_assert_eq!(parse(&line), Ok(Line::Entry(Box::new(entry))));
         }
 
+        /// Bytes that mean something in such a line, at any place of a good one.
+        #[test]
+        fn the_quick_way_of_reading_never_differs_from_the_thorough_one(
+            entry in any_entry(), harm in prop::collection::vec(
+                (any::<prop::sample::Index>(), 0..3, prop::sample::select(&b"\"\\{}[],:-+.0159eaf \n\x7f\xc3\xa9/"[..])), 0..3),
+        ) {
+            let mut line = Vec::new();
+            put_entry(&mut line, &entry);
+            line.pop();
+            for (at, how, byte) in harm {
+                let at = at.index(line.len());
+                match how {
+                    0 => line[at] = byte,
+                    1 => line.insert(at, byte),
+                    _ => { line.remove(at); }
+                }
+            }
+            let (quick, thorough) = (parse(&line), parse_any(&line));
+            prop_assert_eq!(quick, thorough, "{}", String::from_utf8_lossy(&line));
+        }
+
         #[test]
         fn every_skip_survives_its_line(path in any_path(), why in "\\PC*") {
             let skip = SkipLine { path, cause: SkipCause::Unreadable, why };
@@ -603,6 +765,40 @@ pub(super) mod tests {
         fn parsing_anything_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[{}\":,a-z0-9\\[\\]]{0,80}") {
             let _ = parse(&bytes);
             prop_assert!(parse(text.as_bytes()).is_err(), "no such line lacks a path: {}", text);
+        }
+    }
+
+    #[test]
+    fn common_lines_are_read_the_quick_way() {
+        let entry = |kind: EntryKind| Entry {
+            path: EntryPath::parse("a folder/caf\u{e9}.txt".as_bytes()).expect("a path"),
+            sha256: (kind == EntryKind::File).then(|| Digest::of(b"x")),
+            kind,
+            mode: 0o4755,
+            uid: 0,
+            gid: u32::MAX,
+            owner: Owner { user: Some("root".into()), group: None },
+            size: 0,
+            mtime: FileTime { sec: 1_700_000_000, nsec: 999_999_999 },
+            ctime: FileTime::default(),
+            inode: 1 << 60,
+            xattrs: Some(Digest::of(b"y")),
+            sparse: false,
+            changed: true,
+            placed: Placed { volume: 7, offset: 0, body: 512, stored: 0 },
+        };
+        let first = EntryPath::parse(b"b").expect("a path");
+        for kind in [
+            EntryKind::File,
+            EntryKind::Folder,
+            EntryKind::Fifo,
+            EntryKind::Symlink { target: (*b"../b").into() },
+            EntryKind::HardLink { first },
+        ] {
+            let mut line = Vec::new();
+            put_entry(&mut line, &entry(kind));
+            line.pop();
+            assert!(Plain::read(&line).is_some(), "{}", String::from_utf8_lossy(&line));
         }
     }
 
@@ -622,6 +818,15 @@ pub(super) mod tests {
             (r#""body":512"#, r#""body":0"#),
             (r#""mtime":[0,0]"#, r#""mtime":[0,1000000000]"#),
             (r#""inode":1"#, r#""inode":1,"extra":1"#),
+            (r#""inode":1"#, r#""inode":01"#),
+            (r#""inode":1"#, r#""inode":18446744073709551616"#),
+            (r#""uid":0"#, r#""uid":4294967296"#),
+            (r#""path":"a""#, "\"path\":\"a\tb\""),
+            (r#""sha256":"ba"#, r#""sha256":"bA"#),
+            (r#""sha256":"ba"#, r#""sha256":"a"#),
+            (r#""volume":0"#, r#""xattrs":"ba","volume":0"#),
+            (r#""body":512}"#, r#""body":512}}"#),
+            (r#""body":512}"#, r#""body":512"#),
         ] {
             assert!(good.contains(from));
             assert!(parse(good.replace(from, to).as_bytes()).is_err(), "{to}");

@@ -4,6 +4,8 @@
 //! paths is checked while they pass. What is passed over is not looked at: a bisection believes the order, and in a
 //! manifest that lies about it something is not found, or the lie is noticed; no search is without end.
 
+use std::cmp::Ordering;
+
 use super::super::codec::Codec;
 use super::super::frame::{FRAME_BYTES_MAX, FrameReader};
 use super::super::seek;
@@ -332,14 +334,18 @@ impl<'m, R: ReadAt> Lines<'m, R> {
             *left = left.checked_sub(1).ok_or_else(|| damaged("a section has more lines than it says"))?;
         }
         let rest = &self.text[self.at..];
-        let len = memchr(rest).ok_or_else(|| damaged("a line without end"))?;
+        let len = line_feed(rest).ok_or_else(|| damaged("a line without end"))?;
         self.at += len + 1;
         Ok(Some(&rest[..len]))
     }
 }
 
-fn memchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|b| *b == b'\n')
+/// Where the first line feed is. A line is long: blocks without one are passed as a whole.
+fn line_feed(bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 32;
+    let has_one = |block: &[u8]| block.iter().fold(false, |any, b| any | (*b == b'\n'));
+    let passed = bytes.chunks_exact(BLOCK).take_while(|block| !has_one(block)).count() * BLOCK;
+    bytes[passed..].iter().position(|b| *b == b'\n').map(|at| passed + at)
 }
 
 /// Entries and skips in order of paths, from some place to another. The first error ends it.
@@ -351,7 +357,8 @@ pub struct OrderedLines<'m, R> {
     wanted: Option<Box<Wanted<'m>>>,
     /// Read already, to be given next.
     waiting: Option<Line>,
-    last: Option<EntryPath>,
+    /// The path given before; a buffer that is used again for each line.
+    last: Option<Vec<u8>>,
     failed: bool,
 }
 
@@ -473,13 +480,17 @@ impl<'m, R: ReadAt> OrderedLines<'m, R> {
             if !self.reach.holds(line.path().as_bytes()) {
                 return Ok(None);
             }
-            if self.last.as_ref().is_some_and(|last| last > line.path()) {
-                return Err(damaged("its entries are not sorted"));
+            let path = line.path().as_bytes();
+            match self.last.as_ref().map(|last| EntryPath::order(last, path)) {
+                Some(Ordering::Greater) => return Err(damaged("its entries are not sorted")),
+                Some(Ordering::Equal) if matches!(line, Line::Entry(_)) => {
+                    return Err(damaged("it names an entry twice"));
+                }
+                _ => {}
             }
-            if matches!(line, Line::Entry(_)) && self.last.as_ref() == Some(line.path()) {
-                return Err(damaged("it names an entry twice"));
-            }
-            self.last = Some(line.path().clone());
+            let last = self.last.get_or_insert_default();
+            last.clear();
+            last.extend_from_slice(path);
             if self.wanted.as_ref().is_none_or(|wanted| wanted(line.path().as_bytes())) {
                 return Ok(Some(line));
             }

@@ -2,7 +2,6 @@
 //!
 //! Memory is one frame of lines and one table entry for each frame already given out.
 
-use super::super::codec::Codec;
 use super::super::frame::FrameMaker;
 use super::super::seek::{self, SeekEntry};
 use super::FORMAT;
@@ -56,7 +55,7 @@ impl ManifestWriter {
     pub fn new(header: &Header, out: &mut Vec<u8>) -> Self {
         assert_eq!(header.manifest, FORMAT, "this program writes one version");
         let mut writer = Self {
-            maker: FrameMaker::new(Codec::Zstd { level: 3 }),
+            maker: FrameMaker::for_lines(),
             text_bytes: TEXT_BYTES,
             text: Vec::with_capacity(TEXT_BYTES + (64 << 10)),
             frame: Vec::new(),

@@ -1,0 +1,164 @@
+"""What was measured, and the tables made of it.
+
+A value without all of its parts is None, and the table says so: what was not measured is never met.
+"""
+
+import collections
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+
+import corpora
+from goals import ELSEWHERE, JOBS, WHERE, goals
+from systems import first_line
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def say(text):
+    """To the terminal, at once; standard output is for the tables."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Row:
+    """What one system did in one job on one tree."""
+
+    def __init__(self):
+        self.runs, self.grown, self.stored, self.failure = [], [], 0, ""
+        self.changed, self.manifest, self.whole = [], [], []  # beside `grown`: what changed, and what a first run takes
+
+    def median(self, what):
+        return statistics.median(getattr(run, what) for run in self.runs)
+
+
+class Results:
+    """All rows, by tree, job and system."""
+
+    def __init__(self, raw):
+        self.rows, self.raw = collections.defaultdict(Row), raw
+
+    def good(self, corpus, job, system):
+        row = self.rows.get((corpus, job, system))
+        return row if row and row.runs and not row.failure else None
+
+    def wall_ratio(self, corpus, job, ours, peers):
+        mine = self.good(corpus, job, ours)
+        theirs = [row.median("wall_s") for peer in peers if (row := self.good(corpus, job, peer))]
+        return mine.median("wall_s") / min(theirs) if mine and theirs else None
+
+    def wall_ms(self, corpus, job):
+        mine = self.good(corpus, job, "backup")
+        return mine and mine.median("wall_s") * 1000
+
+    def growth(self, corpus, job, beside):
+        """What was written (less the manifest, where the change is the measure), beside something."""
+        mine = self.good(corpus, job, "backup")
+        if not mine:
+            return None
+        parts = beside(mine)
+        less = mine.manifest if parts is mine.changed else [0] * len(parts)
+        return statistics.median((grown - m) / part for grown, m, part in zip(mine.grown, less, parts))
+
+    def space_ratio(self):
+        ours, borg = self.good("uploads", "space", "backup"), self.good("uploads", "space", "borg")
+        return ours.stored / borg.stored if ours and borg else None
+
+    def memory_mib(self, corpus):
+        rows = [self.good(corpus, job, "backup") for job in WHERE[corpus]]
+        return max((run.memory_mib for row in rows if row for run in row.runs), default=None)
+
+    def failures(self):
+        return [(*key, row.failure) for key, row in self.rows.items() if row.failure]
+
+    def note(self, corpus, job, system, measured):
+        row = self.rows[corpus, job, system]
+        row.runs.append(measured)
+        if self.raw:
+            line = {"corpus": corpus, "job": job, "system": system, **vars(measured), "grown": row.grown[-1:]}
+            print(json.dumps(line), file=self.raw, flush=True)
+        say(f"  {corpus:8} {job:10} {system:12} {measured.wall_s:9.3f} s {measured.cpu_s:9.2f} s CPU "
+            f"{measured.memory_mib:7.0f} MiB")
+
+
+# ---- tables
+
+def table(head, rows):
+    align = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, align, *rows]) + "\n"
+
+
+def goal_table(results, options):
+    rows = []
+    for goal in goals():
+        value = goal.value(results)
+        if value is None:
+            shown, met = "-", "not measured"
+        else:
+            shown = f"{value:.{3 if value < 0.1 else 2}f}" if goal.unit == "x" else f"{value:.0f} {goal.unit}"
+            met = "yes" if value <= goal.limit else "**no**"
+        limit = f"{goal.limit}" if goal.unit == "x" else f"{goal.limit} {goal.unit}"
+        rows.append([goal.what, f"≤ {limit}", shown, met])
+    rows += [[what, "", "-", where] for what, where in ELSEWHERE]
+    note = "" if options.scale == 1 else (
+        f"\nThe goals are for full size; this run was at scale {options.scale}, and proves nothing about them.\n")
+    return table(["goal", "limit", "this run", "met"], rows) + note
+
+
+def job_table(results, corpus, job, systems):
+    ours = results.good(corpus, job, "backup gzip" if job == "gzip" else "backup")
+    rows = []
+    for system in systems:
+        key = (corpus, job, system.name)
+        if key not in results.rows:
+            continue
+        row = results.rows[key]
+        if row.failure or not row.runs:
+            rows.append([system.name, "failed", "", "", "", "", ""])
+            continue
+        walls = [run.wall_s for run in row.runs]
+        grown = f"{statistics.median(row.grown) / 1e6:.2f}" if row.grown and job != "space" else ""
+        rows.append([
+            system.name, f"{row.median('wall_s'):.3f}", f"{min(walls):.3f} – {max(walls):.3f}",
+            f"{row.median('cpu_s'):.2f}", f"{max(run.memory_mib for run in row.runs):.0f}",
+            grown or f"{row.stored / 1e6:.2f}",
+            f"{ours.median('wall_s') / row.median('wall_s'):.3f}" if ours else "-",
+        ])
+    stored = "the store, MB" if job in ("restore", "file", "verify", "space") else "stored, MB"
+    return table(["system", "wall s", "lowest – highest", "CPU s", "memory MiB", stored, "backup takes, x"], rows)
+
+
+def report(results, trees, systems, missing, options):
+    work_fs = subprocess.run(["df", "--output=fstype", options.work], capture_output=True, text=True, check=True)
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        names = (line.partition(": ")[2].strip() for line in lines if line.startswith("model name"))
+        model = next(names, platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    revision = first_line(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])
+    out = [
+        "# Beside its peers\n",
+        f"Written by `benches/peers --scale {options.scale} --rounds {options.rounds} --seed {options.seed}` on "
+        f"{datetime.date.today()}; how to read it: [benches/README.md](benches/README.md). Quote the ratios, not the "
+        "seconds.\n",
+        f"* Linux {platform.release()}, {os.cpu_count()} × {model}, {memory:.0f} GB; the work folder is on {work_fs.stdout.split()[-1]}",
+        f"* n = {options.rounds} (medians; memory is the highest of all), seed {options.seed}, scale {options.scale}; "
+        "source and store are warm, all systems do each job in turn",
+        "* memory is the sum of the PSS of all processes, polled; \"stored\" is what `du` of the store grew by",
+        *[f"* {system.name}: {system.version()}" + (f" ({revision})" if system.name == "backup" else "")
+          for system in systems if system.name != "backup gzip"],
+        f"* not there, so not measured: {', '.join(missing) or 'none'}\n",
+        "## Goals\n", "A ratio is the time that `backup` takes, divided by its peer's.\n", goal_table(results, options),
+    ]
+    for tree in trees:
+        what = corpora.SIZES[tree.corpus][2]
+        out.append(f"## {tree.corpus}: {tree.files:,} files, {tree.bytes / 1e9:.2f} GB; {what}\n")
+        for job in options.jobs_of[tree.corpus]:
+            out += [f"### {JOBS[job]}\n", job_table(results, tree.corpus, job, systems)]
+    if failures := results.failures():
+        out.append("## Failed\n")
+        out += [f"* {corpus}, {JOBS[job]}, {system}: {why.splitlines()[0].replace(options.work, '')}"
+                for corpus, job, system, why in failures]
+    return "\n".join(out).rstrip() + "\n"
