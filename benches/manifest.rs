@@ -57,6 +57,7 @@ fn write_all(entries: &[Entry], out: &mut Vec<u8>) -> u64 {
         snapshot: "job-20260101T000000Z".parse().expect("a snapshot"),
         run: RunId::from_random([7; 16]),
         tool: "a benchmark".to_owned(),
+        started: None,
     };
     out.clear();
     let mut writer = ManifestWriter::new(&header, out);

@@ -462,3 +462,107 @@ fn a_linked_snapshot_that_lost_its_manifest_is_made_whole_from_volumes_and_lists
     assert_same(&now, &restored(&site, &snapshot));
     site.on_store(&["verify", "--all", "--deep"]).exits(0);
 }
+
+/// Starts a run in volumes of little more than a frame and ends it, by `signal`, when two of them are finished.
+fn interrupted(site: &Site, signal: rustix::process::Signal) {
+    let mut run = site.start(&["--volume-size", "500kB", "--compression", "zstd:19", "--threads", "1"]);
+    let mut out = run.stderr.take().expect("piped");
+    let said = std::thread::spawn(move || {
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut out, &mut said).expect("UTF-8");
+        said
+    });
+    let finished = || {
+        let partial = names_in(&site.job()).into_iter().find(|name| name.starts_with(".partial-"))?;
+        let parts = names_in(&site.job().join(&partial)).into_iter().filter(|name| name.ends_with(".part")).count();
+        // the last of them is still being written
+        (parts > 3).then_some(())
+    };
+    while !site.job().exists() || finished().is_none() {
+        assert!(run.try_wait().expect("a child").is_none(), "it ended before it was stopped");
+        std::thread::yield_now();
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&run), signal).expect("signalled");
+    run.wait().expect("it ends");
+    said.join().expect("no panic");
+}
+
+fn many_texts(site: &Site) {
+    for number in 0..16 {
+        let mut text = format!("this is file {number}\n").repeat(4).into_bytes();
+        // shrinks, but not by much, and takes the slowest level a while
+        text.extend(noise(number, 400_000).into_iter().flat_map(|byte| [byte & 0x3f, byte >> 3]));
+        site.file(&format!("texts/{number:02}"), text);
+    }
+    site.file("zz/last", "the last");
+}
+
+#[test]
+fn what_an_interrupted_run_had_finished_is_adopted_by_the_next() {
+    let site = Site::new();
+    many_texts(&site);
+    interrupted(&site, rustix::process::Signal::TERM);
+    assert_eq!(site.snapshots().len(), 0);
+    assert_eq!(site.leftovers().len(), 1, "the draft with what is finished, and no lease");
+    // between the two runs one adopted file changes, one goes, and one comes
+    site.file("texts/01", "changed meanwhile").file("texts/new", "new");
+    fs::remove_file(site.source().join("texts/02")).expect("gone");
+    site.run(&[]).exits(0).says("adopted").says("which was interrupted");
+    let snapshot = site.newest();
+    assert_eq!(site.leftovers(), [""; 0]);
+    assert!(!names_in(&snapshot).iter().any(|name| name.ends_with(".part") || name == "given-up"));
+    let now = picture(&site.source());
+    assert_same(&now, &restored(&site, &snapshot));
+    if has("zstd", "restoring by RESTORE.txt") {
+        assert_same(&now, &guided(&site, &snapshot));
+    }
+    let record = record(&snapshot);
+    let writers: std::collections::BTreeSet<&str> =
+        record["volumes"].as_array().expect("volumes").iter().filter_map(|v| v["written_by"].as_str()).collect();
+    assert_eq!(writers.len(), 2, "the interrupted run's and this one's");
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    // and the next builds on all of them
+    site.file("zz/last", "changed");
+    site.run(&[]).exits(0);
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+#[test]
+fn what_was_finished_is_adopted_only_if_every_byte_of_it_is_what_was_written() {
+    let site = Site::new();
+    many_texts(&site);
+    interrupted(&site, rustix::process::Signal::TERM);
+    let partial = site.job().join(&site.leftovers()[0]);
+    let mut harmed = 0;
+    for name in names_in(&partial).into_iter().filter(|name| name.ends_with(".part")) {
+        let volume = partial.join(name.replace(".part", ".tar.zst"));
+        let mut bytes = fs::read(&volume).expect("a volume");
+        let last = bytes.len() - 30;
+        bytes[last] ^= 1;
+        fs::write(&volume, bytes).expect("harmed");
+        harmed += 1;
+    }
+    assert!(harmed >= 2);
+    site.run(&[]).exits(0).says("is not adopted: its bytes are others").does_not_say("adopted 1");
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    assert_eq!(site.leftovers(), [""; 0]);
+}
+
+#[test]
+fn what_a_dead_run_had_finished_is_adopted_when_its_lease_is_over() {
+    let site = Site::new();
+    many_texts(&site);
+    interrupted(&site, rustix::process::Signal::TERM);
+    let partial = site.job().join(&site.leftovers()[0]);
+    fs::remove_file(partial.join("given-up")).expect("as if it had died without a word");
+    site.run(&[]).exits(0).does_not_say("adopted");
+    for name in names_in(&partial) {
+        set_mtime(&partial.join(name), 1_500_000_000, 0);
+    }
+    set_mtime(&partial, 1_500_000_000, 0);
+    site.run(&["--fresh"]).exits(0).says("adopted");
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}

@@ -92,6 +92,7 @@ impl World {
             snapshot: "upload-20261121T020000Z".parse().expect("a snapshot"),
             run: RunId::from_random([1; 16]),
             tool: "a test".to_owned(),
+            started: None,
         };
         let mut out = Vec::new();
         let mut writer = ManifestWriter::with_text_bytes(&header, text_bytes, &mut out);

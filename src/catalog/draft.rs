@@ -5,23 +5,23 @@
 //! the lease are looked at once more; one rename publishes. A crash anywhere leaves a whole snapshot or a leftover.
 
 use super::error::CatalogError;
-use super::layout::{RECORD_NAME, SUMS_NAME};
+use super::layout::{GIVEN_UP, PART_ENDING, RECORD_NAME, SUMS_NAME};
 use super::lease::Lease;
 use super::list::Catalog;
 use super::record::{FileRecord, Record};
 use super::sums::Sums;
 use crate::domain::{ByteCount, Digest, Hasher, RunId, SnapshotName};
 use crate::observe::{Event, Observer, Silent};
-use crate::store::{Key, StoreError, StoreWriter};
+use crate::store::{Key, StoreError, StoreWriter, create_whole};
 
 const READ_BACK_BYTES: usize = 1 << 20;
 
 /// The unfinished snapshot of one run. Ends with [`Draft::publish`] or [`Draft::abandon`].
 #[derive(Debug)]
 pub struct Draft {
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     run: RunId,
-    folder: Key,
+    pub(super) folder: Key,
     files: Vec<FileRecord>,
     in_doubt: bool,
 }
@@ -196,6 +196,35 @@ impl Draft {
         Ok(())
     }
 
+    /// Removes one of its files.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn remove(&self, name: &str) -> Result<(), CatalogError> {
+        Ok(self.catalog.store().remove(&self.folder.join(name)?)?)
+    }
+
+    /// Makes the names in it durable.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn sync(&self) -> Result<(), CatalogError> {
+        Ok(self.catalog.store().sync_folder(&self.folder)?)
+    }
+
+    /// Removes the manifests of single volumes: a snapshot has one for all.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn remove_parts(&self) -> Result<(), CatalogError> {
+        for file in self.catalog.store().list(&self.folder)? {
+            if file.name.ends_with(PART_ENDING) {
+                self.remove(&file.name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the record and, last of all, the checksums of everything.
     ///
     /// # Errors
@@ -230,6 +259,23 @@ impl Draft {
         }
         let doubt = store.sync_folder(&self.catalog.layout().folder()).err();
         Ok(Published { doubt })
+    }
+
+    /// Leaves what is finished in it to the next run, if anything is: whole volumes, each with its manifest. Gives how
+    /// many they are.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn leave(&self) -> Result<u64, CatalogError> {
+        let store = self.catalog.store();
+        if self.in_doubt {
+            return Ok(0);
+        }
+        let parts = store.list(&self.folder)?.iter().filter(|file| file.name.ends_with(PART_ENDING)).count() as u64;
+        if parts > 0 {
+            create_whole(store, &self.folder.join(GIVEN_UP)?, b"")?;
+        }
+        Ok(parts)
     }
 
     /// Removes the unfinished work, unless the store may still be publishing it: then a later run cleans up.

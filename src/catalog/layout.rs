@@ -18,6 +18,10 @@ const RUNS: &str = ".runs";
 const TRASH: &str = ".trash";
 const HOLDS: &str = ".holds";
 const VERIFIED: &str = ".verified";
+/// Ends the name of the manifest of one finished volume.
+pub(super) const PART_ENDING: &str = ".part";
+/// In a draft: its run is over, whatever the clock says.
+pub(super) const GIVEN_UP: &str = "given-up";
 pub(super) const PARTIAL_PREFIX: &str = ".partial-";
 
 /// The file name of the `number`th volume (from 1) that the run of `snapshot` writes.
@@ -26,6 +30,12 @@ pub fn volume_name(snapshot: &SnapshotName, number: u32, codec: Codec) -> String
         1 => format!("{snapshot}.{}", codec.ending()),
         _ => format!("{snapshot}-{number}.{}", codec.ending()),
     }
+}
+
+/// The file name of the manifest of one finished volume in a draft. No snapshot holds such a file.
+pub fn part_name(volume: &str, codec: Codec) -> String {
+    let stem = volume.strip_suffix(codec.ending()).and_then(|stem| stem.strip_suffix('.'));
+    format!("{}{PART_ENDING}", stem.unwrap_or(volume))
 }
 
 /// The file name of the list of names in `volume` that a snapshot does not use.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::error::CatalogError;
-use super::layout::{Layout, MANIFEST_NAME, PARTIAL_PREFIX, RECORD_NAME, SUMS_NAME};
+use super::layout::{GIVEN_UP, Layout, MANIFEST_NAME, PARTIAL_PREFIX, RECORD_NAME, SUMS_NAME};
 use super::record::{FORMAT, Record};
 use super::sums::Sums;
 use crate::archive::manifest::{ManifestError, ManifestReader, ReadAt};
@@ -45,6 +45,17 @@ impl ReadAt for StoredBytes {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
         self.0.read_at(offset, into)
     }
+}
+
+/// The unfinished work of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The run.
+    pub run: RunId,
+    /// When anything in it was last written, by the store's clock.
+    pub touched: jiff::Timestamp,
+    /// Whether the run said that it is over.
+    pub given_up: bool,
 }
 
 /// A snapshot's manifest, open in the store.
@@ -101,7 +112,7 @@ impl Catalog {
     ///
     /// # Errors
     /// If the store cannot be listed.
-    pub fn leftovers(&self) -> Result<Vec<(RunId, jiff::Timestamp)>, CatalogError> {
+    pub fn leftovers(&self) -> Result<Vec<Leftover>, CatalogError> {
         let mut found = Vec::new();
         for listed in self.listed()? {
             let run = listed.name.strip_prefix(PARTIAL_PREFIX).and_then(|id| id.parse::<RunId>().ok());
@@ -112,7 +123,8 @@ impl Catalog {
                     Err(error) => return Err(error.into()),
                 };
                 let touched = inside.iter().map(|file| file.modified).fold(listed.modified, Ord::max);
-                found.push((run, touched));
+                let given_up = inside.iter().any(|file| file.name == GIVEN_UP);
+                found.push(Leftover { run, touched, given_up });
             }
         }
         Ok(found)
@@ -230,6 +242,11 @@ impl Catalog {
             });
         }
         Ok(manifest)
+    }
+
+    /// Opens whatever manifest lies there.
+    pub(super) fn open_manifest(&self, key: &Key) -> Result<OpenManifest, ManifestError<StoreError>> {
+        ManifestReader::open(StoredBytes(self.store.open(key).map_err(ManifestError::Read)?))
     }
 
     /// Places a manifest's error: the store's own errors stay the store's.

@@ -6,6 +6,7 @@
 //!
 //! This room walks no source, makes no frames, and decides nothing about which snapshots stay.
 
+mod adopt;
 mod content;
 mod contents;
 mod draft;
@@ -23,6 +24,7 @@ mod runs;
 mod sums;
 mod trash;
 
+pub use adopt::Adopted;
 pub use content::{Otherwise, compare_content};
 pub use contents::{Contents, FrameBuffers, FrameLoss, RawStream, volumes_with_frames};
 pub use draft::{Draft, DraftFile, Published, Reuse};
@@ -30,9 +32,9 @@ pub use error::CatalogError;
 pub use frames::{FrameDamage, Measure, check_frames};
 pub use guide::restore_guide;
 pub use holds::Hold;
-pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, stale_name, volume_name};
+pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, part_name, stale_name, volume_name};
 pub use lease::{Claim, Holder, Lease, LeaseState};
-pub use list::{Catalog, OpenManifest, StoredBytes, jobs_in};
+pub use list::{Catalog, Leftover, OpenManifest, StoredBytes, jobs_in};
 pub use member::header_of;
 pub use proven::{Verification, standing, verdict};
 pub use record::{FileRecord, Previous, Record, VolumeRecord};

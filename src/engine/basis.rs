@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::{Group, to_fold};
+use super::stale::EarlierList;
 use crate::archive::manifest::VolumeLine;
 use crate::catalog::{
-    Catalog, CatalogError, FileRecord, MANIFEST_NAME, OpenManifest, RECORD_NAME, Record, VolumeRecord, standing,
+    Catalog, CatalogError, FileRecord, MANIFEST_NAME, OpenManifest, RECORD_NAME, Record, VolumeRecord, stale_name,
+    standing,
 };
 use crate::domain::Hasher;
 use crate::store::{Listed, StoreError};
@@ -141,6 +143,17 @@ impl Basis {
     /// The volume of that number, if it may be linked.
     pub(super) fn linkable(&self, number: u32) -> Option<&Linkable> {
         self.volumes.get(&number)?.as_ref()
+    }
+
+    /// The lists of the volumes that may be linked.
+    pub(super) fn lists(&self) -> BTreeMap<u32, EarlierList> {
+        let linkable = self.volumes.iter().filter_map(|(number, volume)| Some((*number, volume.as_ref()?)));
+        linkable
+            .map(|(number, volume)| {
+                let list = volume.stale.clone().map(|list| (self.record.snapshot.clone(), list));
+                (number, EarlierList { name: stale_name(&volume.name, volume.codec), list })
+            })
+            .collect()
     }
 
     /// Whether a file with several names may stay in it.

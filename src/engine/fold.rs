@@ -4,10 +4,11 @@
 //! volume. Two rules bound both, over *groups*: the volumes that one run wrote stand or fall together, because the names
 //! of a file may be spread over them.
 //!
-//! 1. A group of which less than half is live is folded. What is read again is less than what had died, and each byte dies
-//!    once: over all time this rule writes no more than what was written before.
-//! 2. If there would be more than `max_volumes`, the smallest live groups are folded, so many that half of the allowance
-//!    is free again: a byte that is folded for this lies then in a group about `max_volumes / 2` times as large, so it
+//! 1. A group of which less than half is live is folded, if what is dead in it is at least a twentieth of all that lives:
+//!    less is not worth the reading, and `max_volumes` bounds how many such there can be. What is read again is less than
+//!    what had died, and each byte dies once: over all time this rule writes no more than what was written before.
+//! 2. If there would be more than `max_volumes`, the smallest live groups are folded, so many that a third of the allowance
+//!    is free again: a byte that is folded for this lies then in a group about `max_volumes / 3` times as large, so it
 //!    is folded so again only after as many more runs.
 //!
 //! The tests simulate a year of four kinds of sources. Pure: sizes in, numbers out.
@@ -23,18 +24,24 @@ pub(super) struct Group {
     pub(super) live: u64,
 }
 
+/// What is dead in a group must be at least this part of all that lives.
+const WORTH_FOLDING: u64 = 20;
+
 /// The numbers of the volumes to be folded, so that with this run's own no more than `max_volumes` are left.
 pub(super) fn to_fold(groups: &[Group], max_volumes: u32) -> Vec<u32> {
     let (mut stay, mut fold): (Vec<&Group>, Vec<&Group>) = (Vec::new(), Vec::new());
+    let all_live = groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.live));
     for group in groups {
-        if group.live.saturating_mul(2) < group.held { fold.push(group) } else { stay.push(group) }
+        let dead = group.held.saturating_sub(group.live);
+        let is_worth_it = dead > group.live && dead >= all_live / WORTH_FOLDING;
+        if is_worth_it { fold.push(group) } else { stay.push(group) }
     }
     let count = |groups: &[&Group]| groups.iter().map(|group| group.volumes.len()).sum::<usize>();
     let max = max_volumes.max(1) as usize;
     if count(&stay) + 1 > max {
         stay.sort_by_key(|group| (group.live, group.volumes.first().copied()));
         // the newest small ones first; what is left is then a few large ones
-        while count(&stay) > max / 2 && !stay.is_empty() {
+        while count(&stay) > max * 2 / 3 && !stay.is_empty() {
             fold.push(stay.remove(0));
         }
     }
@@ -56,6 +63,8 @@ mod tests {
         let group = |number, held, live| Group { volumes: vec![number], held, live };
         let groups = [group(0, 100, 50), group(1, 100, 49), group(3, 0, 0), group(4, 7, 7)];
         assert_eq!(to_fold(&groups, 30), vec![1]);
+        let small = [group(0, 10_000, 10_000), group(1, 600, 95), group(2, 600, 101), group(3, 400, 1)];
+        assert_eq!(to_fold(&small, 30), vec![1], "a twentieth of what lives is 509");
         let pair = Group { volumes: vec![8, 9], held: 100, live: 1 };
         assert_eq!(to_fold(&[pair], 30), vec![8, 9], "what one run wrote goes together");
     }

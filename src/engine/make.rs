@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::before::count;
 use super::large::{is_same_content, read_sparse};
 use super::pipeline::Work;
-use super::plan::{FramePlan, Kept, Piece, Planned, loss, silent, skip};
+use super::plan::{FramePlan, Kept, Of, Piece, Planned, loss, silent, skip};
 use super::prove::is_proven;
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
@@ -45,6 +45,13 @@ pub(super) enum MadeLine {
     Drop(u64),
     /// As [`Piece::Proven`].
     Proven(Box<Entry>),
+    /// As [`Piece::Adopted`].
+    Adopted(Box<Entry>),
+    /// As [`Piece::Stale`].
+    Stale {
+        volume: u32,
+        path: EntryPath,
+    },
 }
 
 /// A frame, ready to be written.
@@ -119,16 +126,21 @@ impl<'a> Maker<'a> {
                 Piece::Skip(skip) => made.lines.push(MadeLine::Skip(skip)),
                 Piece::Keep(kept) => made.lines.push(MadeLine::Keep(kept)),
                 Piece::Drop(lines) => made.lines.push(MadeLine::Drop(lines)),
-                Piece::Proven(entry) => proven(entry, &mut made),
-                Piece::Doubt { found, before } => {
+                Piece::Proven(entry) => proven(entry, Of::Earlier, &mut made),
+                Piece::Adopted(entry) => proven(entry, Of::Adopted, &mut made),
+                Piece::Stale { volume, path } => made.lines.push(MadeLine::Stale { volume, path }),
+                Piece::Doubt { found, before, of } => {
                     let mut read = 0;
                     let same = is_proven(&found, &before, self.clock, self.cancel, self.observer, &mut read);
                     made.totals.read_bytes.0 += read;
                     if same {
                         let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
-                        proven(Box::new(entry), &mut made);
+                        proven(Box::new(entry), of, &mut made);
                     } else {
-                        made.lines.push(MadeLine::Drop(1));
+                        made.lines.push(match of {
+                            Of::Earlier => MadeLine::Drop(1),
+                            Of::Adopted => MadeLine::Stale { volume: before.placed.volume, path: before.path },
+                        });
                         self.entry(Planned { found, names: None, expected: None }, &mut made)?;
                     }
                 }
@@ -397,7 +409,10 @@ fn entry_of(path: &EntryPath, kind: EntryKind, stat: &Stat, owner: crate::domain
 }
 
 /// Its content stays where it lies.
-fn proven(entry: Box<Entry>, made: &mut Made) {
+fn proven(entry: Box<Entry>, of: Of, made: &mut Made) {
     count(&mut made.totals, &entry);
-    made.lines.push(MadeLine::Proven(entry));
+    made.lines.push(match of {
+        Of::Earlier => MadeLine::Proven(entry),
+        Of::Adopted => MadeLine::Adopted(entry),
+    });
 }

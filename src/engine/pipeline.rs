@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::before::LinesError;
 use super::make::{Made, Maker};
-use super::plan::{Circumstances, Earlier, FramePlan, PlanEnd, PlanTotals, Planner};
+use super::plan::{AdoptedLines, Circumstances, Earlier, FramePlan, PlanEnd, PlanTotals, Planner};
 use super::write::{OrderedWriter, Written};
 use crate::archive::Codec;
 use crate::catalog::CatalogError;
@@ -61,6 +61,7 @@ pub(super) fn store_all<'w>(
     work: &Work<'_>,
     walk: impl Iterator<Item = Item> + Send,
     earlier: Option<Earlier<'_>>,
+    adopted: Vec<AdoptedLines<'_>>,
     mut writer: OrderedWriter<'w>,
 ) -> Result<(Written<'w>, PlanTotals), PipelineError> {
     let workers = work.threads.get();
@@ -77,8 +78,13 @@ pub(super) fn store_all<'w>(
         let planner = scope.spawn(|| {
             let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
             let Work { names, clock, cancel, observer, .. } = *work;
-            let planner =
-                Planner::new(Circumstances { names, clock, cancel, observer }, earlier, work.roots.clone(), give);
+            let planner = Planner::new(
+                Circumstances { names, clock, cancel, observer },
+                earlier,
+                adopted,
+                work.roots.clone(),
+                give,
+            );
             let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk)));
             if !matches!(end, Ok(PlanEnd::Done(_))) {
                 halt.raise();

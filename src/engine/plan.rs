@@ -13,7 +13,8 @@ use super::large::LargeFile;
 use super::likeness::{Likeness, Rules, likeness};
 use super::prove::{attributes_are_those_of, is_proven};
 use crate::archive::FRAME_BYTES;
-use crate::archive::manifest::{Entry, EntryKind};
+use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
+use crate::catalog::{OpenManifest, StoredBytes};
 use crate::domain::Turns;
 use crate::domain::{ByteCount, Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
 use crate::observe::{Event, Observer};
@@ -35,11 +36,24 @@ pub(super) enum Piece {
     /// The next lines of the earlier manifest do not: what they tell of is stale where it lies.
     Drop(u64),
     /// An entry that may still be what the next line of the earlier manifest says; the worker reads it.
-    Doubt { found: Found, before: Box<Entry> },
+    Doubt { found: Found, before: Box<Entry>, of: Of },
     /// An entry whose content is where the next line of the earlier manifest says, under another ctime or inode.
     Proven(Box<Entry>),
+    /// An entry whose content lies in an adopted volume.
+    Adopted(Box<Entry>),
+    /// From now on this name in an adopted volume is not used.
+    Stale { volume: u32, path: EntryPath },
     /// The end of the tar stream.
     End,
+}
+
+/// Who told of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The next line of the earlier manifest.
+    Earlier,
+    /// The manifest of an adopted volume.
+    Adopted,
 }
 
 /// An entry with what the plan knows of it.
@@ -56,6 +70,57 @@ pub(super) struct Planned {
 pub(super) struct Kept {
     pub(super) lines: u64,
     pub(super) content_bytes: u64,
+}
+
+/// The lines of an adopted volume.
+pub(super) struct AdoptedLines<'a> {
+    lines: RawLines<'a, StoredBytes>,
+    next: Option<Box<Entry>>,
+    /// In order of paths, after the entry: whether it was stored other than it should have been.
+    imperfect: Option<EntryPath>,
+    number: u32,
+    rules: Rules,
+    begun: bool,
+}
+
+impl<'a> AdoptedLines<'a> {
+    /// Of the manifest of an adopted volume that has this number now.
+    pub(super) fn new(manifest: &'a OpenManifest, number: u32, rules: Rules) -> Self {
+        Self { lines: manifest.raw_lines(), next: None, imperfect: None, number, rules, begun: false }
+    }
+
+    /// The next entry whose path is not after `path`; any, without one.
+    fn next_until(&mut self, path: Option<&EntryPath>) -> Result<Option<Box<Entry>>, LinesError> {
+        if !self.begun {
+            self.begun = true;
+            self.read()?;
+        }
+        if self.next.as_ref().is_none_or(|next| path.is_some_and(|path| next.path > *path)) {
+            return Ok(None);
+        }
+        let entry = self.next.take();
+        self.read()?;
+        Ok(entry.map(|mut entry| {
+            // what stands behind it says that it was not stored as it should have been
+            entry.changed |= self.imperfect.take().is_some_and(|path| path == entry.path);
+            entry.placed.volume = self.number;
+            entry
+        }))
+    }
+
+    fn read(&mut self) -> Result<(), LinesError> {
+        self.next = None;
+        while let Some(line) = self.lines.next_parsed()? {
+            match line {
+                Line::Entry(entry) => {
+                    self.next = Some(entry);
+                    return Ok(());
+                }
+                Line::Skip(skip) => self.imperfect = Some(skip.path),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What is known of the source from the snapshot before.
@@ -144,6 +209,7 @@ pub(super) struct Planner<'a, F> {
     clock: &'a dyn Clock,
     cancel: &'a Cancel,
     earlier: Option<Earlier<'a>>,
+    adopted: Vec<AdoptedLines<'a>>,
     observer: &'a dyn Observer,
     roots: Vec<EntryPath>,
     give: F,
@@ -159,6 +225,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     pub(super) fn new(
         circumstances: Circumstances<'a>,
         earlier: Option<Earlier<'a>>,
+        adopted: Vec<AdoptedLines<'a>>,
         mut roots: Vec<EntryPath>,
         give: F,
     ) -> Self {
@@ -169,6 +236,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             clock,
             cancel,
             earlier,
+            adopted,
             observer,
             roots,
             give,
@@ -204,6 +272,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             let rest = earlier.before.rest()?;
             self.drop_lines(rest)?;
         }
+        self.adopted_until(None)?;
         self.pieces.push(Piece::End);
         self.flush()
     }
@@ -220,6 +289,9 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 // of a folder that cannot be listed the entry came before
                 let lines = self.prior(&path)?.map_or(0, |prior| prior.lines);
                 self.drop_lines(lines)?;
+                if let Some((entry, _)) = self.adopted_until(Some(&path))? {
+                    self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
+                }
                 return self.push(Piece::Skip(skip(path, &error)), 0);
             }
             Item::Excluded => self.totals.counted.excluded += 1,
@@ -250,7 +322,44 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         }
     }
 
+    /// Goes through the lines of adopted volumes up to `path`, or to the end. What is passed is not used; what is there
+    /// at `path` itself is given, with what may be compared.
+    fn adopted_until(&mut self, path: Option<&EntryPath>) -> Result<Option<(Box<Entry>, Rules)>, Break> {
+        let mut at_path = None;
+        for at in 0..self.adopted.len() {
+            while let Some(entry) = self.adopted[at].next_until(path)? {
+                if path == Some(&entry.path) && at_path.is_none() {
+                    at_path = Some((entry, self.adopted[at].rules));
+                } else {
+                    self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
+                }
+            }
+        }
+        Ok(at_path)
+    }
+
+    /// What an interrupted run stored of it is taken, if it still is that. A name of a file that has several is not: the
+    /// others may lie elsewhere.
+    fn adopt(&mut self, found: Found, entry: Box<Entry>, rules: &Rules, lines: u64) -> Result<(), Break> {
+        let is_simple = found.stat.kind != Kind::Folder && (found.stat.kind != Kind::File || found.stat.links == 1);
+        let verdict = if is_simple { likeness(&found.stat, &entry, rules) } else { Likeness::Other };
+        self.drop_lines(lines)?;
+        match verdict {
+            Likeness::Same if rules.ctime || attributes_are_those_of(&found, &entry) => {
+                self.push(Piece::Adopted(entry), 0)
+            }
+            Likeness::Same | Likeness::Doubtful => self.doubt(found, entry, Of::Adopted),
+            Likeness::Other => {
+                self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
+                self.store(found, None)
+            }
+        }
+    }
+
     fn entry(&mut self, found: Found, prior: Option<Prior>) -> Result<(), Break> {
+        if let Some((entry, rules)) = self.adopted_until(Some(&found.path))? {
+            return self.adopt(found, entry, &rules, prior.map_or(0, |prior| prior.lines));
+        }
         let Some(Prior { entry, lines, imperfect }) = prior else { return self.store(found, None) };
         let Some(before) = entry else {
             self.drop_lines(lines)?;
@@ -276,7 +385,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         match verdict {
             Likeness::Same if is_linkable => self.keep(&before)?,
             Likeness::Doubtful if is_linkable => {
-                self.doubt(found, before)?;
+                self.doubt(found, before, Of::Earlier)?;
             }
             _ => {
                 let expected = before.sha256.filter(|_| verdict == Likeness::Same);
@@ -321,19 +430,25 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     }
 
     /// An entry that only its content can tell. Large ones are read here, because their frames are planned here.
-    fn doubt(&mut self, found: Found, before: Box<Entry>) -> Result<(), Break> {
+    fn doubt(&mut self, found: Found, before: Box<Entry>, of: Of) -> Result<(), Break> {
         if found.stat.kind != Kind::File || found.stat.size <= FRAME_BYTES as u64 {
             let estimate = 3 * 512 + found.stat.size.next_multiple_of(512) + 2 * found.path.as_bytes().len() as u64;
-            return self.push(Piece::Doubt { found, before }, estimate);
+            return self.push(Piece::Doubt { found, before, of }, estimate);
         }
         let mut read = 0;
         let proven = is_proven(&found, &before, self.clock, self.cancel, self.observer, &mut read);
         self.totals.counted.read_bytes.0 += read;
         if proven {
             let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
-            return self.push(Piece::Proven(Box::new(entry)), 0);
+            return match of {
+                Of::Earlier => self.push(Piece::Proven(Box::new(entry)), 0),
+                Of::Adopted => self.push(Piece::Adopted(Box::new(entry)), 0),
+            };
         }
-        self.drop_lines(1)?;
+        match of {
+            Of::Earlier => self.drop_lines(1)?,
+            Of::Adopted => self.push(Piece::Stale { volume: before.placed.volume, path: before.path }, 0)?,
+        }
         self.store(found, None)
     }
 

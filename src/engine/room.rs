@@ -30,16 +30,19 @@ pub(super) fn check_room(
 ) -> Result<(), RunError> {
     let free = catalog.store().room()?.free;
     let before = before.map(|(record, _)| &record.totals);
+    // what the snapshot before holds is linked, unless all is read anew
+    let held = before.filter(|_| !job.reuse.full).map_or(ByteCount::ZERO, |totals| totals.content_bytes);
+    let more_than_held = |bytes: ByteCount| ByteCount(bytes.0.saturating_sub(held.0));
     // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
     // is worth it only where the answer could be a refusal
     let bound = open_roots(&job.sources, descriptors)?.iter().map(Root::file_system_used).sum();
-    let doubtful = free < least_stored(job.codec, before, bound);
+    let doubtful = free < least_stored(job.codec, before, more_than_held(bound));
     let mut needed = ROOM_LEAST;
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
         let (entries, bytes) = survey(walk(job, catalog.store(), open_roots(&job.sources, descriptors)?), context)?;
         context.observer.notice(&Event::Expected { entries, bytes });
-        needed = needed.max(least_stored(job.codec, before, bytes));
+        needed = needed.max(least_stored(job.codec, before, more_than_held(bytes)));
     } else if let Some(totals) = before {
         context.observer.notice(&Event::Expected { entries: totals.entries, bytes: totals.content_bytes });
     }
@@ -82,7 +85,8 @@ fn least_stored(codec: Codec, before: Option<&Totals>, content: ByteCount) -> By
     match (codec, before) {
         (Codec::None, _) => content,
         (_, Some(totals)) if totals.content_bytes.0 > 0 => {
-            part(totals.stored_bytes.0 / 10 * 9, totals.content_bytes.0).min(content)
+            let stored = totals.stored_bytes.0.saturating_add(totals.reused_bytes.0);
+            part(stored / 10 * 9, totals.content_bytes.0).min(content)
         }
         _ => part(1, SHRINKS_AT_MOST),
     }

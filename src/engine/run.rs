@@ -13,10 +13,10 @@ use std::time::Duration;
 use super::room::check_room;
 use super::snapshot::{Done, Making};
 use crate::archive::Codec;
-use crate::catalog::{Catalog, CatalogError, Claim, Draft, Lease, Record};
+use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Lease, Leftover, Record};
 use crate::domain::{
-    ByteCount, Cancel, Clock, Digest, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
-    StopReason, Totals, Trouble,
+    ByteCount, Cancel, Clock, Digest, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason,
+    Totals, Trouble,
 };
 use crate::observe::{Event, Observer, Phase};
 use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions, open_roots};
@@ -264,15 +264,14 @@ fn attempt(
     let result = while_renewed(&lease, || {
         // again, now that nobody else can add to them
         let before = previous(&catalog, &mut note)?;
-        clean_leftovers(&catalog, context, job.lease_term, &mut note)?;
         let mut draft = Draft::create(&catalog, &context.run)?;
-        let making =
-            Making { job, context, descriptors: &descriptors, catalog: &catalog, lease: &lease, started, before };
-        let result = making.make(&mut draft, &mut note);
-        if result.is_err()
-            && let Err(error) = draft.abandon()
-        {
-            note(format!("the unfinished work could not be removed ({error}); a later run cleans up"));
+        let result = take_leftovers(&catalog, context, job.lease_term, &draft, &mut note).and_then(|adopted| {
+            let (descriptors, catalog, lease) = (&descriptors, &catalog, &lease);
+            let making = Making { job, context, descriptors, catalog, lease, started, before, adopted };
+            making.make(&mut draft, &mut note)
+        });
+        if let Err(error) = &result {
+            end_draft(draft, error, &mut note);
         }
         result
     });
@@ -325,29 +324,57 @@ fn previous(catalog: &Catalog, note: &mut impl FnMut(String)) -> Result<Option<(
     Ok(None)
 }
 
-/// Removes unfinished work of runs that are dead: this run has the lease, and nothing has touched it for a term.
-fn clean_leftovers(
+/// What becomes of the unfinished work of a run that failed: whole volumes are left to the next run, unless it is for
+/// them that there is no room.
+fn end_draft(draft: Draft, error: &RunError, note: &mut impl FnMut(String)) {
+    let no_room = matches!(error, RunError::Store(CatalogError::Store(StoreError::NoRoom { .. })));
+    match if no_room { Ok(0) } else { draft.leave() } {
+        Ok(0) | Err(_) => {
+            if let Err(error) = draft.abandon() {
+                note(format!("the unfinished work could not be removed ({error}); a later run cleans up"));
+            }
+        }
+        Ok(volumes) => note(format!("{volumes} finished volumes are left for the next run, which adopts them")),
+    }
+}
+
+/// Takes over what dead runs had finished, and removes the rest of their work: this run has the lease, and they said that
+/// they are over, or nothing has touched their work for a term.
+fn take_leftovers(
     catalog: &Catalog,
     context: &Context<'_>,
     term: Duration,
+    draft: &Draft,
     note: &mut impl FnMut(String),
-) -> Result<(), RunError> {
-    let leftovers = catalog.leftovers()?;
+) -> Result<Vec<Adopted>, RunError> {
+    let mut adopted = Vec::new();
+    let leftovers: Vec<Leftover> = catalog.leftovers()?.into_iter().filter(|left| left.run != context.run).collect();
     if leftovers.is_empty() {
-        return Ok(());
+        return Ok(adopted);
     }
     let now = catalog.store().now()?;
-    for (run, touched) in leftovers {
+    for Leftover { run, touched, given_up } in leftovers {
         let silent = Duration::try_from(now.duration_since(touched)).unwrap_or(Duration::ZERO);
-        if run == context.run || silent <= term {
+        if silent <= term && !given_up {
             continue;
         }
+        let (finished, passed) = draft.adopt(&run, context.observer)?;
+        passed.into_iter().for_each(&mut *note);
+        if !finished.is_empty() {
+            let bytes = ByteCount(finished.iter().map(|volume| volume.file.size).sum());
+            note(format!(
+                "adopted {} finished volumes ({bytes}) of run {}, which was interrupted",
+                finished.len(),
+                &run.as_str()[..8]
+            ));
+        }
+        adopted.extend(finished);
         match catalog.store().remove_folder(&catalog.layout().partial(&run)) {
             Ok(()) => note(format!("removed the unfinished work of run {}", &run.as_str()[..8])),
             Err(error) => note(format!("could not remove the unfinished work of run {}: {error}", &run.as_str()[..8])),
         }
     }
-    Ok(())
+    Ok(adopted)
 }
 
 /// The name of the snapshot: the second in which the run began, or the first one after the newest snapshot's.

@@ -9,18 +9,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::basis::{Basis, Linkable};
-use super::before::{Before, LinesError, Unchanged, is_unchanged};
+use super::before::{Before, LinesError, Unchanged, is_unchanged, span};
 use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
-use super::plan::{Earlier, PlanTotals};
+use super::plan::{AdoptedLines, Earlier, PlanTotals};
 use super::run::{Context, Job, RunError, choose_name, walk};
 use super::sanity::shrink_doubt;
-use super::stale::{Finished, StaleLists};
+use super::stale::{EarlierList, Finished, StaleLists};
 use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
-use crate::archive::manifest::{self, FrameLine, Header, ManifestWriter, VolumeLine};
+use crate::archive::manifest::{self, FrameLine, Header, Line, ManifestWriter, VolumeLine};
 use crate::catalog::{
-    Catalog, Draft, DraftFile, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record, Reuse,
-    VolumeRecord, check_frames, restore_guide,
+    Adopted, Catalog, Draft, DraftFile, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record,
+    Reuse, VolumeRecord, check_frames, restore_guide, stale_name,
 };
 use crate::domain::{Advise, ByteCount, Digest, Skips, SnapshotName, Totals, Verdict};
 use crate::observe::{Event, Phase};
@@ -36,6 +36,8 @@ pub(super) struct Making<'a> {
     pub(super) lease: &'a Lease,
     pub(super) started: jiff::Timestamp,
     pub(super) before: Option<(Record, Digest)>,
+    /// What runs before this one had finished, now in this run's draft.
+    pub(super) adopted: Vec<Adopted>,
 }
 
 /// What a run that made a snapshot did.
@@ -64,7 +66,7 @@ struct Stored {
     manifest_file: DraftFile,
     manifest: ManifestWriter,
     manifest_ready: Vec<u8>,
-    stale: Option<Finished>,
+    stale: Finished,
     /// Bytes in use of earlier volumes, by number.
     live: BTreeMap<u32, u64>,
     totals: Totals,
@@ -114,6 +116,7 @@ impl Making<'_> {
         };
         self.context.observer.notice(&Event::Entered { phase: Phase::Publishing });
         draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
+        draft.remove_parts()?;
         let digest = draft.seal(&record)?;
         self.go_on()?;
         let published = draft.publish(self.lease, &snapshot)?;
@@ -162,6 +165,7 @@ impl Making<'_> {
             basis.is_whole()
                 && basis.record.scope == Some(scope)
                 && basis.record.skipped == 0
+                && self.adopted.is_empty()
                 // a source that is empty is looked at more closely
                 && basis.record.totals.entries > self.job.sources.len() as u64
         });
@@ -234,12 +238,14 @@ impl Making<'_> {
     /// The pipeline: everything that is in the source into the draft's volumes and manifest, or kept.
     fn store(&self, draft: &Draft, snapshot: &SnapshotName, basis: Option<&Basis>) -> Result<Stored, RunError> {
         let (job, context) = (self.job, self.context);
+        let first_adopted = basis.map_or(0, Basis::next_number);
         let header = Header {
             manifest: manifest::FORMAT,
             job: job.name.clone(),
             snapshot: snapshot.clone(),
             run: context.run.clone(),
             tool: context.tool.clone(),
+            started: Some(self.started),
         };
         let mut ready = Vec::new();
         let manifest = ManifestWriter::new(&header, &mut ready);
@@ -247,16 +253,21 @@ impl Making<'_> {
             draft,
             snapshot,
             codec: job.codec,
-            first_number: basis.map_or(0, Basis::next_number),
+            first_number: first_adopted + self.adopted.len() as u32,
             size_max: job.reuse.volume_size,
+            header: &header,
         };
-        let earlier_lines = basis.map(|basis| EarlierLines {
-            snapshot: basis.record.snapshot.clone(),
-            lines: basis.manifest.raw_lines(),
-            stale: StaleLists::new(self.catalog, draft, basis),
-        });
+        let earlier_lines = basis
+            .map(|basis| EarlierLines { snapshot: basis.record.snapshot.clone(), lines: basis.manifest.raw_lines() });
+        let mut lists: BTreeMap<u32, EarlierList> = basis.map(Basis::lists).unwrap_or_default();
+        for (adopted, number) in self.adopted.iter().zip(first_adopted..) {
+            let name = stale_name(&adopted.line.name, adopted.line.codec);
+            lists.insert(number, EarlierList { name, list: None });
+        }
+        let stale = StaleLists::new(self.catalog, draft, lists);
         let manifest_file = draft.create_file(MANIFEST_NAME)?;
-        let writer = OrderedWriter::new(volumes, manifest_file, manifest, ready, earlier_lines, context.observer)?;
+        let writer =
+            OrderedWriter::new(volumes, manifest_file, manifest, ready, earlier_lines, stale, context.observer)?;
         let roots = open_roots(&job.sources, self.descriptors)?;
         let names = Names::load();
         let work = Work {
@@ -275,20 +286,24 @@ impl Making<'_> {
             rules: self.rules(basis),
             same_scope: basis.record.scope == Some(scope),
         });
-        let (written, planned) =
-            store_all(&work, walk(job, self.catalog.store(), roots), earlier, writer).map_err(|error| match error {
-                PipelineError::Store(error) => error.into(),
-                PipelineError::Lines(error) => basis.map_or(RunError::Panicked, |basis| lines_error(basis, error)),
-                PipelineError::Stopped(stop) => RunError::Stopped(stop),
-                PipelineError::Panicked => RunError::Panicked,
-            })?;
+        let adopted = self.adopted.iter().zip(first_adopted..).map(|(adopted, number)| {
+            let began = adopted.header().started.unwrap_or(jiff::Timestamp::MIN);
+            AdoptedLines::new(&adopted.manifest, number, Rules::new(began, job.reuse.ctime, job.reuse.inode))
+        });
+        let (adopted, walk) = (adopted.collect(), walk(job, self.catalog.store(), roots));
+        let (written, planned) = store_all(&work, walk, earlier, adopted, writer).map_err(|error| match error {
+            PipelineError::Store(error) => error.into(),
+            PipelineError::Lines(error) => unreadable(basis.map_or(snapshot, |b| &b.record.snapshot), error).into(),
+            PipelineError::Stopped(stop) => RunError::Stopped(stop),
+            PipelineError::Panicked => RunError::Panicked,
+        })?;
         let Written { volumes, manifest_file, manifest, manifest_ready, stale, totals, live: found, skips } = written;
         let mut live = planned.live.clone();
         for (number, bytes) in found {
             *live.entry(number).or_default() += bytes;
         }
         let linked: BTreeSet<u32> = live.keys().copied().collect();
-        let stale = stale.map(|stale| stale.finish(&linked)).transpose()?;
+        let stale = stale.finish(&linked)?;
         Ok(Stored { volumes, manifest_file, manifest, manifest_ready, stale, live, totals, skips, planned })
     }
 
@@ -320,16 +335,29 @@ impl Making<'_> {
         let (mut records, mut lines, mut copied) = (Vec::new(), Vec::new(), ByteCount::ZERO);
         self.context.observer.notice(&Event::Entered { phase: Phase::Flushing });
         for (number, live) in &live {
-            let basis = basis.expect("what is in use of earlier volumes is told by an earlier snapshot");
-            let Linkable { record, line, .. } = basis.linkable(*number).expect("only what can be linked is kept");
+            let Some((basis, Linkable { record, line, .. })) =
+                basis.and_then(|basis| Some((basis, basis.linkable(*number)?)))
+            else {
+                continue;
+            };
             if draft.reuse(&basis.record.snapshot, &record.file(), self.context.observer)? == Reuse::Copied {
                 copied += ByteCount(record.size);
             }
-            let stale = stale.as_mut().expect("there is an earlier snapshot");
-            let stale = stale.take(*number, basis, draft, self.context.observer)?;
+            let stale = stale.take(*number, draft, self.context.observer)?;
             records.push(VolumeRecord { live: *live, stale, ..record.clone() });
             lines.push(VolumeLine { volume: *number, ..line.clone() });
             self.go_on()?;
+        }
+        let first_adopted = basis.map_or(0, Basis::next_number);
+        for (adopted, number) in self.adopted.iter().zip(first_adopted..) {
+            let Some(live) = live.get(&number) else {
+                draft.remove(&adopted.file.name)?;
+                continue;
+            };
+            draft.add(adopted.file.clone());
+            let stale = stale.take(number, draft, self.context.observer)?;
+            records.push(adopted_record(adopted, *live, stale).map_err(|error| unreadable(snapshot, error))?);
+            lines.push(VolumeLine { volume: number, ..adopted.line.clone() });
         }
         self.context.observer.notice(&Event::Entered { phase: Phase::ReadingBack });
         for volume in &volumes {
@@ -353,6 +381,12 @@ impl Making<'_> {
                 if live.contains_key(&volume) {
                     put(&FrameLine { volume, ..frame }, &mut manifest_ready)?;
                 }
+            }
+        }
+        for (adopted, volume) in self.adopted.iter().zip(first_adopted..).filter(|(_, n)| live.contains_key(n)) {
+            for frame in adopted.manifest.frames() {
+                let frame = frame.map_err(|error| unreadable(snapshot, error))?;
+                put(&FrameLine { volume, ..frame }, &mut manifest_ready)?;
             }
         }
         for frame in volumes.iter().flat_map(|volume| &volume.frames) {
@@ -421,6 +455,18 @@ impl Making<'_> {
             sha256: volume.file.sha256,
         }
     }
+}
+
+fn adopted_record(adopted: &Adopted, live: u64, stale: Option<FileRecord>) -> Result<VolumeRecord, LinesError> {
+    let mut held = 0;
+    for line in adopted.manifest.lines() {
+        if let Line::Entry(entry) = line? {
+            held += span(&entry);
+        }
+    }
+    let VolumeLine { codec, size, raw_size, frames, sha256, .. } = adopted.line;
+    let (name, written_by) = (adopted.line.name.clone(), adopted.header().snapshot.clone());
+    Ok(VolumeRecord { name, codec, size, raw_size, frames, sha256, written_by, held, live, stale })
 }
 
 fn lines_error(basis: &Basis, error: LinesError) -> RunError {

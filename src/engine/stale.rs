@@ -5,10 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::basis::Basis;
 use crate::archive::stale::{parse_name, put_name};
-use crate::catalog::{Catalog, CatalogError, Draft, DraftFile, FileRecord, stale_name};
-use crate::domain::EntryPath;
+use crate::catalog::{Catalog, CatalogError, Draft, DraftFile, FileRecord};
+use crate::domain::{EntryPath, SnapshotName};
 use crate::observe::Observer;
 use crate::store::StoreReader;
 
@@ -18,8 +17,16 @@ const READ_BYTES: usize = 64 << 10;
 pub(super) struct StaleLists<'a> {
     catalog: &'a Catalog,
     draft: &'a Draft,
-    basis: &'a Basis,
+    earlier: BTreeMap<u32, EarlierList>,
     begun: BTreeMap<u32, List>,
+}
+
+/// What is known of a volume's list before the run.
+pub(super) struct EarlierList {
+    /// The list's file name.
+    pub(super) name: String,
+    /// The list, and the snapshot in which it lies, if there is one.
+    pub(super) list: Option<(SnapshotName, FileRecord)>,
 }
 
 /// A list that is being written anew.
@@ -30,41 +37,42 @@ struct List {
 }
 
 impl<'a> StaleLists<'a> {
-    pub(super) fn new(catalog: &'a Catalog, draft: &'a Draft, basis: &'a Basis) -> Self {
-        Self { catalog, draft, basis, begun: BTreeMap::new() }
+    /// For the volumes that may become part of the snapshot, by number.
+    pub(super) fn new(catalog: &'a Catalog, draft: &'a Draft, earlier: BTreeMap<u32, EarlierList>) -> Self {
+        Self { catalog, draft, earlier, begun: BTreeMap::new() }
     }
 
     /// From now on `path` in the volume of that number is not used. Paths come in order. What will not be linked needs
     /// no list.
     pub(super) fn add(&mut self, volume: u32, path: &EntryPath) -> Result<(), CatalogError> {
-        let Some(linkable) = self.basis.linkable(volume) else { return Ok(()) };
+        let Some(known) = self.earlier.get(&volume) else { return Ok(()) };
         if !self.begun.contains_key(&volume) {
-            let earlier = match &linkable.stale {
-                Some(list) => {
-                    let key = self.catalog.layout().snapshot(&self.basis.record.snapshot).join(&list.name)?;
-                    Some(Names::new(self.catalog.store().open(&key)?))
+            let earlier = match &known.list {
+                Some((snapshot, list)) => {
+                    let key = self.catalog.layout().snapshot(snapshot).join(&list.name)?;
+                    Some(Names::new(self.catalog.store().open(&key)?, snapshot.clone()))
                 }
                 None => None,
             };
-            let file = self.draft.create_file(&stale_name(&linkable.name, linkable.codec))?;
+            let file = self.draft.create_file(&known.name)?;
             self.begun.insert(volume, List { file, ready: Vec::new(), earlier });
         }
         let list = self.begun.get_mut(&volume).expect("it was just begun");
-        list.earlier_until(Some(path), self.basis)?;
+        list.earlier_until(Some(path))?;
         put_name(&mut list.ready, path);
         list.write_if_full()
     }
 
     /// Ends the lists: of the volumes in `linked` each list becomes part of the snapshot, the others vanish.
     pub(super) fn finish(self, linked: &BTreeSet<u32>) -> Result<Finished, CatalogError> {
-        let Self { draft, basis, begun, .. } = self;
-        let mut finished = Finished { written: BTreeMap::new() };
+        let Self { draft, earlier, begun, .. } = self;
+        let mut finished = Finished { written: BTreeMap::new(), earlier };
         for (volume, mut list) in begun {
             if !linked.contains(&volume) {
                 draft.drop_file(list.file)?;
                 continue;
             }
-            list.earlier_until(None, basis)?;
+            list.earlier_until(None)?;
             list.file.write(&list.ready)?;
             finished.written.insert(volume, list.file.finish()?);
         }
@@ -75,6 +83,7 @@ impl<'a> StaleLists<'a> {
 /// What was written.
 pub(super) struct Finished {
     written: BTreeMap<u32, FileRecord>,
+    earlier: BTreeMap<u32, EarlierList>,
 }
 
 impl Finished {
@@ -82,7 +91,6 @@ impl Finished {
     pub(super) fn take(
         &mut self,
         volume: u32,
-        basis: &Basis,
         draft: &mut Draft,
         observer: &dyn Observer,
     ) -> Result<Option<FileRecord>, CatalogError> {
@@ -91,19 +99,17 @@ impl Finished {
             draft.add(list.clone());
             return Ok(Some(list));
         }
-        let earlier = basis.linkable(volume).and_then(|volume| volume.stale.clone());
-        if let Some(list) = &earlier {
-            draft.reuse(&basis.record.snapshot, list, observer)?;
-        }
-        Ok(earlier)
+        let Some((snapshot, list)) = self.earlier.remove(&volume).and_then(|known| known.list) else { return Ok(None) };
+        draft.reuse(&snapshot, &list, observer)?;
+        Ok(Some(list))
     }
 }
 
 impl List {
     /// Takes over the earlier names before `path`, or all that are left.
-    fn earlier_until(&mut self, path: Option<&EntryPath>, basis: &Basis) -> Result<(), CatalogError> {
+    fn earlier_until(&mut self, path: Option<&EntryPath>) -> Result<(), CatalogError> {
         while let Some(names) = &mut self.earlier {
-            match names.peek(basis)? {
+            match names.peek()? {
                 None => self.earlier = None,
                 Some(name) if path.is_some_and(|path| name >= path) => return Ok(()),
                 Some(name) => {
@@ -132,21 +138,20 @@ struct Names {
     text: Vec<u8>,
     at: usize,
     next: Option<EntryPath>,
+    snapshot: SnapshotName,
 }
 
 impl Names {
-    fn new(reader: Box<dyn StoreReader>) -> Self {
-        Self { reader, offset: 0, text: Vec::new(), at: 0, next: None }
+    fn new(reader: Box<dyn StoreReader>, snapshot: SnapshotName) -> Self {
+        Self { snapshot, reader, offset: 0, text: Vec::new(), at: 0, next: None }
     }
 
-    fn peek(&mut self, basis: &Basis) -> Result<Option<&EntryPath>, CatalogError> {
+    fn peek(&mut self) -> Result<Option<&EntryPath>, CatalogError> {
         if self.next.is_none() {
             let Some(line) = self.line()? else { return Ok(None) };
-            let damaged = |why| CatalogError::Damaged {
-                snapshot: basis.record.snapshot.clone(),
-                file: "a .stale list".to_owned(),
-                why,
-            };
+            let snapshot = &self.snapshot;
+            let damaged =
+                |why| CatalogError::Damaged { snapshot: snapshot.clone(), file: "a .stale list".to_owned(), why };
             self.next = Some(parse_name(&line).map_err(damaged)?);
         }
         Ok(self.next.as_ref())

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use super::before::span;
 use super::make::{Made, MadeLine};
 use super::stale::StaleLists;
-use crate::archive::manifest::{FrameLine, Line, ManifestError, ManifestWriter, RawLines, SkipLine};
+use crate::archive::manifest::{
+    FrameLine, Header, Line, ManifestError, ManifestWriter, RawLines, SkipLine, VolumeLine,
+};
 use crate::archive::seek::{self, SeekEntry};
 use crate::archive::{Codec, END_MARKER, FrameMaker};
-use crate::catalog::{CatalogError, Draft, DraftFile, FileRecord, Measure, StoredBytes, volume_name};
+use crate::catalog::{CatalogError, Draft, DraftFile, FileRecord, Measure, StoredBytes, part_name, volume_name};
 use crate::domain::{ByteCount, Digest, Skips, SnapshotName, Totals};
 use crate::observe::{Event, Observer};
 use crate::store::StoreError;
@@ -27,13 +29,14 @@ pub(super) struct Volumes<'a> {
     pub(super) first_number: u32,
     /// A volume that has reached this length is closed, where its entries allow it.
     pub(super) size_max: Option<ByteCount>,
+    /// Of this run's manifests.
+    pub(super) header: &'a Header,
 }
 
 /// The earlier manifest, as the writer goes through it.
 pub(super) struct EarlierLines<'a> {
     pub(super) snapshot: SnapshotName,
     pub(super) lines: RawLines<'a, StoredBytes>,
-    pub(super) stale: StaleLists<'a>,
 }
 
 /// Writes volumes and their part of the manifest.
@@ -45,6 +48,7 @@ pub(super) struct OrderedWriter<'a> {
     manifest: ManifestWriter,
     manifest_ready: Vec<u8>,
     earlier: Option<EarlierLines<'a>>,
+    stale: StaleLists<'a>,
     observer: &'a dyn Observer,
     next: u64,
     waiting: BTreeMap<u64, Made>,
@@ -56,6 +60,7 @@ pub(super) struct OrderedWriter<'a> {
 /// A volume that is being written.
 struct OpenVolume {
     file: DraftFile,
+    part: Option<Part>,
     number: u32,
     raw_offset: u64,
     large_began: u64,
@@ -63,6 +68,13 @@ struct OpenVolume {
     frames: Vec<FrameLine>,
     quick: Vec<u64>,
     seek: Vec<SeekEntry>,
+}
+
+/// The manifest of one volume alone, by which another run can adopt it.
+struct Part {
+    file: DraftFile,
+    manifest: ManifestWriter,
+    ready: Vec<u8>,
 }
 
 /// A volume that is written and flushed, not yet read back.
@@ -84,7 +96,7 @@ pub(super) struct Written<'a> {
     pub(super) manifest_file: DraftFile,
     pub(super) manifest: ManifestWriter,
     pub(super) manifest_ready: Vec<u8>,
-    pub(super) stale: Option<StaleLists<'a>>,
+    pub(super) stale: StaleLists<'a>,
     pub(super) totals: Totals,
     /// Bytes of entries that were found where they were, by the number of their volume.
     pub(super) live: BTreeMap<u32, u64>,
@@ -93,9 +105,15 @@ pub(super) struct Written<'a> {
 
 impl OpenVolume {
     fn begin(volumes: &Volumes<'_>, place: u32) -> Result<Self, CatalogError> {
-        let file = volumes.draft.create_file(&volume_name(volumes.snapshot, place + 1, volumes.codec))?;
+        let name = volume_name(volumes.snapshot, place + 1, volumes.codec);
+        let file = volumes.draft.create_file(&name)?;
+        let part = match volumes.size_max {
+            Some(_) => Some(Part::begin(volumes, &name)?),
+            None => None,
+        };
         Ok(Self {
             file,
+            part,
             number: volumes.first_number + place,
             raw_offset: 0,
             large_began: 0,
@@ -141,6 +159,43 @@ impl OpenVolume {
     }
 }
 
+impl Part {
+    fn begin(volumes: &Volumes<'_>, volume: &str) -> Result<Self, CatalogError> {
+        let file = volumes.draft.create_file(&part_name(volume, volumes.codec))?;
+        let mut ready = Vec::new();
+        let manifest = ManifestWriter::new(volumes.header, &mut ready);
+        Ok(Self { file, manifest, ready })
+    }
+
+    fn write_if_full(&mut self) -> Result<(), StoreError> {
+        if !self.ready.is_empty() {
+            self.file.write(&self.ready)?;
+            self.ready.clear();
+        }
+        Ok(())
+    }
+
+    fn end(self, volume: &WrittenVolume, codec: Codec) -> Result<(), StoreError> {
+        let Self { mut file, mut manifest, mut ready } = self;
+        for frame in &volume.frames {
+            manifest.frame(&FrameLine { volume: 0, ..*frame }, &mut ready);
+        }
+        let line = VolumeLine {
+            volume: 0,
+            name: volume.file.name.clone(),
+            codec,
+            size: volume.file.size,
+            raw_size: volume.raw_size,
+            frames: volume.frames.len() as u64,
+            sha256: volume.file.sha256,
+        };
+        manifest.volume(&line, &mut ready);
+        manifest.finish(&mut ready);
+        file.write(&ready)?;
+        file.finish().map(|_| ())
+    }
+}
+
 impl<'a> OrderedWriter<'a> {
     pub(super) fn new(
         volumes: Volumes<'a>,
@@ -148,6 +203,7 @@ impl<'a> OrderedWriter<'a> {
         manifest: ManifestWriter,
         manifest_ready: Vec<u8>,
         earlier: Option<EarlierLines<'a>>,
+        stale: StaleLists<'a>,
         observer: &'a dyn Observer,
     ) -> Result<Self, CatalogError> {
         Ok(Self {
@@ -158,6 +214,7 @@ impl<'a> OrderedWriter<'a> {
             manifest,
             manifest_ready,
             earlier,
+            stale,
             observer,
             next: 0,
             waiting: BTreeMap::new(),
@@ -187,13 +244,16 @@ impl<'a> OrderedWriter<'a> {
     /// Ends when every frame has come.
     pub(super) fn finish(mut self) -> Result<Written<'a>, CatalogError> {
         assert!(self.waiting.is_empty(), "frames are numbered without gaps");
+        if let Some(part) = self.volume.part.take() {
+            self.volumes.draft.drop_file(part.file)?;
+        }
         self.closed.push(self.volume.close(self.volumes.codec)?);
         Ok(Written {
             volumes: self.closed,
             manifest_file: self.manifest_file,
             manifest: self.manifest,
             manifest_ready: self.manifest_ready,
-            stale: self.earlier.map(|earlier| earlier.stale),
+            stale: self.stale,
             totals: self.totals,
             live: self.live,
             skips: self.skips,
@@ -229,7 +289,13 @@ impl<'a> OrderedWriter<'a> {
         let checksum = FrameMaker::new(self.volumes.codec).make(&END_MARKER, &mut stored);
         let (sha256, quick) = (Digest::of(&stored), Measure::quick(&stored));
         full.frame(&stored, END_MARKER.len() as u64, checksum, sha256, quick)?;
-        self.closed.push(full.close(self.volumes.codec)?);
+        let part = full.part.take();
+        let closed = full.close(self.volumes.codec)?;
+        if let Some(part) = part {
+            part.end(&closed, self.volumes.codec)?;
+            self.volumes.draft.sync()?;
+        }
+        self.closed.push(closed);
         Ok(())
     }
 
@@ -243,11 +309,20 @@ impl<'a> OrderedWriter<'a> {
                     entry.placed.volume = self.volume.number;
                     self.volume.held += span(&entry);
                     self.manifest.entry(&entry, &mut self.manifest_ready);
+                    if let Some(part) = &mut self.volume.part {
+                        entry.placed.volume = 0;
+                        part.manifest.entry(&entry, &mut part.ready);
+                        part.write_if_full()?;
+                    }
                 }
                 MadeLine::Skip(skip) => {
                     self.observer.notice(&Event::Skipped { skip: &skip });
                     let line = SkipLine { path: skip.path.clone(), cause: skip.cause, why: skip.why.clone() };
                     self.manifest.skip(&line, &mut self.manifest_ready);
+                    if let Some(part) = &mut self.volume.part {
+                        part.manifest.skip(&line, &mut part.ready);
+                        part.write_if_full()?;
+                    }
                     self.skips.add(skip);
                 }
                 MadeLine::Keep(kept) => {
@@ -259,13 +334,20 @@ impl<'a> OrderedWriter<'a> {
                 MadeLine::Drop(lines) => {
                     for _ in 0..lines {
                         if let Some(Line::Entry(entry)) = self.earlier_line()? {
-                            let earlier = self.earlier.as_mut().expect("there was a line of it");
-                            earlier.stale.add(entry.placed.volume, &entry.path)?;
+                            self.stale.add(entry.placed.volume, &entry.path)?;
                         }
                     }
                 }
-                MadeLine::Proven(entry) => {
-                    self.earlier_line()?;
+                MadeLine::Stale { volume, path } => self.stale.add(volume, &path)?,
+                line @ (MadeLine::Proven(_) | MadeLine::Adopted(_)) => {
+                    let entry = match line {
+                        MadeLine::Proven(entry) => {
+                            self.earlier_line()?;
+                            entry
+                        }
+                        MadeLine::Adopted(entry) => entry,
+                        _ => unreachable!("it is one of the two"),
+                    };
                     *self.live.entry(entry.placed.volume).or_default() += span(&entry);
                     self.manifest.entry(&entry, &mut self.manifest_ready);
                 }

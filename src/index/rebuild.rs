@@ -241,6 +241,7 @@ fn write_manifest(
         snapshot: name.clone(),
         run: claim.run.clone(),
         tool: tool.to_owned(),
+        started: None,
     };
     let mut ready = Vec::new();
     let mut writer = ManifestWriter::new(&header, &mut ready);

@@ -24,6 +24,9 @@ pub struct Header {
     pub run: RunId,
     /// The program and its version.
     pub tool: String,
+    /// When that run began; not known of a manifest that was made anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<jiff::Timestamp>,
 }
 
 /// What an entry is, in a manifest.

@@ -576,6 +576,7 @@ mod tests {
             snapshot: "upload-20261121T020000Z".parse().expect("a snapshot"),
             run: RunId::from_random([1; 16]),
             tool: "backup 0.1.0".to_owned(),
+            started: None,
         }
     }
 
