@@ -1,7 +1,9 @@
 //! A run: from a source to a published snapshot.
 //!
 //! ```text
-//! lease → walk → plan → frames made by workers → ordered writer → read back → publish → outcome
+//! lease → walk ──────────────────────┐
+//!         manifest of the one before ┴→ merge → plan → frames made by workers → ordered writer
+//!                                                        → links → read back → publish → outcome
 //! ```
 //!
 //! The dangers here are three. Memory: everything in flight is bounded by a number of frames. Order: the volume's
