@@ -1,7 +1,7 @@
 //! Micro-benchmark of retention: judging 10,000 snapshots, a year of runs every fifty minutes.
 
 use backup::domain::SnapshotName;
-use backup::retention::{Dated, Policy, judge};
+use backup::retention::{Clocks, Dated, Policy, Quality, judge};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use jiff::tz::TimeZone;
@@ -22,9 +22,8 @@ fn judge_ten_thousand_snapshots(bencher: Bencher<'_, '_>, zone: &str) {
     let snapshots: Vec<Dated> = (0..SNAPSHOTS)
         .map(|number| Dated {
             name: SnapshotName::new(&job, at(number)),
-            good: number % 50 != 49,
+            quality: if number % 50 == 49 { Quality::Partial } else { Quality::Good },
             held: number % 1000 == 500,
-            unread: false,
         })
         .collect();
     let policy = Policy {
@@ -37,7 +36,7 @@ fn judge_ten_thousand_snapshots(bencher: Bencher<'_, '_>, zone: &str) {
         max_removals: 9,
         ..Policy::default()
     };
-    bencher
-        .counter(ItemsCount::new(SNAPSHOTS))
-        .bench_local(|| judge(&policy, &zone, at(SNAPSHOTS), None, &snapshots).verdicts.len());
+    bencher.counter(ItemsCount::new(SNAPSHOTS)).bench_local(|| {
+        judge(&policy, &zone, Clocks { ours: at(SNAPSHOTS), stores: None }, None, &snapshots).verdicts.len()
+    });
 }

@@ -8,7 +8,8 @@ use crate::catalog::record::{Record, VolumeRecord};
 
 /// The text for the snapshot that `record` describes.
 pub fn restore_guide(record: &Record) -> String {
-    let sources = record.sources.join(", ");
+    // a line feed in a name would begin a line of the sender's choice
+    let sources = record.sources.join(", ").replace(char::is_control, "?");
     let totals = &record.totals;
     let mut text = format!(
         "This folder is a complete snapshot of {sources}\n\
@@ -51,7 +52,8 @@ pub fn restore_guide(record: &Record) -> String {
         "\nAs root this gives back owners, modes, times, links, holes and extended attributes (ACLs and\n\
          capabilities among them). As an ordinary user leave out `--xattrs --xattrs-include='*'` and `p`.\n\
          Owners are restored by name where this machine knows the name; add --numeric-owner for the numbers.\n\
-         One file only: add its name, as it stands in the manifest, at the end of the tar command.\n",
+         One file or folder only: add its name, as it stands in the manifest, at the end of each tar command; those\n\
+         that do not hold it say \"Not found in archive\".\n",
     );
     text
 }
@@ -75,6 +77,8 @@ fn unpack(volumes: &[VolumeRecord]) -> String {
     if !stale.is_empty() {
         command.push_str("--anchored --wildcards --no-recursion ");
         command.push_str(&stale.concat());
+        // what was said of the lists holds for names that are added at the end as well
+        command.push_str("--recursion --no-wildcards ");
     }
     if !rest.is_empty() {
         command.push_str("--ignore-zeros --delay-directory-restore ");

@@ -49,9 +49,6 @@ pub struct Record {
     /// The snapshot whose run wrote that manifest, if another: nothing at all had changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_of: Option<SnapshotName>,
-    /// What was to be read, as a digest of sources, excludes and other bounds: whether two snapshots looked at the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<Digest>,
     /// The snapshot before it, if there was one.
     pub previous: Option<Previous>,
 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fold::{Group, to_fold};
+use super::fold::{Share, to_fold};
 use super::stale::EarlierList;
 use crate::archive::manifest::VolumeLine;
 use crate::catalog::{
@@ -25,8 +25,6 @@ pub(super) struct Basis {
     pub(super) manifest: OpenManifest,
     /// By the number in the manifest's lines; none where a volume is not to be linked.
     volumes: BTreeMap<u32, Option<Linkable>>,
-    /// The volumes whose run's volumes are all linkable: only there are files with several names left where they lie.
-    whole_runs: BTreeSet<u32>,
     /// Volumes that are given up although they are sound.
     pub(super) folded: usize,
     /// Volumes that are given up because they are not.
@@ -119,20 +117,24 @@ impl Basis {
             let linkable = Linkable { name: volume.name.clone(), codec: volume.codec, line, record, stale };
             volumes.insert(number, Some(linkable));
         }
-        let mut basis = Self { record, manifest, volumes, whole_runs: BTreeSet::new(), folded: 0, unsound };
-        let fold = to_fold(&basis.groups(), max_volumes);
+        let mut basis = Self { record, manifest, volumes, folded: 0, unsound };
+        let fold = to_fold(&basis.shares(), max_volumes);
         basis.folded = fold.len();
         for number in fold {
             basis.volumes.insert(number, None);
         }
-        basis.whole_runs = basis.runs_left_whole();
         Ok(Some(basis))
     }
 
     /// Gives up all volumes: what is in them is only compared with.
     pub(super) fn let_go(&mut self) {
         self.volumes.values_mut().for_each(|volume| *volume = None);
-        self.whole_runs.clear();
+    }
+
+    /// Gives up one volume, because it turned out not to be sound.
+    pub(super) fn give_up(&mut self, number: u32) {
+        self.volumes.insert(number, None);
+        self.unsound += 1;
     }
 
     /// Whether every volume of the snapshot can be linked.
@@ -156,11 +158,6 @@ impl Basis {
             .collect()
     }
 
-    /// Whether a file with several names may stay in it.
-    pub(super) fn keeps_links(&self, number: u32) -> bool {
-        self.whole_runs.contains(&number)
-    }
-
     /// The number of the first volume that comes new.
     pub(super) fn next_number(&self) -> u32 {
         self.volumes.keys().next_back().map_or(0, |last| last + 1)
@@ -171,30 +168,15 @@ impl Basis {
         self.record.volumes.iter().map(|volume| volume.written_by.at()).min()
     }
 
-    fn groups(&self) -> Vec<Group> {
-        let mut groups: BTreeMap<_, Group> = BTreeMap::new();
-        for (number, volume) in &self.volumes {
-            let Some(Linkable { record, .. }) = volume else { continue };
-            let group = groups.entry(&record.written_by);
-            let group = group.or_insert(Group { volumes: Vec::new(), held: 0, live: 0 });
-            group.volumes.push(*number);
-            group.held += record.held;
-            group.live += record.live;
-        }
-        groups.into_values().collect()
-    }
-
-    fn runs_left_whole(&self) -> BTreeSet<u32> {
-        let torn: BTreeSet<_> = self
-            .record
-            .volumes
-            .iter()
-            .zip(0..)
-            .filter(|(_, place)| self.linkable(self.manifest.number_of(*place)).is_none())
-            .map(|(volume, _)| volume.written_by.clone())
-            .collect();
-        let volumes = self.volumes.iter().filter_map(|(number, volume)| Some((*number, volume.as_ref()?)));
-        volumes.filter(|(_, volume)| !torn.contains(&volume.record.written_by)).map(|(number, _)| number).collect()
+    fn shares(&self) -> Vec<Share> {
+        let runs: BTreeSet<_> = self.record.volumes.iter().map(|volume| &volume.written_by).collect();
+        let linkable = self.volumes.iter().filter_map(|(number, volume)| Some((*number, volume.as_ref()?)));
+        linkable
+            .map(|(volume, Linkable { record, .. })| {
+                let run = runs.iter().position(|run| **run == record.written_by).unwrap_or(usize::MAX);
+                Share { volume, run, held: record.held, live: record.live }
+            })
+            .collect()
     }
 }
 

@@ -5,6 +5,8 @@
 //! costs a look and a few links.
 
 use super::basis::Basis;
+use std::collections::HashMap;
+
 use super::likeness::{Likeness, Rules, likeness};
 use super::prove::{attributes_are_those_of, is_proven};
 use super::run::Context;
@@ -12,7 +14,7 @@ use crate::archive::manifest::{Entry, EntryKind, Line, ManifestError, RawLines};
 use crate::catalog::StoredBytes;
 use crate::domain::{ByteCount, EntryPath, Kind, SkipCause, Totals};
 use crate::observe::Event;
-use crate::source::{Item, Walk};
+use crate::source::{Found, Item, Names, Walk};
 use crate::store::StoreError;
 
 /// A damaged manifest, or a store that does not answer.
@@ -30,6 +32,7 @@ pub(super) struct Before<'m> {
     lines: RawLines<'m, StoredBytes>,
     next: Option<Line>,
     begun: bool,
+    last: Option<EntryPath>,
 }
 
 /// What the earlier snapshot knows of a path.
@@ -45,11 +48,18 @@ pub(super) struct Prior {
 
 impl<'m> Before<'m> {
     pub(super) fn new(basis: &'m Basis) -> Self {
-        Self { lines: basis.manifest.raw_lines(), next: None, begun: false }
+        Self { lines: basis.manifest.raw_lines(), next: None, begun: false, last: None }
     }
 
     fn read(&mut self) -> Result<(), LinesError> {
         self.next = self.lines.next_parsed()?;
+        let Some(line) = &self.next else { return Ok(()) };
+        let (path, is_entry) = (line.path(), matches!(line, Line::Entry(_)));
+        // two streams are merged by their order: one that lies about it must not be believed
+        if self.last.as_ref().is_some_and(|last| last > path || (last == path && is_entry)) {
+            return Err(ManifestError::Damaged("its entries are not sorted".to_owned()));
+        }
+        self.last = Some(path.clone());
         Ok(())
     }
 
@@ -101,16 +111,58 @@ pub(super) struct Unchanged {
     pub(super) holds_store: bool,
 }
 
+/// How an entry of the walk stands to what is known of it: as [`likeness`] says, and besides no name of its owner may
+/// have gone to another number, nor, where ctime means nothing, its attributes have changed.
+pub(super) fn verdict(found: &Found, before: &Entry, rules: &Rules, names: &Names) -> Likeness {
+    match likeness(&found.stat, before, rules) {
+        Likeness::Other => Likeness::Other,
+        _ if names.contradict(found.stat.uid, found.stat.gid, &before.owner) => Likeness::Other,
+        Likeness::Same if !rules.ctime && !attributes_are_those_of(found, before) => Likeness::Other,
+        other => other,
+    }
+}
+
+/// Which sources were found to hold something. They are walked one after another, in the order of their prefixes.
+pub(super) struct FilledRoots {
+    left: Vec<EntryPath>,
+    /// How many hold something.
+    pub(super) filled: usize,
+}
+
+impl FilledRoots {
+    pub(super) fn new(mut roots: Vec<EntryPath>) -> Self {
+        roots.sort();
+        Self { left: roots, filled: 0 }
+    }
+
+    /// Something lies at `path`: the source it lies in is not empty.
+    pub(super) fn fill(&mut self, path: &EntryPath) {
+        while self.left.first().is_some_and(|root| path != root && path.is_within(root)) {
+            self.left.remove(0);
+            self.filled += 1;
+        }
+        // a source whose root comes after an empty one has not been reached; the empty one is passed
+        if let Some(at) = self.left.iter().position(|root| path == root) {
+            self.left.drain(..at);
+        }
+    }
+}
+
 /// Whether the source is, to the last entry, what the earlier snapshot says.
 pub(super) fn is_unchanged(
     basis: &Basis,
     rules: &Rules,
+    names: &Names,
+    roots: Vec<EntryPath>,
     walk: Walk,
     context: &Context<'_>,
 ) -> Result<Option<Unchanged>, LinesError> {
     let mut before = Before::new(basis);
     let (mut totals, mut holds_store) = (Totals::default(), false);
     let mut proven = 0;
+    let (sources, mut roots) = (roots.len(), FilledRoots::new(roots));
+    // the first name of each file that has several, and how many of its names are still to come
+    let mut first_names: HashMap<((u32, u32), u64), (EntryPath, u32)> = HashMap::new();
     for (item, number) in walk.zip(1_u64..) {
         if number % SIGN_OF_LIFE_EVERY == 0 {
             let none = ByteCount::ZERO;
@@ -143,9 +195,26 @@ pub(super) fn is_unchanged(
         let (0, Some(Prior { entry: Some(entry), lines: 1, imperfect: false })) = before.advance(&found.path)? else {
             return Ok(None);
         };
-        let same = match likeness(&found.stat, &entry, rules) {
+        roots.fill(&found.path);
+        if found.stat.kind == Kind::File && found.stat.links > 1 {
+            let inode = (found.stat.device, found.stat.inode);
+            let is_first = !first_names.contains_key(&inode);
+            let (first, left) = first_names.entry(inode).or_insert_with(|| (found.path.clone(), found.stat.links));
+            let is_link_to = match &entry.kind {
+                EntryKind::HardLink { first: then } => !is_first && then == first,
+                _ => is_first,
+            };
+            if !is_link_to {
+                return Ok(None);
+            }
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                first_names.remove(&inode);
+            }
+        }
+        let same = match verdict(&found, &entry, rules, names) {
             Likeness::Other => false,
-            Likeness::Same => rules.ctime || attributes_are_those_of(&found, &entry),
+            Likeness::Same => true,
             Likeness::Doubtful => {
                 let is_where_it_was = (entry.ctime, entry.inode) == (found.stat.ctime, found.stat.inode);
                 // a further name is what its first name is, and that was read
@@ -165,7 +234,8 @@ pub(super) fn is_unchanged(
     }
     totals.read_bytes = ByteCount(proven);
     let stopped = context.cancel.asked().is_some();
-    Ok((!stopped && before.rest()? == 0).then_some(Unchanged { totals, holds_store }))
+    let is_same = !stopped && before.rest()? == 0 && roots.filled == sources;
+    Ok(is_same.then_some(Unchanged { totals, holds_store }))
 }
 
 /// Counts an entry.

@@ -1,87 +1,103 @@
 //! Folding: which volumes are given up, their live entries read from the source again and written into this run's.
 //!
-//! A volume stays whole as long as anything in it is used, so what is stale in it costs room; and every run adds a
-//! volume. Two rules bound both, over *groups*: the volumes that one run wrote stand or fall together, because the names
-//! of a file may be spread over them.
+//! A volume stays whole as long as anything in it is used, so what is stale in it costs room; and every run adds one.
+//! Two rules bound both:
 //!
-//! 1. A group of which less than half is live is folded, if what is dead in it is at least a twentieth of all that lives:
-//!    less is not worth the reading, and `max_volumes` bounds how many such there can be. What is read again is less than
-//!    what had died, and each byte dies once: over all time this rule writes no more than what was written before.
-//! 2. If there would be more than `max_volumes`, the smallest live groups are folded, so many that a third of the allowance
-//!    is free again: a byte that is folded for this lies then in a group about `max_volumes / 3` times as large, so it
-//!    is folded so again only after as many more runs.
+//! 1. A volume of which less than half is live is folded, if what is dead in it is at least a twentieth of all that lives:
+//!    less is not worth the reading. What is read again is less than what had died, and each byte dies once: over all
+//!    time this rule writes no more than what was written before.
+//! 2. If there would be the volumes of more than `max_volumes` runs, those of the runs of which least lives are folded, so
+//!    many that a third of the allowance is free again: a byte that is folded for this lies then among about
+//!    `max_volumes / 3` times as much, so it is folded so again only after as many more runs. It counts runs, because a run
+//!    that is cut into many volumes by their size would otherwise be folded by the next.
 //!
 //! The tests simulate a year of four kinds of sources. Pure: sizes in, numbers out.
 
-/// The volumes that one run wrote, as the snapshot before uses them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Group {
-    /// Their numbers.
-    pub(super) volumes: Vec<u32>,
-    /// Bytes of entries in them, folders not counted.
+use std::collections::BTreeMap;
+
+/// A volume, as the snapshot before uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Its number.
+    pub(super) volume: u32,
+    /// Which run wrote it: volumes of one have one number here.
+    pub(super) run: usize,
+    /// Bytes of entries in it, folders not counted.
     pub(super) held: u64,
     /// Of them, bytes that are used.
     pub(super) live: u64,
 }
 
-/// What is dead in a group must be at least this part of all that lives.
+/// What is dead in a volume must be at least this part of all that lives.
 const WORTH_FOLDING: u64 = 20;
 
-/// The numbers of the volumes to be folded, so that with this run's own no more than `max_volumes` are left.
-pub(super) fn to_fold(groups: &[Group], max_volumes: u32) -> Vec<u32> {
-    let (mut stay, mut fold): (Vec<&Group>, Vec<&Group>) = (Vec::new(), Vec::new());
-    let all_live = groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.live));
-    for group in groups {
-        let dead = group.held.saturating_sub(group.live);
-        let is_worth_it = dead > group.live && dead >= all_live / WORTH_FOLDING;
-        if is_worth_it { fold.push(group) } else { stay.push(group) }
-    }
-    let count = |groups: &[&Group]| groups.iter().map(|group| group.volumes.len()).sum::<usize>();
-    let max = max_volumes.max(1) as usize;
-    if count(&stay) + 1 > max {
-        stay.sort_by_key(|group| (group.live, group.volumes.first().copied()));
-        // the newest small ones first; what is left is then a few large ones
-        while count(&stay) > max * 2 / 3 && !stay.is_empty() {
-            fold.push(stay.remove(0));
+/// The numbers of the volumes to be folded, so that with this run's own those of no more than `max_volumes` runs are left.
+pub(super) fn to_fold(shares: &[Share], max_volumes: u32) -> Vec<u32> {
+    let all_live = shares.iter().fold(0_u64, |sum, share| sum.saturating_add(share.live));
+    let (mut fold, mut runs) = (Vec::new(), BTreeMap::<usize, (u64, Vec<u32>)>::new());
+    for share in shares {
+        let dead = share.held.saturating_sub(share.live);
+        if dead > share.live && dead >= all_live / WORTH_FOLDING {
+            fold.push(share.volume);
+        } else {
+            let (live, volumes) = runs.entry(share.run).or_default();
+            *live = live.saturating_add(share.live);
+            volumes.push(share.volume);
         }
     }
-    let mut numbers: Vec<u32> = fold.into_iter().flat_map(|group| group.volumes.iter().copied()).collect();
-    numbers.sort_unstable();
-    numbers
+    let max = max_volumes.max(1) as usize;
+    if runs.len() + 1 > max {
+        let mut smallest: Vec<(u64, Vec<u32>)> = runs.into_values().collect();
+        smallest.sort();
+        let excess = smallest.len() - max * 2 / 3;
+        fold.extend(smallest.into_iter().take(excess).flat_map(|(_, volumes)| volumes));
+    }
+    fold.sort_unstable();
+    fold
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
-    use super::{Group, to_fold};
+    use super::{Share, to_fold};
+
+    fn share(volume: u32, held: u64, live: u64) -> Share {
+        Share { volume, run: volume as usize, held, live }
+    }
 
     #[test]
     fn half_dead_is_kept_and_more_than_half_dead_is_folded() {
-        let group = |number, held, live| Group { volumes: vec![number], held, live };
-        let groups = [group(0, 100, 50), group(1, 100, 49), group(3, 0, 0), group(4, 7, 7)];
-        assert_eq!(to_fold(&groups, 30), vec![1]);
-        let small = [group(0, 10_000, 10_000), group(1, 600, 95), group(2, 600, 101), group(3, 400, 1)];
+        let shares = [share(0, 100, 50), share(1, 100, 49), share(3, 0, 0), share(4, 7, 7)];
+        assert_eq!(to_fold(&shares, 30), vec![1]);
+        let small = [share(0, 10_000, 10_000), share(1, 600, 95), share(2, 600, 101), share(3, 400, 1)];
         assert_eq!(to_fold(&small, 30), vec![1], "a twentieth of what lives is 509");
-        let pair = Group { volumes: vec![8, 9], held: 100, live: 1 };
-        assert_eq!(to_fold(&[pair], 30), vec![8, 9], "what one run wrote goes together");
+    }
+
+    #[test]
+    fn a_run_that_was_cut_into_many_volumes_is_not_folded_for_their_number() {
+        let cut: Vec<Share> = (0..500).map(|volume| Share { volume, run: 0, held: 10, live: 10 }).collect();
+        assert_eq!(to_fold(&cut, 2), Vec::<u32>::new());
     }
 
     proptest! {
         #[test]
-        fn never_more_than_the_allowance_are_left(sizes in prop::collection::vec((1_u64..1000, 1_usize..4), 0..80), max in 1_u32..40) {
-            let mut next = 0;
-            let groups: Vec<Group> = sizes.iter().map(|(live, count)| {
-                let volumes = (next..next + *count as u32).collect();
-                next += *count as u32;
-                Group { volumes, held: *live, live: *live }
-            }).collect();
-            let folded = to_fold(&groups, max);
-            let left = next as usize - folded.len();
-            prop_assert!(left < max as usize, "{left} are left beside this run's own, of {max}");
-            if (next as usize) < max as usize {
+        fn never_more_runs_than_the_allowance_are_left(sizes in prop::collection::vec((1_u64..1000, 1_usize..4), 0..80), max in 1_u32..40) {
+            let mut shares = Vec::new();
+            for (run, (live, count)) in sizes.iter().enumerate() {
+                for _ in 0..*count {
+                    shares.push(Share { volume: shares.len() as u32, run, held: *live, live: *live });
+                }
+            }
+            let folded = to_fold(&shares, max);
+            let left: BTreeSet<usize> =
+                shares.iter().filter(|share| !folded.contains(&share.volume)).map(|share| share.run).collect();
+            prop_assert!(left.len() < max as usize, "{} are left beside this run, of {max}", left.len());
+            let torn = shares.iter().any(|share| folded.contains(&share.volume) && left.contains(&share.run));
+            prop_assert!(!torn, "for their number whole runs are folded");
+            if sizes.len() < max as usize {
                 prop_assert!(folded.is_empty());
             }
         }
@@ -119,12 +135,9 @@ mod tests {
             }
             let live = self.live();
             let in_use: Vec<usize> = (0..live.len()).filter(|volume| live[*volume] > 0).collect();
-            let groups: Vec<Group> = in_use
-                .iter()
-                .map(|at| Group { volumes: vec![*at as u32], held: self.held[*at], live: live[*at] })
-                .collect();
+            let shares: Vec<Share> = in_use.iter().map(|at| share(*at as u32, self.held[*at], live[*at])).collect();
             let folded =
-                if fresh { in_use.iter().map(|at| *at as u32).collect() } else { to_fold(&groups, max_volumes) };
+                if fresh { in_use.iter().map(|at| *at as u32).collect() } else { to_fold(&shares, max_volumes) };
             let number = self.held.len();
             let mut moved = 0;
             for volume in self.files.values_mut() {

@@ -130,7 +130,8 @@ impl LargeFile {
         }
         skips.extend(loss_found.map(|(cause, why)| loss(&self.path, cause, &why)));
         let sha256 = hasher.finish();
-        if self.expected.is_some_and(|expected| expected != sha256) && skips.is_empty() {
+        let is_other = self.sparse.is_none() && self.expected.is_some_and(|expected| expected != sha256);
+        if is_other && skips.is_empty() {
             skips.push(silent(&self.path));
         }
         let changed = skips.iter().any(|skip| matches!(skip.cause, SkipCause::Changed | SkipCause::Incomplete));

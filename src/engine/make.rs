@@ -182,7 +182,8 @@ impl<'a> Maker<'a> {
         };
         match stored {
             Stored::Yes { entry, mut skips } => {
-                let is_other = expected.is_some() && entry.sha256.is_some() && entry.sha256 != expected;
+                let is_other =
+                    expected.is_some() && entry.sha256.is_some() && !entry.sparse && entry.sha256 != expected;
                 if is_other && skips.is_empty() {
                     skips.push(silent(&entry.path));
                 }

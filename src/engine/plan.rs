@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::basis::Basis;
-use super::before::{Before, LinesError, Prior, SIGN_OF_LIFE_EVERY, count, span};
+use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, count, span, verdict};
 use super::large::LargeFile;
-use super::likeness::{Likeness, Rules, likeness};
-use super::prove::{attributes_are_those_of, is_proven};
+use super::likeness::{Likeness, Rules};
+use super::prove::is_proven;
 use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
@@ -128,8 +128,6 @@ pub(super) struct Earlier<'a> {
     pub(super) basis: &'a Basis,
     pub(super) before: Before<'a>,
     pub(super) rules: Rules,
-    /// Whether the same was to be read then: if not, files with several names may have others in the snapshot now.
-    pub(super) same_scope: bool,
 }
 
 /// The first path under which an inode's content was stored, and how it was listed; none while no name could be read.
@@ -211,7 +209,7 @@ pub(super) struct Planner<'a, F> {
     earlier: Option<Earlier<'a>>,
     adopted: Vec<AdoptedLines<'a>>,
     observer: &'a dyn Observer,
-    roots: Vec<EntryPath>,
+    roots: FilledRoots,
     give: F,
     number: u64,
     pieces: Vec<Piece>,
@@ -226,10 +224,9 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         circumstances: Circumstances<'a>,
         earlier: Option<Earlier<'a>>,
         adopted: Vec<AdoptedLines<'a>>,
-        mut roots: Vec<EntryPath>,
+        roots: Vec<EntryPath>,
         give: F,
     ) -> Self {
-        roots.sort();
         let Circumstances { names, clock, cancel, observer } = circumstances;
         Self {
             names,
@@ -238,7 +235,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             earlier,
             adopted,
             observer,
-            roots,
+            roots: FilledRoots::new(roots),
             give,
             number: 0,
             pieces: Vec::new(),
@@ -251,7 +248,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     /// Plans the whole walk.
     pub(super) fn plan(mut self, walk: impl Iterator<Item = Item>) -> PlanEnd {
         match self.all(walk) {
-            Ok(()) => PlanEnd::Done(self.totals),
+            Ok(()) => PlanEnd::Done(PlanTotals { filled_roots: self.roots.filled, ..self.totals }),
             Err(Break::Stopped) => PlanEnd::Stopped,
             Err(Break::Lines(error)) => PlanEnd::Lines(error),
         }
@@ -280,12 +277,12 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn item(&mut self, item: Item) -> Result<(), Break> {
         match item {
             Item::Entry(found) => {
-                self.fill(&found.path);
+                self.roots.fill(&found.path);
                 let prior = self.prior(&found.path)?;
                 return self.entry(found, prior);
             }
             Item::Skipped { path, error } => {
-                self.fill(&path);
+                self.roots.fill(&path);
                 // of a folder that cannot be listed the entry came before
                 let lines = self.prior(&path)?.map_or(0, |prior| prior.lines);
                 self.drop_lines(lines)?;
@@ -310,18 +307,6 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         Ok(prior)
     }
 
-    /// Something lies at `path`: the source it lies in is not empty. Sources come one after another, in order.
-    fn fill(&mut self, path: &EntryPath) {
-        while self.roots.first().is_some_and(|root| path != root && path.is_within(root)) {
-            self.roots.remove(0);
-            self.totals.filled_roots += 1;
-        }
-        // a source whose root comes after an empty one has not been reached; the empty one is passed
-        if let Some(at) = self.roots.iter().position(|root| path == root) {
-            self.roots.drain(..at);
-        }
-    }
-
     /// Goes through the lines of adopted volumes up to `path`, or to the end. What is passed is not used; what is there
     /// at `path` itself is given, with what may be compared.
     fn adopted_until(&mut self, path: Option<&EntryPath>) -> Result<Option<(Box<Entry>, Rules)>, Break> {
@@ -342,13 +327,11 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     /// others may lie elsewhere.
     fn adopt(&mut self, found: Found, entry: Box<Entry>, rules: &Rules, lines: u64) -> Result<(), Break> {
         let is_simple = found.stat.kind != Kind::Folder && (found.stat.kind != Kind::File || found.stat.links == 1);
-        let verdict = if is_simple { likeness(&found.stat, &entry, rules) } else { Likeness::Other };
+        let verdict = if is_simple { verdict(&found, &entry, rules, self.names) } else { Likeness::Other };
         self.drop_lines(lines)?;
         match verdict {
-            Likeness::Same if rules.ctime || attributes_are_those_of(&found, &entry) => {
-                self.push(Piece::Adopted(entry), 0)
-            }
-            Likeness::Same | Likeness::Doubtful => self.doubt(found, entry, Of::Adopted),
+            Likeness::Same => self.push(Piece::Adopted(entry), 0),
+            Likeness::Doubtful => self.doubt(found, entry, Of::Adopted),
             Likeness::Other => {
                 self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
                 self.store(found, None)
@@ -377,7 +360,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             }
             self.drop_lines(lines)?;
             // in its group a name is stored with its content or as a link: what it must hold is known of a file alone
-            let expected = before.sha256.filter(|_| verdict == Likeness::Same);
+            let expected = expected(&before, verdict);
             return self.store(found, expected);
         }
         let earlier = self.earlier.as_ref().expect("there is a line of it");
@@ -388,7 +371,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 self.doubt(found, before, Of::Earlier)?;
             }
             _ => {
-                let expected = before.sha256.filter(|_| verdict == Likeness::Same);
+                let expected = expected(&before, verdict);
                 self.drop_lines(lines)?;
                 return self.store(found, expected);
             }
@@ -399,10 +382,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
 
     fn likeness(&self, found: &Found, before: &Entry) -> Likeness {
         let Some(Earlier { rules, .. }) = &self.earlier else { return Likeness::Other };
-        match likeness(&found.stat, before, rules) {
-            Likeness::Same if !rules.ctime && !attributes_are_those_of(found, before) => Likeness::Other,
-            other => other,
-        }
+        verdict(found, before, rules, self.names)
     }
 
     /// The next line of the earlier manifest stands in this one too.
@@ -459,7 +439,11 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             return self.push(Piece::Entry(Planned { found, names: None, expected: None }), estimate);
         }
         let names = if stat.links > 1 { Some(self.turn(&found)) } else { None };
-        let is_first = names.as_ref().is_none_or(|(_, turn)| *turn == 0);
+        let is_first = match &names {
+            None => true,
+            // unless another name's content stays where it lies
+            Some((names, turn)) => *turn == 0 && names.peek(Option::is_none),
+        };
         if is_first && stat.size > FRAME_BYTES as u64 {
             return self.large(found, names, expected);
         }
@@ -468,27 +452,26 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         self.push(Piece::Entry(Planned { found, names, expected }), estimate)
     }
 
-    /// Whether this name of a file that has several stays where it lies: all names of a file lie in the volumes of one
-    /// run, so it does only with the first.
+    /// Whether this name of a file that has several stays where it lies: the first does, and the others with it.
     fn keeps_link(&mut self, found: &Found, before: &Entry) -> bool {
         let earlier = self.earlier.as_ref().expect("there is a line of it");
-        if !earlier.same_scope || !earlier.basis.keeps_links(before.placed.volume) {
+        if earlier.basis.linkable(before.placed.volume).is_none() {
             return false;
         }
         let key = (found.stat.device, found.stat.inode);
         let stays = match (self.groups.get(&key), &before.kind) {
             (None, EntryKind::File) => true,
-            // the earlier snapshot holds them as two files, and neither has moved since
-            (Some(group), EntryKind::File) => group.kept.is_some(),
             (Some(group), EntryKind::HardLink { first }) => group.kept.as_ref() == Some(first),
             _ => false,
         };
         if stays {
-            let is_first = before.kind == EntryKind::File;
-            let group = self.groups.entry(key).or_insert_with(|| Group::new(found.stat.links));
-            if is_first && group.kept.is_none() {
+            let group = self.groups.entry(key).or_insert_with(|| {
+                let mut group = Group::new(found.stat.links);
                 group.kept = Some(found.path.clone());
-            }
+                // a name that comes new is a link to it, in a later volume
+                group.names = Arc::new(Turns::new(Some((found.path.clone(), found.stat.clone()))));
+                group
+            });
             if group.is_last_name() {
                 self.groups.remove(&key);
             }
@@ -564,6 +547,11 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         self.estimate = 0;
         if (self.give)(plan) { Ok(()) } else { Err(Break::Stopped) }
     }
+}
+
+/// The content that an entry must have. Of a sparse file nobody knows: its digest covers where its holes lie as well.
+fn expected(before: &Entry, verdict: Likeness) -> Option<Digest> {
+    before.sha256.filter(|_| verdict == Likeness::Same && !before.sparse)
 }
 
 /// An error of the source as part of the outcome.

@@ -15,8 +15,8 @@ use super::snapshot::{Done, Making};
 use crate::archive::Codec;
 use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Lease, Leftover, Record};
 use crate::domain::{
-    ByteCount, Cancel, Clock, Digest, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason,
-    Totals, Trouble,
+    ByteCount, Cancel, Clock, Digest, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason, Totals,
+    Trouble,
 };
 use crate::observe::{Event, Observer, Phase};
 use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions, open_roots};
@@ -83,30 +83,6 @@ impl Default for Reuse {
             ctime: true,
             inode: true,
         }
-    }
-}
-
-impl Job {
-    /// One digest of all that decides which entries of the sources are to be in a snapshot.
-    pub(super) fn scope(&self) -> Digest {
-        let mut hasher = Hasher::new();
-        let mut put = |name: &str, value: &[u8]| {
-            for part in [name.as_bytes(), value] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part);
-            }
-        };
-        for source in &self.sources {
-            put("source", source.as_os_str().as_encoded_bytes());
-        }
-        for pattern in self.excludes.patterns() {
-            put("exclude", pattern.as_bytes());
-        }
-        put("exclude_caches", &[u8::from(self.exclude_caches)]);
-        put("exclude_if_present", self.exclude_if_present.as_deref().unwrap_or_default());
-        put("one_file_system", &[u8::from(self.one_file_system)]);
-        put("max_file_size", &self.max_file_size.map_or(0, |size| size.0.saturating_add(1)).to_le_bytes());
-        hasher.finish()
     }
 }
 

@@ -111,7 +111,6 @@ impl Making<'_> {
             volumes,
             manifest,
             manifest_of,
-            scope: Some(self.job.scope()),
             previous: previous.map(|(record, digest)| Previous { snapshot: record.snapshot.clone(), record: *digest }),
         };
         self.context.observer.notice(&Event::Entered { phase: Phase::Publishing });
@@ -160,20 +159,13 @@ impl Making<'_> {
 
     /// Whether the source is in every entry what the snapshot before holds.
     fn unchanged<'b>(&self, basis: Option<&'b Basis>) -> Result<Option<(&'b Basis, Unchanged)>, RunError> {
-        let scope = self.job.scope();
-        let candidate = basis.filter(|basis| {
-            basis.is_whole()
-                && basis.record.scope == Some(scope)
-                && basis.record.skipped == 0
-                && self.adopted.is_empty()
-                // a source that is empty is looked at more closely
-                && basis.record.totals.entries > self.job.sources.len() as u64
-        });
+        let candidate = basis.filter(|basis| basis.is_whole() && basis.record.skipped == 0 && self.adopted.is_empty());
         let Some(basis) = candidate else { return Ok(None) };
         let roots = open_roots(&self.job.sources, self.descriptors)?;
+        let prefixes = roots.iter().map(|root| root.prefix().clone()).collect();
         let walk = walk(self.job, self.catalog.store(), roots);
-        let unchanged =
-            is_unchanged(basis, &self.rules(basis), walk, self.context).map_err(|error| lines_error(basis, error))?;
+        let unchanged = is_unchanged(basis, &self.rules(basis), &Names::load(), prefixes, walk, self.context)
+            .map_err(|error| lines_error(basis, error))?;
         self.go_on()?;
         Ok(unchanged.map(|unchanged| (basis, unchanged)))
     }
@@ -279,13 +271,7 @@ impl Making<'_> {
             cancel: context.cancel,
             observer: context.observer,
         };
-        let scope = job.scope();
-        let earlier = basis.map(|basis| Earlier {
-            basis,
-            before: Before::new(basis),
-            rules: self.rules(basis),
-            same_scope: basis.record.scope == Some(scope),
-        });
+        let earlier = basis.map(|basis| Earlier { basis, before: Before::new(basis), rules: self.rules(basis) });
         let adopted = self.adopted.iter().zip(first_adopted..).map(|(adopted, number)| {
             let began = adopted.header().started.unwrap_or(jiff::Timestamp::MIN);
             AdoptedLines::new(&adopted.manifest, number, Rules::new(began, job.reuse.ctime, job.reuse.inode))

@@ -171,7 +171,6 @@ fn make(
         volumes: scanned.iter().map(|scanned| volume_record(scanned, name, before.as_ref())).collect(),
         manifest,
         manifest_of: None,
-        scope: before.as_ref().and_then(|record| record.scope),
         previous: before.as_ref().and_then(|record| record.previous.clone()),
     };
     draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;

@@ -15,7 +15,6 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 /// Compiled patterns.
 #[derive(Clone, Debug)]
 pub struct Excludes {
-    patterns: Vec<String>,
     anything: GlobSet,
     folders: GlobSet,
 }
@@ -61,17 +60,12 @@ impl Excludes {
         let build = |builder: GlobSetBuilder| {
             builder.build().map_err(|source| ExcludeError { pattern: patterns.join(", "), source })
         };
-        Ok(Self { patterns: patterns.to_vec(), anything: build(anything)?, folders: build(folders)? })
+        Ok(Self { anything: build(anything)?, folders: build(folders)? })
     }
 
     /// Nothing is excluded.
     pub fn none() -> Self {
-        Self { patterns: Vec::new(), anything: GlobSet::empty(), folders: GlobSet::empty() }
-    }
-
-    /// As they were given.
-    pub fn patterns(&self) -> &[String] {
-        &self.patterns
+        Self { anything: GlobSet::empty(), folders: GlobSet::empty() }
     }
 
     /// Whether a path relative to its source is left out.

@@ -34,6 +34,13 @@ impl Names {
         self.group_numbers.get(name).copied()
     }
 
+    /// Whether these names belong to other numbers now, or these numbers to other names. What one of both does not know
+    /// says nothing: names may be missing in a container.
+    pub fn contradict(&self, uid: u32, gid: u32, then: &Owner) -> bool {
+        let differ = |now: Option<&Box<str>>, then: &Option<Box<str>>| matches!((now, then), (Some(now), Some(then)) if now != then);
+        differ(self.users.get(&uid), &then.user) || differ(self.groups.get(&gid), &then.group)
+    }
+
     /// The names of an owner.
     pub fn owner(&self, uid: u32, gid: u32) -> Owner {
         Owner { user: self.users.get(&uid).cloned(), group: self.groups.get(&gid).cloned() }
