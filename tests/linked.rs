@@ -566,3 +566,92 @@ fn what_a_dead_run_had_finished_is_adopted_when_its_lease_is_over() {
     assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
     site.on_store(&["verify", "--all", "--deep"]).exits(0);
 }
+
+#[test]
+fn names_of_one_file_stay_links_when_a_folder_that_holds_one_is_renamed() {
+    let site = Site::new();
+    site.file("a/x", noise(1, 50_000)).file("b/other", "o");
+    fs::hard_link(site.source().join("a/x"), site.source().join("b/x")).expect("a link");
+    site.run(&[]).exits(0);
+    settle(&site.newest());
+    // no ctime of the file moves
+    fs::rename(site.source().join("b"), site.source().join("c")).expect("renamed");
+    site.run(&[]).exits(0);
+    let now = picture(&site.source());
+    assert_same(&now, &restored(&site, &site.newest()));
+    if has("zstd", "restoring by RESTORE.txt") {
+        assert_same(&now, &guided(&site, &site.newest()));
+    }
+    let own = volumes(&site.newest()).pop().expect("its own");
+    assert!(fs::metadata(site.newest().join(own)).expect("a volume").len() < 2000, "the content is not stored again");
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+#[test]
+fn another_file_under_a_linked_name_is_seen_also_where_ctime_and_inode_mean_nothing() {
+    let site = Site::new();
+    site.file("a", "one").file("c", "another, and longer");
+    fs::hard_link(site.source().join("a"), site.source().join("b")).expect("a link");
+    set_mtime(&site.source().join("a"), 1_000_000_000, 0);
+    set_mtime(&site.source().join("c"), 1_000_000_000, 0);
+    set_mtime(&site.source(), 1_000_000_000, 0);
+    site.run(&[]).exits(0);
+    fs::remove_file(site.source().join("b")).expect("gone");
+    fs::hard_link(site.source().join("c"), site.source().join("b")).expect("a link to another");
+    set_mtime(&site.source(), 1_000_000_000, 0);
+    let mut command = site.run_command(&[]);
+    command.env("BACKUP_CHANGE_DETECTION", "mtime");
+    site::Ran::from(command.output().expect("the binary starts")).exits(0);
+    site.on_store(&["cat", "latest", "b"]).exits(0).says("another, and longer");
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+}
+
+#[test]
+fn a_part_comes_back_by_the_commands_of_the_guide_and_no_stale_name_hides_another() {
+    if !has("zstd", "restoring by RESTORE.txt") {
+        return;
+    }
+    let site = Site::new();
+    for name in ["d/1", "d/2", "d/e/3", "w[1]", "a\nb", "a\tb", "a\x01b", "axb", "else"] {
+        site.file(name, name);
+    }
+    site.run(&[]).exits(0);
+    settle(&site.newest());
+    fs::remove_file(site.source().join("a\nb")).expect("gone");
+    site.file("d/2", "changed");
+    site.run(&[]).exits(0);
+    assert_same(&picture(&site.source()), &guided(&site, &site.newest()));
+    let guide = fs::read_to_string(site.newest().join("RESTORE.txt")).expect("the guide");
+    let to = tempfile::tempdir_in(site.path()).expect("a folder");
+    for line in guide.lines().filter_map(|line| line.strip_prefix("    tar ")) {
+        let script = format!("export LC_ALL=C TO='{}'\ntar {line} d 'w[1]'", to.path().display());
+        let done = Command::new("bash").arg("-c").arg(&script).current_dir(site.newest()).output().expect("bash");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success() || said.contains("Not found in archive"), "{script}: {said}");
+    }
+    let found: Vec<String> = walk(to.path())
+        .iter()
+        .filter(|path| path.is_file())
+        .map(|path| path.strip_prefix(to.path()).expect("below").display().to_string())
+        .collect();
+    let mut sorted = found.clone();
+    sorted.sort();
+    assert_eq!(sorted, ["d/1", "d/2", "d/e/3", "w[1]"]);
+}
+
+#[test]
+fn a_source_that_shrank_is_partial_until_it_is_whole_again_or_somebody_says_it_is_meant() {
+    let site = Site::new();
+    for number in 0..10 {
+        site.file(&format!("half/{number}"), "content");
+    }
+    site.file("other", "o");
+    site.run(&[]).exits(0);
+    fs::remove_dir_all(site.source().join("half")).expect("not mounted");
+    site.run(&[]).exits(3).says("shrank");
+    site.run(&[]).exits(3).says("shrank");
+    site.file("more", "m");
+    site.run(&[]).exits(3).says("shrank");
+    site.run(&["--max-shrink", "100%"]).exits(0);
+    site.run(&[]).exits(0);
+}

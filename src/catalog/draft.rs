@@ -46,6 +46,8 @@ pub enum Reuse {
     Linked,
     /// It is there twice, because the store refused a link.
     Copied,
+    /// It is not part of this one: the store refused a link, and the copy is not what was published.
+    Unsound,
 }
 
 /// A snapshot that is there.
@@ -133,11 +135,20 @@ impl Draft {
             // nobody else makes names in this folder: one that is there is a link whose answer was lost
             Ok(()) | Err(StoreError::AlreadyThere { .. }) => Reuse::Linked,
             Err(StoreError::LinkRefused { .. }) => {
-                store.copy(&source, &to, &mut |bytes| {
+                let copied = store.copy(&source, &to, &mut |bytes| {
                     observer.notice(&Event::Advanced { entries: 0, bytes: ByteCount::ZERO, stored: bytes });
-                })?;
-                self.read_back(file, observer)?;
-                Reuse::Copied
+                });
+                match copied.map_err(CatalogError::from).and_then(|()| self.read_back(file, observer)) {
+                    Ok(()) => Reuse::Copied,
+                    // the source cannot be read, or is not what it was: that is no failure of this run
+                    Err(CatalogError::Store(
+                        StoreError::Io { .. } | StoreError::Short { .. } | StoreError::ReadBackDiffers { .. },
+                    )) => {
+                        store.remove(&to)?;
+                        return Ok(Reuse::Unsound);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Err(error) => return Err(error.into()),
         };
@@ -210,6 +221,20 @@ impl Draft {
     /// If the store fails.
     pub fn sync(&self) -> Result<(), CatalogError> {
         Ok(self.catalog.store().sync_folder(&self.folder)?)
+    }
+
+    /// Begins again: removes everything but the files of these names.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn restart(&mut self, keep: &[String]) -> Result<(), CatalogError> {
+        self.files.clear();
+        for file in self.catalog.store().list(&self.folder)? {
+            if !keep.contains(&file.name) {
+                self.remove(&file.name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the manifests of single volumes: a snapshot has one for all.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::{Share, to_fold};
+use super::run::Unsound;
 use super::stale::EarlierList;
 use crate::archive::manifest::VolumeLine;
 use crate::catalog::{
@@ -129,6 +130,15 @@ impl Basis {
     /// Gives up all volumes: what is in them is only compared with.
     pub(super) fn let_go(&mut self) {
         self.volumes.values_mut().for_each(|volume| *volume = None);
+    }
+
+    /// Of what a file that is not sound is a part.
+    pub(super) fn which(&self, file: &str) -> Unsound {
+        let volume = self.volumes.iter().find(|(_, volume)| volume.as_ref().is_some_and(|volume| volume.name == file));
+        match volume {
+            Some((number, _)) => Unsound::Volume(*number),
+            None => Unsound::Manifest(format!("{file} cannot be copied as it was published")),
+        }
     }
 
     /// Gives up one volume, because it turned out not to be sound.

@@ -16,7 +16,7 @@ use crate::archive::Codec;
 use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Lease, Leftover, Record};
 use crate::domain::{
     ByteCount, Cancel, Clock, Digest, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason, Totals,
-    Trouble,
+    Trouble, Verdict,
 };
 use crate::observe::{Event, Observer, Phase};
 use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions, open_roots};
@@ -112,7 +112,18 @@ pub(super) enum RunError {
     Source(SourceError),
     Store(CatalogError),
     Stopped(Stop),
+    /// The snapshot before cannot be built on as it was; the run begins again with less of it.
+    Unsound(Unsound),
     Panicked,
+}
+
+/// What of the snapshot before turned out not to be sound while it was built on.
+#[derive(Debug)]
+pub(super) enum Unsound {
+    /// A volume, by its number.
+    Volume(u32),
+    /// Its manifest, or a list; in words.
+    Manifest(String),
 }
 
 impl From<CatalogError> for RunError {
@@ -198,7 +209,7 @@ fn failure(error: &RunError) -> (StopReason, Trouble) {
             let advice = "the unfinished work was removed; run again when it suits".to_owned();
             ((*stop).into(), Trouble { what: what.to_owned(), causes: Vec::new(), advice })
         }
-        RunError::Panicked => {
+        RunError::Unsound(_) | RunError::Panicked => {
             let what = "a thread of the run panicked: this is a defect of the program".to_owned();
             let advice = "please report it with the log; snapshots that are there are untouched".to_owned();
             (StopReason::Program, Trouble { what, causes: Vec::new(), advice })
@@ -243,7 +254,8 @@ fn attempt(
         let mut draft = Draft::create(&catalog, &context.run)?;
         let result = take_leftovers(&catalog, context, job.lease_term, &draft, &mut note).and_then(|adopted| {
             let (descriptors, catalog, lease) = (&descriptors, &catalog, &lease);
-            let making = Making { job, context, descriptors, catalog, lease, started, before, adopted };
+            let yardstick = yardstick(catalog, before.as_ref())?;
+            let making = Making { job, context, descriptors, catalog, lease, started, before, yardstick, adopted };
             making.make(&mut draft, &mut note)
         });
         if let Err(error) = &result {
@@ -298,6 +310,24 @@ fn previous(catalog: &Catalog, note: &mut impl FnMut(String)) -> Result<Option<(
         }
     }
     Ok(None)
+}
+
+/// What the source is measured by: the newest snapshot that was ok, else the newest. A source that is half gone makes a run
+/// partial until it is whole again, and not for one night only.
+fn yardstick(catalog: &Catalog, before: Option<&(Record, Digest)>) -> Result<Option<(SnapshotName, Totals)>, RunError> {
+    let of = |record: &Record| (record.snapshot.clone(), record.totals);
+    let Some((newest, _)) = before else { return Ok(None) };
+    if newest.verdict == Verdict::Ok {
+        return Ok(Some(of(newest)));
+    }
+    for name in catalog.snapshots()?.iter().rev() {
+        match catalog.record(name) {
+            Ok((record, _)) if record.verdict == Verdict::Ok => return Ok(Some(of(&record))),
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(Some(of(newest)))
 }
 
 /// What becomes of the unfinished work of a run that failed: whole volumes are left to the next run, unless it is for

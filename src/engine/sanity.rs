@@ -1,9 +1,9 @@
 //! The sanity band: a source that shrinks sharply is more often a half-mounted disk than a clean-up.
 
-use crate::domain::Totals;
+use crate::domain::{SnapshotName, Totals};
 
 /// In words, if entries or content fell by more than `max_shrink_percent` against the snapshot before.
-pub fn shrink_doubt(before: &Totals, now: &Totals, max_shrink_percent: u8) -> Option<String> {
+pub fn shrink_doubt(name: &SnapshotName, before: &Totals, now: &Totals, max_shrink_percent: u8) -> Option<String> {
     let fell = |before: u64, now: u64| {
         u128::from(now) * 100 < u128::from(before) * u128::from(100_u8.saturating_sub(max_shrink_percent))
     };
@@ -16,7 +16,7 @@ pub fn shrink_doubt(before: &Totals, now: &Totals, max_shrink_percent: u8) -> Op
     }
     (!parts.is_empty()).then(|| {
         format!(
-            "the source shrank by more than {max_shrink_percent} % since the snapshot before ({}): check that all of it is mounted",
+            "the source shrank by more than {max_shrink_percent} % since {name} ({}): check that all of it is mounted; if it is meant, say so once with --max-shrink 100%",
             parts.join(", ")
         )
     })
@@ -25,7 +25,11 @@ pub fn shrink_doubt(before: &Totals, now: &Totals, max_shrink_percent: u8) -> Op
 #[cfg(test)]
 mod tests {
     use super::shrink_doubt;
-    use crate::domain::{ByteCount, Totals};
+    use crate::domain::{ByteCount, SnapshotName, Totals};
+
+    fn name() -> SnapshotName {
+        "up-20261121T020000Z".parse().expect("a name")
+    }
 
     fn totals(entries: u64, bytes: u64) -> Totals {
         Totals { entries, content_bytes: ByteCount(bytes), ..Totals::default() }
@@ -34,17 +38,19 @@ mod tests {
     #[test]
     fn falling_to_the_edge_of_the_band_is_still_well_and_below_is_not() {
         let before = totals(100, 1000);
-        assert_eq!(shrink_doubt(&before, &totals(50, 500), 50), None);
-        assert!(shrink_doubt(&before, &totals(49, 1000), 50).expect("a doubt").contains("from 100 to 49 entries"));
-        assert!(shrink_doubt(&before, &totals(100, 499), 50).is_some());
-        assert_eq!(shrink_doubt(&before, &totals(0, 0), 100), None, "100 % allows everything");
-        assert!(shrink_doubt(&before, &totals(99, 999), 0).is_some(), "0 % allows nothing");
-        assert_eq!(shrink_doubt(&totals(0, 0), &totals(0, 0), 50), None);
+        assert_eq!(shrink_doubt(&name(), &before, &totals(50, 500), 50), None);
+        assert!(
+            shrink_doubt(&name(), &before, &totals(49, 1000), 50).expect("a doubt").contains("from 100 to 49 entries")
+        );
+        assert!(shrink_doubt(&name(), &before, &totals(100, 499), 50).is_some());
+        assert_eq!(shrink_doubt(&name(), &before, &totals(0, 0), 100), None, "100 % allows everything");
+        assert!(shrink_doubt(&name(), &before, &totals(99, 999), 0).is_some(), "0 % allows nothing");
+        assert_eq!(shrink_doubt(&name(), &totals(0, 0), &totals(0, 0), 50), None);
     }
 
     #[test]
     fn the_largest_numbers_do_not_overflow() {
-        assert!(shrink_doubt(&totals(u64::MAX, u64::MAX), &totals(1, 1), 50).is_some());
-        assert_eq!(shrink_doubt(&totals(1, 1), &totals(u64::MAX, u64::MAX), 50), None);
+        assert!(shrink_doubt(&name(), &totals(u64::MAX, u64::MAX), &totals(1, 1), 50).is_some());
+        assert_eq!(shrink_doubt(&name(), &totals(1, 1), &totals(u64::MAX, u64::MAX), 50), None);
     }
 }

@@ -13,14 +13,14 @@ use super::before::{Before, LinesError, Unchanged, is_unchanged, span};
 use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{AdoptedLines, Earlier, PlanTotals};
-use super::run::{Context, Job, RunError, choose_name, walk};
+use super::run::{Context, Job, RunError, Unsound, choose_name, walk};
 use super::sanity::shrink_doubt;
 use super::stale::{EarlierList, Finished, StaleLists};
 use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
 use crate::archive::manifest::{self, FrameLine, Header, Line, ManifestWriter, VolumeLine};
 use crate::catalog::{
     Adopted, Catalog, Draft, DraftFile, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record,
-    Reuse, VolumeRecord, check_frames, restore_guide, stale_name,
+    Reuse, VolumeRecord, check_frames, part_name, restore_guide, stale_name,
 };
 use crate::domain::{Advise, ByteCount, Digest, Skips, SnapshotName, Totals, Verdict};
 use crate::observe::{Event, Phase};
@@ -36,6 +36,8 @@ pub(super) struct Making<'a> {
     pub(super) lease: &'a Lease,
     pub(super) started: jiff::Timestamp,
     pub(super) before: Option<(Record, Digest)>,
+    /// What the source is measured by: the newest snapshot that was ok, else the newest.
+    pub(super) yardstick: Option<(SnapshotName, Totals)>,
     /// What runs before this one had finished, now in this run's draft.
     pub(super) adopted: Vec<Adopted>,
 }
@@ -80,16 +82,22 @@ impl Making<'_> {
         let snapshot = choose_name(self.catalog, self.started)?;
         self.context.observer.notice(&Event::Started { snapshot: &snapshot });
         self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
-        let basis = self.basis(note)?;
-        let filled = match self.unchanged(basis.as_ref())? {
-            Some((basis, unchanged)) => self.link_all(draft, basis, unchanged, note)?,
-            None => self.fill(draft, &snapshot, basis.as_ref(), note)?,
+        let mut basis = self.basis(note)?;
+        let filled = loop {
+            let filled = self.unchanged(basis.as_ref()).and_then(|found| match found {
+                Some((basis, unchanged)) => self.link_all(draft, basis, unchanged, note),
+                None => self.fill(draft, &snapshot, basis.as_ref(), note),
+            });
+            match filled {
+                Err(RunError::Unsound(unsound)) => self.build_on_less(&mut basis, unsound, draft, note)?,
+                other => break other?,
+            }
         };
         let Filled { volumes, manifest, manifest_of, totals, skips, holds_store } = filled;
         let doubts: Vec<String> = self
-            .before
+            .yardstick
             .as_ref()
-            .and_then(|(record, _)| shrink_doubt(&record.totals, &totals, self.job.max_shrink_percent))
+            .and_then(|(name, before)| shrink_doubt(name, before, &totals, self.job.max_shrink_percent))
             .into_iter()
             .collect();
         let well = skips.is_empty() && doubts.is_empty();
@@ -153,6 +161,35 @@ impl Making<'_> {
         Ok(Some(basis))
     }
 
+    /// Something of the snapshot before is not sound after all: the run begins again without it.
+    fn build_on_less(
+        &self,
+        basis: &mut Option<Basis>,
+        unsound: Unsound,
+        draft: &mut Draft,
+        note: &mut impl FnMut(String),
+    ) -> Result<(), RunError> {
+        let Some(on) = basis else { return Err(RunError::Unsound(unsound)) };
+        let name = on.record.snapshot.clone();
+        match unsound {
+            Unsound::Volume(number) => {
+                let volume = on.linkable(number).map(|volume| volume.name.clone()).unwrap_or_default();
+                note(format!(
+                    "{volume} of {name} cannot be copied as it was published, so what it holds is read again; run `backup verify {name}`"
+                ));
+                on.give_up(number);
+            }
+            Unsound::Manifest(why) => {
+                note(format!("nothing of {name} is reused, everything is read: {why}; run `backup verify {name}`"));
+                *basis = None;
+            }
+        }
+        let adopted = self.adopted.iter();
+        let keep = adopted.flat_map(|a| [a.line.name.clone(), part_name(&a.line.name, a.line.codec)]);
+        draft.restart(&keep.collect::<Vec<_>>())?;
+        Ok(())
+    }
+
     fn rules(&self, basis: &Basis) -> Rules {
         Rules::new(basis.record.started, self.job.reuse.ctime, self.job.reuse.inode)
     }
@@ -165,7 +202,7 @@ impl Making<'_> {
         let prefixes = roots.iter().map(|root| root.prefix().clone()).collect();
         let walk = walk(self.job, self.catalog.store(), roots);
         let unchanged = is_unchanged(basis, &self.rules(basis), &Names::load(), prefixes, walk, self.context)
-            .map_err(|error| lines_error(basis, error))?;
+            .map_err(lines_error)?;
         self.go_on()?;
         Ok(unchanged.map(|unchanged| (basis, unchanged)))
     }
@@ -183,8 +220,10 @@ impl Making<'_> {
         let mut copied = ByteCount::ZERO;
         let stale = volumes.iter().filter_map(|volume| volume.stale.clone());
         for file in volumes.iter().map(VolumeRecord::file).chain(stale).chain([manifest.clone()]) {
-            if draft.reuse(from, &file, self.context.observer)? == Reuse::Copied {
-                copied += ByteCount(file.size);
+            match draft.reuse(from, &file, self.context.observer)? {
+                Reuse::Linked => {}
+                Reuse::Copied => copied += ByteCount(file.size),
+                Reuse::Unsound => return Err(RunError::Unsound(basis.which(&file.name))),
             }
             self.go_on()?;
         }
@@ -279,7 +318,7 @@ impl Making<'_> {
         let (adopted, walk) = (adopted.collect(), walk(job, self.catalog.store(), roots));
         let (written, planned) = store_all(&work, walk, earlier, adopted, writer).map_err(|error| match error {
             PipelineError::Store(error) => error.into(),
-            PipelineError::Lines(error) => unreadable(basis.map_or(snapshot, |b| &b.record.snapshot), error).into(),
+            PipelineError::Lines(error) => lines_error(error),
             PipelineError::Stopped(stop) => RunError::Stopped(stop),
             PipelineError::Panicked => RunError::Panicked,
         })?;
@@ -309,7 +348,7 @@ impl Making<'_> {
     }
 
     /// Links what is in use of earlier volumes, looks at this run's through the store's eyes, and ends the manifest.
-    /// Gives the volumes, the manifest, and how much had to be copied.
+    /// Gives the volumes, the manifest, and how much was copied or written besides them.
     fn finish(
         &self,
         draft: &mut Draft,
@@ -326,8 +365,10 @@ impl Making<'_> {
             else {
                 continue;
             };
-            if draft.reuse(&basis.record.snapshot, &record.file(), self.context.observer)? == Reuse::Copied {
-                copied += ByteCount(record.size);
+            match draft.reuse(&basis.record.snapshot, &record.file(), self.context.observer)? {
+                Reuse::Linked => {}
+                Reuse::Copied => copied += ByteCount(record.size),
+                Reuse::Unsound => return Err(RunError::Unsound(Unsound::Volume(*number))),
             }
             let stale = stale.take(*number, draft, self.context.observer)?;
             records.push(VolumeRecord { live: *live, stale, ..record.clone() });
@@ -362,7 +403,7 @@ impl Making<'_> {
         };
         if let Some(basis) = basis.filter(|_| !live.is_empty()) {
             for frame in basis.manifest.frames() {
-                let frame = frame.map_err(|error| lines_error(basis, error))?;
+                let frame = frame.map_err(lines_error)?;
                 let volume = basis.manifest.number_of(frame.volume);
                 if live.contains_key(&volume) {
                     put(&FrameLine { volume, ..frame }, &mut manifest_ready)?;
@@ -386,7 +427,7 @@ impl Making<'_> {
         let manifest = manifest_file.finish()?;
         draft.read_back(&manifest, self.context.observer)?;
         draft.add(manifest.clone());
-        Ok((records, manifest, copied))
+        Ok((records, manifest, copied + ByteCount(stale.stored)))
     }
 
     /// Compares a volume, frame by frame, with what was written.
@@ -455,8 +496,11 @@ fn adopted_record(adopted: &Adopted, live: u64, stale: Option<FileRecord>) -> Re
     Ok(VolumeRecord { name, codec, size, raw_size, frames, sha256, written_by, held, live, stale })
 }
 
-fn lines_error(basis: &Basis, error: LinesError) -> RunError {
-    unreadable(&basis.record.snapshot, error).into()
+fn lines_error(error: LinesError) -> RunError {
+    match error {
+        LinesError::Read(error) => error.into(),
+        other => RunError::Unsound(Unsound::Manifest(other.to_string())),
+    }
 }
 
 fn tell_copied(copied: ByteCount, note: &mut impl FnMut(String)) {

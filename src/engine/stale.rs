@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::stale::{parse_name, put_name};
-use crate::catalog::{Catalog, CatalogError, Draft, DraftFile, FileRecord};
+use crate::catalog::{Catalog, CatalogError, Draft, DraftFile, FileRecord, Reuse};
 use crate::domain::{EntryPath, SnapshotName};
 use crate::observe::Observer;
-use crate::store::StoreReader;
+use crate::store::{StoreError, StoreReader};
 
 const READ_BYTES: usize = 64 << 10;
 
@@ -66,7 +66,7 @@ impl<'a> StaleLists<'a> {
     /// Ends the lists: of the volumes in `linked` each list becomes part of the snapshot, the others vanish.
     pub(super) fn finish(self, linked: &BTreeSet<u32>) -> Result<Finished, CatalogError> {
         let Self { draft, earlier, begun, .. } = self;
-        let mut finished = Finished { written: BTreeMap::new(), earlier };
+        let mut finished = Finished { written: BTreeMap::new(), stored: 0, earlier };
         for (volume, mut list) in begun {
             if !linked.contains(&volume) {
                 draft.drop_file(list.file)?;
@@ -83,6 +83,8 @@ impl<'a> StaleLists<'a> {
 /// What was written.
 pub(super) struct Finished {
     written: BTreeMap<u32, FileRecord>,
+    /// Bytes of lists that were written or copied.
+    pub(super) stored: u64,
     earlier: BTreeMap<u32, EarlierList>,
 }
 
@@ -96,11 +98,20 @@ impl Finished {
     ) -> Result<Option<FileRecord>, CatalogError> {
         if let Some(list) = self.written.remove(&volume) {
             draft.read_back(&list, observer)?;
+            self.stored += list.size;
             draft.add(list.clone());
             return Ok(Some(list));
         }
         let Some((snapshot, list)) = self.earlier.remove(&volume).and_then(|known| known.list) else { return Ok(None) };
-        draft.reuse(&snapshot, &list, observer)?;
+        match draft.reuse(&snapshot, &list, observer)? {
+            Reuse::Linked => {}
+            Reuse::Copied => self.stored += list.size,
+            // its checksum was compared when the run began
+            Reuse::Unsound => {
+                let place = list.name;
+                return Err(StoreError::ReadBackDiffers { place, offset: 0 }.into());
+            }
+        }
         Ok(Some(list))
     }
 }

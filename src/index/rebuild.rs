@@ -8,7 +8,7 @@ use super::scan::{Scanned, codec_of, scan};
 use crate::archive::manifest::{self, Entry, EntryKind, Header, ManifestWriter};
 use crate::archive::stale::parse_name;
 use crate::catalog::{
-    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, RESTORE_NAME, Record, VolumeRecord,
+    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, RESTORE_NAME, Record, Reuse, VolumeRecord,
     restore_guide, stale_name,
 };
 use crate::domain::{Advise, ByteCount, Digest, EntryPath, SnapshotName, Totals, Verdict};
@@ -141,7 +141,10 @@ fn make(
         let line = &scanned.line;
         let volume = FileRecord { name: line.name.clone(), size: line.size, sha256: line.sha256 };
         for file in [Some(&volume), scanned.stale.as_ref()].into_iter().flatten() {
-            draft.reuse(name, file, &Silent)?;
+            if draft.reuse(name, file, &Silent)? == Reuse::Unsound {
+                let why = "it had to be copied, and the copy is not what was read before".to_owned();
+                return Err(IndexError::Volume { name: file.name.clone(), why });
+            }
         }
         totals.stored_bytes += ByteCount(line.size);
     }

@@ -68,7 +68,23 @@ fn parse(text: &[u8]) -> (HashMap<u32, Box<str>>, HashMap<Box<str>, u32>) {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{Names, parse};
+    use crate::domain::Owner;
+
+    #[test]
+    fn a_name_that_another_number_has_now_is_a_contradiction_and_one_that_nobody_knows_is_none() {
+        let names = Names { users: [(7, "web".into())].into(), groups: [(8, "www".into())].into(), ..Names::default() };
+        let owner = |user: Option<&str>, group: Option<&str>| Owner {
+            user: user.map(Into::into),
+            group: group.map(Into::into),
+        };
+        assert!(!names.contradict(7, 8, &owner(Some("web"), Some("www"))));
+        assert!(names.contradict(7, 8, &owner(Some("mail"), Some("www"))));
+        assert!(names.contradict(7, 8, &owner(None, Some("mail"))));
+        for (uid, gid, then) in [(7, 8, owner(None, None)), (1, 2, owner(Some("mail"), Some("x")))] {
+            assert!(!names.contradict(uid, gid, &then), "{uid} {gid}");
+        }
+    }
 
     #[test]
     fn the_first_name_of_a_number_counts_and_odd_lines_are_passed_over() {
