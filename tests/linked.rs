@@ -462,3 +462,33 @@ fn a_linked_snapshot_that_lost_its_manifest_is_made_whole_from_volumes_and_lists
     assert_same(&now, &restored(&site, &snapshot));
     site.on_store(&["verify", "--all", "--deep"]).exits(0);
 }
+
+/// An NFS server without hard links is told by an errno of the kernel's own (524), others by EACCES: the run failed.
+#[test]
+fn whichever_way_a_store_refuses_a_link_the_volume_is_copied_and_that_is_said() {
+    if !has("strace", "refusing links") {
+        return;
+    }
+    let site = Site::new();
+    site.file("always", noise(3, 50_000)).file("changes", "1");
+    site.run(&[]).exits(0);
+    for (number, errno) in ["EPERM", "EACCES", "EOPNOTSUPP", "EMLINK", "EXDEV", "524"].into_iter().enumerate() {
+        site.file("changes", format!("{errno} {number}"));
+        let run = site.run_command(&[]);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e"]);
+        strace.arg(format!("inject=linkat:error={errno}")).arg(run.get_program()).args(run.get_args());
+        strace.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ran = strace.output().expect("strace starts");
+        if String::from_utf8_lossy(&ran.stderr).contains("PTRACE") {
+            eprintln!("SKIPPED: tracing is not allowed here");
+            return;
+        }
+        site::Ran::from(ran).exits(0).says("refuses hard links").says("copied");
+        for volume in volumes(&site.newest()) {
+            assert_eq!(fs::metadata(site.newest().join(&volume)).expect("a volume").nlink(), 1, "{errno}: {volume}");
+        }
+        assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}

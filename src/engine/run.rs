@@ -15,8 +15,8 @@ use super::snapshot::{Done, Making};
 use crate::archive::Codec;
 use crate::catalog::{Catalog, CatalogError, Claim, Draft, Lease, Record};
 use crate::domain::{
-    ByteCount, Cancel, Clock, Digest, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop,
-    StopReason, Totals, Trouble,
+    ByteCount, Cancel, Clock, Digest, Hasher, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason,
+    Totals, Trouble,
 };
 use crate::observe::{Event, Observer, Phase};
 use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions, open_roots};
