@@ -128,7 +128,7 @@ fn mishap(root: &Path, lot: &mut Lot, step: u64) {
     let all = walk(root);
     let folders: Vec<&PathBuf> = all.iter().filter(|p| fs::symlink_metadata(p).expect("there").is_dir()).collect();
     let files: Vec<&PathBuf> = all.iter().filter(|p| fs::symlink_metadata(p).expect("there").is_file()).collect();
-    let name = std::ffi::OsStr::from_bytes(*lot.of(&NAMES));
+    let name = std::ffi::OsStr::from_bytes(lot.of::<&[u8]>(&NAMES));
     let fresh = lot.of(&folders).join(name);
     let is_free = fs::symlink_metadata(&fresh).is_err();
     let content = noise(step, 1 + lot.below(5000));
@@ -189,7 +189,7 @@ fn history(seed: u64, runs: usize, mishaps: usize) {
         if names_in(&site.source()).is_empty() {
             site.file("always", "an empty source is a failure");
         }
-        let (max_volumes, size) = (2 + lot.below(4), if seed % 3 == 0 { "2kB" } else { "1GB" });
+        let (max_volumes, size) = (2 + lot.below(4), if seed.is_multiple_of(3) { "2kB" } else { "1GB" });
         let mut command = site.run_command(&["--max-shrink", "100%", "--volume-size", size]);
         command.env("BACKUP_MAX_VOLUMES", max_volumes.to_string());
         site::Ran::from(command.output().expect("the binary starts")).exits(0);
@@ -350,9 +350,12 @@ fn the_oldest_volume_has_an_age_at_which_everything_is_read_again() {
     assert_eq!(volumes(&site.newest()).len(), 1);
 }
 
+/// What is done to a volume of a snapshot.
+type Harm = fn(&Path, &str);
+
 #[test]
 fn what_is_not_sound_is_said_and_read_from_the_source_again() {
-    let harms: [(&str, fn(&Path, &str)); 5] = [
+    let harms: [(&str, Harm); 5] = [
         ("is not there", |folder, volume| fs::remove_file(folder.join(volume)).expect("removed")),
         ("bytes, and", |folder, volume| {
             let file = fs::OpenOptions::new().write(true).open(folder.join(volume)).expect("a volume");
