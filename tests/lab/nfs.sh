@@ -36,7 +36,7 @@ there() { echo "/srv/share/${store#/mnt/nfs/}/$job/${1:-$(newest)}"; }
 links() { stat -c %h "$1"/*.tar.zst 2>/dev/null | sort | tr '\n' ' ' | sed 's/ $//'; }     # of the volumes, the fewest first
 used() { sync; du -sk /srv/share | cut -f1; }
 grown() { local by=$(($(used) - $1)); echo "$by kB" >"$work/out"; [ "$by" -le "$2" ]; }    # BEFORE BOUND
-sums() { (cd "$store/$job/$(newest)" && quiet "${as[@]}" sha256sum -c SHA256SUMS); }
+sums() { quiet "${as[@]}" bash -c 'cd "$1" && sha256sum -c SHA256SUMS' sums "$store/$job/$(newest)"; }
 same() { # SNAPSHOT SOURCE: what comes back is what was there
   rm -rf "$work/back"; install -d -m 777 "$work/back"
   do_ restore "$1" --store "$store" --job "$job" --to "$work/back/tree" || return
