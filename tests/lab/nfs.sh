@@ -72,7 +72,7 @@ Y
   [ "$before" = "$(tree /srv/share)" ]; expect 0 '' '… and not one byte written' $?
   ls -a $store/upload | grep -q partial && { failed=$((failed + 1)); echo 'FAIL  unfinished work was left behind'; }
   lab unfill
-  head -c 60000000 /dev/urandom >"$src/big"; lab fill 40; run --job fresh; code=$?
+  head -c 130000000 /dev/urandom >"$src/big"; lab fill 40; run --job fresh; code=$?
   expect 1 'no room left' 'full in mid-run: failed, told as room' $code
   ls -a $store/fresh | grep -q partial && { failed=$((failed + 1)); echo 'FAIL  unfinished work was left behind'; }
   lab unfill; rm "$src/big"
