@@ -128,7 +128,7 @@ fn mishap(root: &Path, lot: &mut Lot, step: u64) {
     let all = walk(root);
     let folders: Vec<&PathBuf> = all.iter().filter(|p| fs::symlink_metadata(p).expect("there").is_dir()).collect();
     let files: Vec<&PathBuf> = all.iter().filter(|p| fs::symlink_metadata(p).expect("there").is_file()).collect();
-    let name = std::ffi::OsStr::from_bytes(*lot.of(&NAMES));
+    let name = std::ffi::OsStr::from_bytes(lot.of::<&[u8]>(&NAMES));
     let fresh = lot.of(&folders).join(name);
     let is_free = fs::symlink_metadata(&fresh).is_err();
     let content = noise(step, 1 + lot.below(5000));
@@ -189,7 +189,7 @@ fn history(seed: u64, runs: usize, mishaps: usize) {
         if names_in(&site.source()).is_empty() {
             site.file("always", "an empty source is a failure");
         }
-        let (max_volumes, size) = (2 + lot.below(4), if seed % 3 == 0 { "2kB" } else { "1GB" });
+        let (max_volumes, size) = (2 + lot.below(4), if seed.is_multiple_of(3) { "2kB" } else { "1GB" });
         let mut command = site.run_command(&["--max-shrink", "100%", "--volume-size", size]);
         command.env("BACKUP_MAX_VOLUMES", max_volumes.to_string());
         site::Ran::from(command.output().expect("the binary starts")).exits(0);
@@ -350,9 +350,12 @@ fn the_oldest_volume_has_an_age_at_which_everything_is_read_again() {
     assert_eq!(volumes(&site.newest()).len(), 1);
 }
 
+/// What is done to a volume of a snapshot.
+type Harm = fn(&Path, &str);
+
 #[test]
 fn what_is_not_sound_is_said_and_read_from_the_source_again() {
-    let harms: [(&str, fn(&Path, &str)); 5] = [
+    let harms: [(&str, Harm); 5] = [
         ("is not there", |folder, volume| fs::remove_file(folder.join(volume)).expect("removed")),
         ("bytes, and", |folder, volume| {
             let file = fs::OpenOptions::new().write(true).open(folder.join(volume)).expect("a volume");
@@ -654,4 +657,34 @@ fn a_source_that_shrank_is_partial_until_it_is_whole_again_or_somebody_says_it_i
     site.run(&[]).exits(3).says("shrank");
     site.run(&["--max-shrink", "100%"]).exits(0);
     site.run(&[]).exits(0);
+}
+
+/// An NFS server without hard links is told by an errno of the kernel's own (524), others by EACCES: the run failed.
+#[test]
+fn whichever_way_a_store_refuses_a_link_the_volume_is_copied_and_that_is_said() {
+    if !has("strace", "refusing links") {
+        return;
+    }
+    let site = Site::new();
+    site.file("always", noise(3, 50_000)).file("changes", "1");
+    site.run(&[]).exits(0);
+    for (number, errno) in ["EPERM", "EACCES", "EOPNOTSUPP", "EMLINK", "EXDEV", "524"].into_iter().enumerate() {
+        site.file("changes", format!("{errno} {number}"));
+        let run = site.run_command(&[]);
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=linkat", "-e"]);
+        strace.arg(format!("inject=linkat:error={errno}")).arg(run.get_program()).args(run.get_args());
+        strace.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ran = strace.output().expect("strace starts");
+        if String::from_utf8_lossy(&ran.stderr).contains("PTRACE") {
+            eprintln!("SKIPPED: tracing is not allowed here");
+            return;
+        }
+        site::Ran::from(ran).exits(0).says("refuses hard links").says("copied");
+        for volume in volumes(&site.newest()) {
+            assert_eq!(fs::metadata(site.newest().join(&volume)).expect("a volume").nlink(), 1, "{errno}: {volume}");
+        }
+        assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
 }

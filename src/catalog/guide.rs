@@ -39,7 +39,10 @@ pub fn restore_guide(record: &Record) -> String {
     if record.volumes.iter().any(|volume| volume.stale.is_some()) {
         text.push_str("    export LC_ALL=C\n");
     }
-    for volumes in record.volumes.chunk_by(|one, next| one.written_by == next.written_by) {
+    let is_one_stream = |one: &VolumeRecord, next: &VolumeRecord| {
+        one.written_by == next.written_by && one.codec.ending() == next.codec.ending()
+    };
+    for volumes in record.volumes.chunk_by(is_one_stream) {
         text.push_str(&unpack(volumes));
     }
     if record.volumes.len() > 1 {

@@ -354,9 +354,7 @@ impl Store for FolderStore {
         let linked = rustix::fs::linkat(&from_folder, from.name(), &to_folder, to.name(), AtFlags::empty());
         linked.map_err(|errno| match errno {
             Errno::EXIST => StoreError::AlreadyThere { place: self.place(to) },
-            Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS => {
-                StoreError::LinkRefused { place: self.place(from), source: errno.into() }
-            }
+            errno if refuses_link(errno) => StoreError::LinkRefused { place: self.place(from), source: errno.into() },
             other => self.fail("linking", from)(other),
         })
     }
@@ -669,6 +667,15 @@ fn close(fd: OwnedFd) -> Result<(), Errno> {
     // SAFETY: the descriptor was owned here and given up just now, so nobody else uses or closes it; on Linux it is
     // closed whatever the answer is.
     unsafe { rustix::io::try_close(raw) }
+}
+
+/// Whether this says that the file cannot have one more name, so that it is copied. EACCES is how some servers forbid it
+/// for a file of somebody else; where it is the folder that may not be written, the copy says so.
+fn refuses_link(errno: Errno) -> bool {
+    /// ENOTSUPP, which is not EOPNOTSUPP: what Linux gives when an NFS server knows no hard links at all.
+    const NOT_SUPPORTED_BY_SERVER: Errno = Errno::from_raw_os_error(524);
+    matches!(errno, Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS)
+        || errno == NOT_SUPPORTED_BY_SERVER
 }
 
 #[cfg(test)]

@@ -197,8 +197,8 @@ impl Watch {
         };
         let what = format!("{who} not answered for {secs} s while {}", self.phase.words());
         let advice = format!(
-            "check the server and the mount; this run's process was left behind and ends when the server answers; {}, \
-             and the next run cleans up",
+            "check the server and the mount; this run's process was left behind and ends when the server answers; {}; \
+             its lease and what it left are taken over once it has been silent for `lease_term` (`backup unlock` shows it)",
             self.published()
         );
         let reason = if self.phase == Phase::Surveying { StopReason::Source } else { StopReason::StoreAbsent };
@@ -216,14 +216,14 @@ impl Watch {
     fn left_behind(&self, stop: Stop, grace: Duration) -> Failure {
         let what =
             format!("the run was stopped while {} and did not end within {} s", self.phase.words(), grace.as_secs());
-        let advice = format!("{}; the next run cleans up", self.published());
+        let advice = format!("{}; a run after `lease_term` cleans up", self.published());
         (stop.into(), Trouble { what, causes: Vec::new(), advice })
     }
 }
 
 fn died(what: &str, causes: &[String]) -> Failure {
     let advice = "this is a defect or the machine's doing (out of memory?): see the log and the kernel's; \
-                  `backup list` shows what is there, and the next run cleans up"
+                  `backup list` shows what is there, and a run after `lease_term` cleans up"
         .to_owned();
     let trouble = Trouble { what: format!("the run failed: {what}"), causes: causes.to_vec(), advice };
     (StopReason::Program, trouble)
