@@ -217,7 +217,7 @@ pub(super) const KEYS: &[Key] = &[
         Some("BACKUP_MAX_VOLUMES"),
         Form::Count,
         "30",
-        "So many volumes one snapshot has at the most; the smallest are folded into a new one.",
+        "The volumes of so many runs one snapshot has at the most; those of the smallest are folded into a new one.",
     ),
     key(
         Scope::Job,
@@ -241,7 +241,7 @@ pub(super) const KEYS: &[Key] = &[
         Some("BACKUP_MAX_SHRINK"),
         Form::Percent,
         "50%",
-        "A source whose entries or content fell by more against the snapshot before makes the run partial.",
+        "A source whose entries or content fell by more against the newest snapshot that was ok makes the run partial.",
     ),
     key(
         Scope::Job,

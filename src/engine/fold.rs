@@ -72,7 +72,7 @@ mod tests {
     fn half_dead_is_kept_and_more_than_half_dead_is_folded() {
         let shares = [share(0, 100, 50), share(1, 100, 49), share(3, 0, 0), share(4, 7, 7)];
         assert_eq!(to_fold(&shares, 30), vec![1]);
-        let small = [share(0, 10_000, 10_000), share(1, 600, 95), share(2, 600, 101), share(3, 400, 1)];
+        let small = [share(0, 10_000, 10_000), share(1, 620, 95), share(2, 600, 101), share(3, 400, 1)];
         assert_eq!(to_fold(&small, 30), vec![1], "a twentieth of what lives is 509");
     }
 

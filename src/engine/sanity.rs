@@ -2,7 +2,7 @@
 
 use crate::domain::{SnapshotName, Totals};
 
-/// In words, if entries or content fell by more than `max_shrink_percent` against the snapshot before.
+/// In words, if entries or content fell by more than `max_shrink_percent` against the snapshot `name`.
 pub fn shrink_doubt(name: &SnapshotName, before: &Totals, now: &Totals, max_shrink_percent: u8) -> Option<String> {
     let fell = |before: u64, now: u64| {
         u128::from(now) * 100 < u128::from(before) * u128::from(100_u8.saturating_sub(max_shrink_percent))

@@ -41,7 +41,7 @@ pub enum EntryKind {
         /// Where it points.
         target: Box<[u8]>,
     },
-    /// A further name of the file `first`, which lies in the same volume.
+    /// A further name of the file `first`, which lies in the same volume or an earlier one.
     HardLink {
         /// The name under which the content lies.
         first: EntryPath,
