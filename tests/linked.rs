@@ -14,7 +14,7 @@ use std::process::Command;
 
 use backup::domain::Digest;
 use serde_json::Value;
-use site::forge::{Forged, sum};
+use site::forge::{Forged, guide, sum};
 use site::tree::{assert_same, awkward, noise, picture, set_mtime};
 use site::{Site, has, names_in};
 
@@ -70,6 +70,7 @@ fn settle(snapshot: &Path) {
     let later = now.checked_add(jiff::SignedDuration::from_hours(1)).expect("a time");
     record["started"] = later.to_string().into();
     fs::write(snapshot.join("snapshot.json"), record.to_string()).expect("written");
+    guide(snapshot);
     sum(snapshot);
 }
 
@@ -464,6 +465,58 @@ fn a_linked_snapshot_that_lost_its_manifest_is_made_whole_from_volumes_and_lists
     site.on_store(&["index", &name]).exits(0);
     assert_same(&now, &restored(&site, &snapshot));
     site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+/// With the record lost, all volumes were said to be of the indexed snapshot. RESTORE.txt then unpacked them as one stream
+/// with all their lists, in this snapshot and in all that built on it, and left out what had changed.
+#[test]
+fn where_the_record_is_lost_too_the_names_of_the_volumes_tell_which_run_wrote_them() {
+    let site = Site::new();
+    for number in 0..8 {
+        site.file(&format!("f{number}"), noise(number, 2000));
+    }
+    site.run(&["--compression", "gzip:9"]).exits(0);
+    settle(&site.newest());
+    site.file("f3", "changed");
+    site.run(&["--compression", "gzip:9"]).exits(0);
+    let snapshot = site.newest();
+    let names: Vec<String> =
+        site.snapshots().iter().map(|s| s.file_name().expect("a name").to_string_lossy().into_owned()).collect();
+    let writers = |snapshot: &Path| -> Vec<String> {
+        let record = record(snapshot);
+        let volumes = record["volumes"].as_array().expect("volumes").iter();
+        volumes.map(|volume| volume["written_by"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(writers(&snapshot), names);
+    // a record that knows another folder's volumes is no better than none
+    let mut lying = record(&snapshot);
+    lying["volumes"].as_array_mut().expect("volumes")[0]["written_by"] = names[1].as_str().into();
+    for lost in [false, true] {
+        if lost {
+            fs::remove_file(snapshot.join("snapshot.json")).expect("lost");
+        } else {
+            fs::write(snapshot.join("snapshot.json"), lying.to_string()).expect("written");
+        }
+        site.on_store(&["index", &names[1], "--force"]).exits(0);
+        assert_eq!(writers(&snapshot), names);
+        if has("gzip", "restoring by RESTORE.txt") {
+            assert_same(&picture(&site.source()), &guided(&site, &snapshot));
+        }
+        site.on_store(&["verify", "--all", "--deep"]).exits(0);
+        // the next goes to the trash under the name of the same second
+        fs::remove_dir_all(site.job().join(".trash")).expect("removed");
+    }
+    site.file("new", "new");
+    site.run(&["--compression", "gzip:9"]).exits(0);
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    if has("gzip", "restoring by RESTORE.txt") {
+        assert_same(&picture(&site.source()), &guided(&site, &site.newest()));
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    // a volume under another name tells nothing of the kind
+    let volume = volumes(&snapshot).remove(0);
+    fs::rename(snapshot.join(&volume), snapshot.join(format!("copy-of-{volume}.tar.gz"))).expect("renamed");
+    site.on_store(&["index", &names[1], "--force"]).exits(4).says("its name tells no run that wrote it");
 }
 
 /// Starts a run in volumes of little more than a frame and ends it, by `signal`, when two of them are finished.

@@ -12,12 +12,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use backup::archive::{TarHeader, TarKind};
-use backup::catalog::Catalog;
+use backup::catalog::{Catalog, Record};
 use backup::domain::{Cancel, EntryPath, FileTime, Owner, SnapshotName, Xattrs};
 use backup::observe::Silent;
 use backup::store::{FolderStore, Permissions, RequireMount};
 use backup::verify::{Terms, compare};
-use site::forge::{Forged, sum};
+use site::forge::{Forged, guide, list, sum};
 use site::tree::{awkward, noise, set_mtime, sparse};
 use site::{Site, has, is_root, names_in};
 
@@ -181,14 +181,11 @@ fn what_a_stale_list_names_may_lie_in_a_volume() {
     let mut forged = Forged::read(&site.newest());
     let at = forged.entry("c").placed.offset;
     forged.insert(at, &member("old/one"));
-    let list = site.newest().join(forged.volume.name.replace(".tar", ".stale"));
     forged.write();
     site.on_store(&["verify", "--deep"]).exits(4).says("holds old/one");
-    fs::write(&list, "old/one\n").expect("written");
-    sum(&site.newest());
+    list(&site.newest(), 0, b"old/one\n");
     site.on_store(&["verify", "--deep"]).exits(0);
-    fs::write(&list, "old/two\n").expect("written");
-    sum(&site.newest());
+    list(&site.newest(), 0, b"old/two\n");
     site.on_store(&["verify", "--deep"]).exits(4).says("holds old/one");
 }
 
@@ -453,4 +450,115 @@ fn a_drill_of_an_ordinary_user_is_well_and_says_what_it_could_not_compare() {
     }
     ran.exits(0).says("well (drill").says("owners and attributes were not compared");
     assert_eq!(names_in(scratch.path()), [] as [&str; 0], "also a folder that may not be written is removed");
+}
+
+/// A snapshot of two volumes of one run and one of the next, with a list beside the earlier ones.
+fn linked() -> Site {
+    let site = Site::new();
+    for number in 0..40 {
+        site.file(&format!("{:02}", number), noise(number, 60_000));
+    }
+    site.run(&["--compression", "none", "--volume-size", "1500kB"]).exits(0);
+    site.file("05", "changed").file("35", "changed");
+    site.run(&["--compression", "none", "--volume-size", "1500kB"]).exits(0);
+    assert!(record(&site.newest()).volumes.len() > 2, "{:?}", names_in(&site.newest()));
+    site
+}
+
+fn record(snapshot: &Path) -> Record {
+    serde_json::from_slice(&fs::read(snapshot.join("snapshot.json")).expect("a record")).expect("a record")
+}
+
+fn at_all_levels(site: &Site, said: &str) {
+    for level in [&["--quick"][..], &[], &["--deep"], &["--drill"]] {
+        site.on_store(&[&["verify", "latest"], level].concat()).exits(4).says(said);
+    }
+}
+
+/// A guide without its `-X` restored what had gone long ago, and was well at all levels when its checksum was made anew.
+#[test]
+fn a_guide_that_is_not_the_one_of_its_record_is_damage_at_every_level() {
+    let site = linked();
+    site.on_store(&["verify", "--deep"]).exits(0);
+    let path = site.newest().join("RESTORE.txt");
+    let text = fs::read_to_string(&path).expect("a guide");
+    let at = text.find("-X ").expect("a list");
+    let end = at + text[at + 3..].find(' ').expect("an end") + 4;
+    fs::write(&path, format!("{}{}", &text[..at], &text[end..])).expect("written");
+    sum(&site.newest());
+    at_all_levels(&site, "RESTORE.txt: it is not the guide");
+    // another version of this program may have said it otherwise
+    let mut other = record(&site.newest());
+    other.tool = "backup 0.0.0".into();
+    fs::write(site.newest().join("snapshot.json"), serde_json::to_vec(&other).expect("JSON")).expect("written");
+    sum(&site.newest());
+    site.on_store(&["verify", "--deep"]).exits(0);
+}
+
+#[test]
+fn a_record_that_tells_another_run_or_codec_or_list_of_a_volume_than_its_name_is_damage_at_every_level() {
+    type Forge = fn(&mut Record);
+    let lies: [(&str, Forge); 4] = [
+        ("is not that of a volume of upload-20300101T000000Z", |record| {
+            record.volumes[0].written_by = "upload-20300101T000000Z".parse().expect("a name");
+        }),
+        ("is not that of a volume of", |record| record.volumes[0].codec = backup::archive::Codec::default()),
+        ("it does not know of", |record| record.volumes[0].stale = None),
+        ("is not the list of", |record| record.volumes[0].stale = record.volumes[1].stale.clone()),
+    ];
+    for (said, forge) in lies {
+        let site = linked();
+        let mut forged = record(&site.newest());
+        forge(&mut forged);
+        fs::write(site.newest().join("snapshot.json"), serde_json::to_vec(&forged).expect("JSON")).expect("written");
+        guide(&site.newest());
+        sum(&site.newest());
+        at_all_levels(&site, said);
+    }
+}
+
+/// `RESTORE.txt` unpacks all volumes of a run with all their lists, so a name in the list of another of them counts too.
+#[test]
+fn a_list_that_names_what_lies_in_any_volume_of_its_run_is_damage_at_every_level() {
+    let site = linked();
+    let volumes = record(&site.newest()).volumes;
+    assert_eq!(volumes[0].written_by, volumes[1].written_by);
+    assert!(Forged::read(&site.newest()).entry("39").placed.volume > 0, "it lies in another volume than the list's");
+    let stale = volumes[0].clone().stale.expect("a list").name;
+    let text = fs::read_to_string(site.newest().join(&stale)).expect("a list");
+    assert_eq!(text, ".\n05\n");
+    site.on_store(&["verify", "--deep", "latest"]).exits(0);
+    list(&site.newest(), 0, b".\n05\n39\n");
+    at_all_levels(&site, "it names 39, which this snapshot uses");
+    for (text, said) in [
+        (&b"05\n.\n"[..], "its names are not in order"),
+        (b".\n05\n05\n", "its names are not in order"),
+        (b".\n05\n3*\n", "a line of it is no name"),
+        (b".\n05\n40\n3*\n", "a line of it is no name"),
+    ] {
+        list(&site.newest(), 0, text);
+        at_all_levels(&site, said);
+    }
+    list(&site.newest(), 0, b".\n05\n");
+    site.on_store(&["verify", "--deep"]).exits(0);
+    fs::write(site.newest().join(&stale), ".\n06\n").expect("written");
+    at_all_levels(&site, "its bytes are not those");
+}
+
+/// Lists were read whole, through the bound of small files: one of 81 MB was called damage.
+#[test]
+fn a_list_of_any_length_is_read() {
+    let site = linked();
+    let mut text = b".\n05\n".to_vec();
+    let long = "n".repeat(100_000);
+    for number in 0..700 {
+        text.extend_from_slice(format!("41 {number:03} {long}\n").as_bytes());
+    }
+    assert!(text.len() > 64 << 20);
+    list(&site.newest(), 0, &text);
+    site.on_store(&["verify", "--quick", "latest"]).exits(0);
+    let name = site.newest().file_name().expect("a name").to_string_lossy().into_owned();
+    fs::remove_file(site.newest().join("manifest.jsonl.zst")).expect("lost");
+    site.on_store(&["index", &name]).exits(0);
+    site.on_store(&["verify", "--deep", "latest"]).exits(0);
 }

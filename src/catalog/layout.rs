@@ -32,6 +32,28 @@ pub fn volume_name(snapshot: &SnapshotName, number: u32, codec: Codec) -> String
     }
 }
 
+/// The codec that a volume's file name tells, at its usual level; none if it is no volume's.
+pub fn volume_codec(file: &str) -> Option<Codec> {
+    [Codec::default(), Codec::Gzip { level: 6 }, Codec::None]
+        .into_iter()
+        .find(|codec| file.strip_suffix(codec.ending()).is_some_and(|stem| stem.ends_with('.')))
+}
+
+/// The snapshot whose run wrote the volume of that file name, and the volume's number in the run: what [`volume_name`]
+/// made it of. None if it is no such name.
+pub fn volume_writer(file: &str) -> Option<(SnapshotName, u32)> {
+    let codec = volume_codec(file)?;
+    let stem = file.strip_suffix(codec.ending())?.strip_suffix('.')?;
+    let (snapshot, number) = match stem.parse::<SnapshotName>() {
+        Ok(snapshot) => (snapshot, 1),
+        Err(_) => {
+            let (snapshot, number) = stem.rsplit_once('-')?;
+            (snapshot.parse().ok()?, number.parse().ok()?)
+        }
+    };
+    (volume_name(&snapshot, number, codec) == file).then_some((snapshot, number))
+}
+
 /// The file name of the manifest of one finished volume in a draft. No snapshot holds such a file.
 pub fn part_name(volume: &str, codec: Codec) -> String {
     let stem = volume.strip_suffix(codec.ending()).and_then(|stem| stem.strip_suffix('.'));
@@ -115,5 +137,36 @@ impl Layout {
 
     fn in_folder(&self, name: &str) -> Key {
         self.folder().join(name).expect("names made here are keys")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{volume_name, volume_writer};
+    use crate::archive::Codec;
+    use crate::domain::SnapshotName;
+
+    #[test]
+    fn a_volumes_name_tells_the_run_that_wrote_it() {
+        for job in ["up", "a-2", "my.tar", "up-20260101T000000Z", "x.tar.zst-1"] {
+            let name: SnapshotName = format!("{job}-20261121T020000Z").parse().expect("a name");
+            for codec in [Codec::default(), Codec::Gzip { level: 9 }, Codec::None] {
+                for number in [1, 2, 10_000] {
+                    let file = volume_name(&name, number, codec);
+                    assert_eq!(volume_writer(&file), Some((name.clone(), number)), "{file}");
+                }
+            }
+        }
+        for file in [
+            "up-20261121T020000Z",
+            "up-20261121T020000Z.stale",
+            "up-20261121T020000Z-1.tar",
+            "up-20261121T020000Z-02.tar",
+            "up-20261121T020000Z-+2.tar",
+            "copy of up-20261121T020000Z.tar",
+            "tar",
+        ] {
+            assert_eq!(volume_writer(file), None, "{file}");
+        }
     }
 }

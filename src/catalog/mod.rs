@@ -18,6 +18,7 @@ mod layout;
 mod lease;
 mod list;
 mod member;
+mod names;
 mod proven;
 mod record;
 mod runs;
@@ -32,12 +33,16 @@ pub use error::CatalogError;
 pub use frames::{FrameDamage, Measure, check_frames};
 pub use guide::restore_guide;
 pub use holds::Hold;
-pub use layout::{Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, part_name, stale_name, volume_name};
+pub use layout::{
+    Layout, MANIFEST_NAME, RECORD_NAME, RESTORE_NAME, SUMS_NAME, part_name, stale_name, volume_codec, volume_name,
+    volume_writer,
+};
 pub use lease::{Claim, Holder, Lease, LeaseState};
 pub use list::{Catalog, Leftover, OpenManifest, StoredBytes, jobs_in};
 pub use member::header_of;
+pub use names::{LIST_READ_BYTES, NameSet, StaleNames};
 pub use proven::{Verification, standing, verdict};
-pub use record::{FileRecord, Previous, Record, VolumeRecord};
+pub use record::{FileRecord, Previous, Record, TOOL, VolumeRecord};
 pub use runs::RUNS_KEPT;
 pub use sums::{Sums, SumsError};
 pub use trash::{Trashed, damages_of};

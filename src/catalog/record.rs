@@ -12,6 +12,9 @@ use crate::domain::{Digest, Host, JobName, RunId, SnapshotName, Totals, Verdict}
 /// The version that this program writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
 
+/// This program and its version, as records tell it.
+pub const TOOL: &str = concat!("backup ", env!("CARGO_PKG_VERSION"));
+
 /// Describes one snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::junit::{self, Case};
 use super::screen::Screen;
 use super::which::{self, Meant};
-use crate::catalog::{Catalog, CatalogError, Verification};
+use crate::catalog::{Catalog, CatalogError, TOOL, Verification};
 use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock};
 use crate::report::tell;
 use crate::verify::{Known, Options, Report, verify};
@@ -203,7 +203,7 @@ fn next_part(catalog: &Catalog, name: &SnapshotName, level: Level, percent: Perc
 
 /// Remembers in the store what was verified. A store that takes nothing is no failure of verify.
 fn remember(catalog: &Catalog, report: &mut Report, now: jiff::Timestamp) -> Result<(), CatalogError> {
-    let tool = concat!("backup ", env!("CARGO_PKG_VERSION")).to_owned();
+    let tool = TOOL.to_owned();
     let (snapshot, level, part) = (report.snapshot.clone(), report.level, report.part);
     let mut verification = Verification::new(snapshot, level, part, now, report.damages_count, tool);
     let files: BTreeSet<&str> = report.damages.iter().map(|damage| damage.file.as_str()).collect();

@@ -1,17 +1,16 @@
 //! From what the volumes say to a snapshot that is whole again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::scan::{Scanned, codec_of, scan};
+use super::scan::{Scanned, scan};
 use crate::archive::manifest::{self, Entry, EntryKind, Header, ManifestWriter};
-use crate::archive::stale::parse_name;
 use crate::catalog::{
-    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, RESTORE_NAME, Record, Reuse, VolumeRecord,
-    restore_guide, stale_name,
+    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, NameSet, RESTORE_NAME, Record, Reuse,
+    VolumeRecord, restore_guide, stale_name, volume_codec, volume_writer,
 };
-use crate::domain::{Advise, ByteCount, Digest, EntryPath, SnapshotName, Totals, Verdict};
+use crate::domain::{Advise, ByteCount, SnapshotName, Totals, Verdict};
 use crate::observe::Silent;
 use crate::store::StoreError;
 
@@ -109,16 +108,17 @@ fn make(
     now: Timestamp,
 ) -> Result<Indexed, IndexError> {
     let folder = catalog.layout().snapshot(name);
-    let mut files: Vec<String> = catalog.files_of(&folder)?.into_iter().map(|(file, _, _)| file).collect();
+    let files: Vec<String> = catalog.files_of(&folder)?.into_iter().map(|(file, _, _)| file).collect();
     let lists: BTreeSet<String> = files.iter().filter(|file| file.ends_with(".stale")).cloned().collect();
-    files.retain(|file| codec_of(file).is_some());
-    files.sort_by_cached_key(|file| order(file));
-    if files.is_empty() {
+    let volumes = files.into_iter().filter(|file| volume_codec(file).is_some());
+    let mut volumes = volumes.map(writer).collect::<Result<Vec<_>, _>>()?;
+    volumes.sort();
+    if volumes.is_empty() {
         return Err(IndexError::NoVolumes { snapshot: name.clone() });
     }
     let before = catalog.record(name).ok().map(|(record, _)| record);
     let mut scanned: Vec<Scanned> = Vec::new();
-    for (file, number) in files.iter().zip(0..) {
+    for ((_, _, file), number) in volumes.iter().zip(0..) {
         let key = folder.join(file).map_err(CatalogError::from)?;
         let reader = catalog.store().open(&key).map_err(CatalogError::from)?;
         let mut volume = scan(&*reader, file, number)?;
@@ -171,7 +171,7 @@ fn make(
         totals,
         skipped: before.as_ref().map_or(0, |record| record.skipped),
         doubts: doubts.clone(),
-        volumes: scanned.iter().map(|scanned| volume_record(scanned, name, before.as_ref())).collect(),
+        volumes: scanned.iter().zip(&volumes).map(|(s, (by, ..))| volume_record(s, by, before.as_ref())).collect(),
         manifest,
         manifest_of: None,
         previous: before.as_ref().and_then(|record| record.previous.clone()),
@@ -184,43 +184,41 @@ fn make(
     Ok(Indexed { entries: entries.len() as u64, volumes: scanned.len(), doubts })
 }
 
-/// By the run that wrote it, then by its number in that run: the order of the volumes' numbers.
-fn order(file: &str) -> (String, u32) {
-    let stem = file.split(".tar").next().unwrap_or(file);
-    match stem.rsplit_once('-').and_then(|(run, number)| Some((run, number.parse::<u32>().ok()?))) {
-        Some((run, number)) => (run.to_owned(), number),
-        None => (stem.to_owned(), 1),
+/// The run that wrote a volume and its number in that run, which make the order of the volumes' numbers. `RESTORE.txt`
+/// unpacks volumes of one run together, and others one after the other: nothing but the name tells it for sure.
+fn writer(file: String) -> Result<(SnapshotName, u32, String), IndexError> {
+    match volume_writer(&file) {
+        Some((snapshot, number)) => Ok((snapshot, number, file)),
+        None => {
+            let why =
+                "its name tells no run that wrote it; JOB-YYYYMMDDTHHMMSSZ[-N].tar[.zst|.gz] is expected".to_owned();
+            Err(IndexError::Volume { name: file, why })
+        }
     }
 }
 
-fn read_stale(
-    catalog: &Catalog,
-    name: &SnapshotName,
-    list: &str,
-) -> Result<(HashSet<EntryPath>, FileRecord), IndexError> {
-    let bytes = catalog.file(name, list)?;
-    let sha256 = Digest::of(&bytes);
-    let damaged = |why: String| IndexError::Volume { name: list.to_owned(), why };
-    if catalog.sums(name).is_ok_and(|sums| sums.get(list).is_some_and(|told| told != sha256)) {
-        return Err(damaged("its checksum is another than was published".to_owned()));
+fn read_stale(catalog: &Catalog, name: &SnapshotName, list: &str) -> Result<(NameSet, FileRecord), IndexError> {
+    let (names, file) = NameSet::read(catalog, name, list)?;
+    if catalog.sums(name).is_ok_and(|sums| sums.get(list).is_some_and(|told| told != file.sha256)) {
+        let why = "its checksum is another than was published".to_owned();
+        return Err(IndexError::Volume { name: list.to_owned(), why });
     }
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
-    let names = lines.map(|line| parse_name(line.strip_suffix(b"\n").unwrap_or(line)));
-    let names = names.collect::<Result<_, _>>().map_err(damaged)?;
-    Ok((names, FileRecord { name: list.to_owned(), size: bytes.len() as u64, sha256 }))
+    Ok((names, file))
 }
 
-fn volume_record(scanned: &Scanned, name: &SnapshotName, before: Option<&Record>) -> VolumeRecord {
+fn volume_record(scanned: &Scanned, written_by: &SnapshotName, before: Option<&Record>) -> VolumeRecord {
     let line = &scanned.line;
     let known = before.and_then(|record| record.volumes.iter().find(|volume| volume.name == line.name));
+    // the name tells the codec, and only the record its level
+    let level = known.map(|volume| volume.codec).filter(|codec| codec.ending() == line.codec.ending());
     VolumeRecord {
         name: line.name.clone(),
-        codec: known.map_or(line.codec, |volume| volume.codec),
+        codec: level.unwrap_or(line.codec),
         size: line.size,
         raw_size: line.raw_size,
         frames: line.frames,
         sha256: line.sha256,
-        written_by: known.map_or_else(|| name.clone(), |volume| volume.written_by.clone()),
+        written_by: written_by.clone(),
         held: scanned.held,
         live: scanned.live,
         stale: scanned.stale.clone(),

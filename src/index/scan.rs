@@ -1,13 +1,12 @@
 //! Reading one volume from end to end: its frames, its entries.
 
-use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::rebuild::IndexError;
 use crate::archive::manifest::{Entry, EntryKind, FrameLine, Placed, VolumeLine};
 use crate::archive::tar::{EndMarker, Member, MemberKind, TarLimits, TarReader};
 use crate::archive::{Codec, FRAME_BYTES, FRAME_BYTES_MAX, FrameReader, GZIP_HEADER_LEN, gzip_lengths, padding, seek};
-use crate::catalog::FileRecord;
+use crate::catalog::{FileRecord, NameSet, volume_codec};
 use crate::domain::{Digest, EntryPath, FileTime, Hasher, Owner};
 use crate::store::StoreReader;
 
@@ -26,7 +25,7 @@ pub(super) struct Scanned {
 
 impl Scanned {
     /// Leaves out what the snapshot does not use.
-    pub(super) fn leave_out(&mut self, stale: &HashSet<EntryPath>, list: FileRecord) {
+    pub(super) fn leave_out(&mut self, stale: &NameSet, list: FileRecord) {
         self.entries.retain(|entry| !stale.contains(&entry.path));
         self.live = self.entries.iter().map(held_by).sum();
         self.stale = Some(list);
@@ -44,7 +43,7 @@ fn held_by(entry: &Entry) -> u64 {
 /// Reads it. `number` is the volume's in the new manifest.
 pub(super) fn scan(reader: &dyn StoreReader, name: &str, number: u32) -> Result<Scanned, IndexError> {
     let damaged = |why: String| IndexError::Volume { name: name.to_owned(), why };
-    let codec = codec_of(name).ok_or_else(|| damaged("it is no volume".to_owned()))?;
+    let codec = volume_codec(name).ok_or_else(|| damaged("it is no volume".to_owned()))?;
     let bounds = bounds(reader, codec).map_err(damaged)?;
     let mut stream = Stream {
         reader,
@@ -95,13 +94,6 @@ pub(super) fn scan(reader: &dyn StoreReader, name: &str, number: u32) -> Result<
     };
     let held = entries.iter().map(held_by).sum();
     Ok(Scanned { line, frames, entries, held, live: held, stale: None })
-}
-
-/// The codec that a file name tells; none if it is no volume's.
-pub(super) fn codec_of(name: &str) -> Option<Codec> {
-    [Codec::default(), Codec::Gzip { level: 6 }, Codec::None]
-        .into_iter()
-        .find(|codec| name.strip_suffix(codec.ending()).is_some_and(|stem| stem.ends_with('.')))
 }
 
 /// One frame, as far as the file tells it without decoding.

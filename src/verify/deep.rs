@@ -7,7 +7,7 @@
 //! The danger is a byte that nobody looks at: every frame of a volume is seen by somebody, and the caller learns which
 //! were. What is between entries must be named by the volume's `.stale` list, or it is told.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::ops::Range;
@@ -18,7 +18,7 @@ use crate::archive::manifest::{Entry, EntryKind, Line};
 use crate::archive::padding;
 use crate::archive::seek::SeekEntry;
 use crate::archive::tar::{EndMarker, TarLimits, TarReader};
-use crate::catalog::{Contents, FrameBuffers, FrameLoss, OpenManifest, header_of};
+use crate::catalog::{Contents, FrameBuffers, FrameLoss, NameSet, OpenManifest, header_of};
 use crate::domain::{ByteCount, Cancel, Digest, EntryPath, Halt, Hasher, Part, Shown, Turns};
 use crate::observe::{Event, Observer};
 
@@ -30,14 +30,12 @@ const CONTRADICTIONS_MAX: usize = 10_000;
 
 const READ_BYTES: usize = 256 << 10;
 
-/// Names in a volume that a snapshot does not use.
-pub(super) type Stale = HashSet<EntryPath>;
-
 /// What the deep look needs.
 pub(super) struct Deep<'a> {
     pub(super) contents: &'a Contents,
-    /// For each volume.
-    pub(super) stale: &'a [Stale],
+    /// For each volume, the names in it that the snapshot does not use. They are asked for in no order, so they are in
+    /// memory: see [`NameSet`] for what they take.
+    pub(super) stale: &'a [NameSet],
     pub(super) part: Option<Part>,
     pub(super) threads: NonZeroUsize,
     pub(super) cancel: &'a Cancel,

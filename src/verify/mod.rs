@@ -10,6 +10,7 @@ mod against;
 mod compare;
 mod deep;
 mod known;
+mod lists;
 mod report;
 mod snapshot;
 

@@ -8,14 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 
-use super::deep::{self, Deep, Stale};
+use super::deep::{self, Deep};
 use super::known::{Found, Known, Which};
+use super::lists::{Lists, Read};
 use super::report::{Damage, Report};
 use crate::archive::manifest::{EntryKind, FrameLine, Line, VolumeLine};
-use crate::archive::stale::parse_name;
 use crate::catalog::{
-    Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, Measure, OpenManifest, RECORD_NAME, RESTORE_NAME,
-    Record, SUMS_NAME, Sums, check_frames, stale_name, volumes_with_frames,
+    Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, Measure, NameSet, OpenManifest, RECORD_NAME,
+    RESTORE_NAME, Record, SUMS_NAME, Sums, TOOL, check_frames, restore_guide, stale_name, volume_name, volume_writer,
+    volumes_with_frames,
 };
 use crate::domain::{ByteCount, Cancel, Digest, Hasher, Level, Part, SnapshotName};
 use crate::observe::{Event, Observer};
@@ -83,7 +84,7 @@ pub fn verify(
     if let Some(sums) = work.step(SUMS_NAME, |w| w.catalog.sums(w.name))? {
         work.names(&sums);
         let record = work.record(&sums)?;
-        work.small(RESTORE_NAME, &sums)?;
+        work.guide(&sums, record.as_ref())?;
         work.manifest_and_volumes(&sums, record.as_ref())?;
         work.others(&sums, record.as_ref())?;
     }
@@ -170,12 +171,42 @@ impl Work<'_> {
         let Some(bytes) = self.small(RECORD_NAME, sums)? else { return Ok(None) };
         let Some(record) = self.step(RECORD_NAME, |w| w.catalog.parse_record(w.name, &bytes))? else { return Ok(None) };
         let files = record.volumes.iter().map(|v| (&v.name, v.sha256));
-        for (name, sha256) in files.chain([(&record.manifest.name, record.manifest.sha256)]) {
+        let lists = record.volumes.iter().filter_map(|v| v.stale.as_ref()).map(|list| (&list.name, list.sha256));
+        for (name, sha256) in files.chain(lists).chain([(&record.manifest.name, record.manifest.sha256)]) {
             if sums.get(name) != Some(sha256) {
                 self.damage(RECORD_NAME, format!("it tells another checksum of {name} than {SUMS_NAME}"));
             }
         }
+        for volume in &record.volumes {
+            // RESTORE.txt unpacks the volumes of one run together, by the codec that the record tells
+            let named = volume_writer(&volume.name).map(|(_, number)| number);
+            if named.is_none_or(|number| volume_name(&volume.written_by, number, volume.codec) != volume.name) {
+                let by = &volume.written_by;
+                self.damage(RECORD_NAME, format!("the name of {} is not that of a volume of {by}", volume.name));
+            }
+            // and leaves out what the lists name of which it knows
+            let list = stale_name(&volume.name, volume.codec);
+            match &volume.stale {
+                Some(told) if told.name != list => {
+                    self.damage(RECORD_NAME, format!("{} is not the list of {}", told.name, volume.name));
+                }
+                None if sums.get(&list).is_some() => self.damage(RECORD_NAME, format!("it does not know of {list}")),
+                _ => {}
+            }
+        }
         Ok(Some(record))
+    }
+
+    /// The guide has to be the one that the record makes. Another version of this program may have said it otherwise.
+    fn guide(&mut self, sums: &Sums, record: Option<&Record>) -> Result<(), CatalogError> {
+        let Some(bytes) = self.small(RESTORE_NAME, sums)? else { return Ok(()) };
+        if let Some(record) = record
+            && record.tool == TOOL
+            && restore_guide(record).as_bytes() != bytes
+        {
+            self.damage(RESTORE_NAME, format!("it is not the guide to what {RECORD_NAME} describes"));
+        }
+        Ok(())
     }
 
     fn manifest_and_volumes(&mut self, sums: &Sums, record: Option<&Record>) -> Result<(), CatalogError> {
@@ -214,13 +245,11 @@ impl Work<'_> {
         if let Some(record) = record {
             self.volumes_agree(&volumes, record);
         }
-        let mut stale = Vec::new();
         for (volume, _) in &volumes {
             self.sizes(volume, sums);
-            stale.push(self.stale(volume, sums)?);
         }
         let seen = match self.options.level {
-            Level::Deep => self.deep(&manifest, &volumes, &stale)?,
+            Level::Deep => self.deep(&manifest, &volumes)?,
             Level::Quick | Level::Stored | Level::Drill => None,
         };
         let (seen, mut damaged) = seen.unwrap_or_default();
@@ -238,7 +267,14 @@ impl Work<'_> {
                 first += frames.len() as u64;
             }
         }
-        self.entries(&manifest, &volumes, &stale, &damaged, record)
+        let lines: Vec<&VolumeLine> = volumes.iter().map(|(volume, _)| volume).collect();
+        let is_there = |file: &str| self.present.contains_key(file);
+        let (mut lists, failed) = Lists::open(self.catalog, self.name, &lines, &is_there);
+        for (file, error) in failed {
+            self.step(&file, |_| Err::<(), _>(error))?;
+        }
+        self.entries(&manifest, &volumes, &mut lists, &damaged, record)?;
+        self.lists_end(lists, sums)
     }
 
     /// A volume's name and length, without opening it.
@@ -258,12 +294,13 @@ impl Work<'_> {
         &mut self,
         manifest: &OpenManifest,
         volumes: &[(VolumeLine, Vec<FrameLine>)],
-        stale: &[Stale],
     ) -> Result<Option<(Seen, Hurt)>, CatalogError> {
         let contents = self.step(MANIFEST_NAME, |w| Contents::open(w.catalog, w.name, manifest))?;
         let Some(contents) = contents else { return Ok(None) };
+        let stale = volumes.iter().map(|(volume, _)| self.stale(volume)).collect::<Result<Vec<_>, _>>()?;
         let (part, threads) = (self.options.part, self.options.threads);
-        let deep = Deep { contents: &contents, stale, part, threads, cancel: self.cancel, observer: self.observer };
+        let deep =
+            Deep { contents: &contents, stale: &stale, part, threads, cancel: self.cancel, observer: self.observer };
         let found = deep::look(&deep, manifest);
         self.report.bytes.0 += found.bytes;
         self.report.frames += found.seen.iter().flatten().filter(|seen| **seen).count() as u64;
@@ -289,24 +326,33 @@ impl Work<'_> {
         Ok(Some((found.seen, hurt)))
     }
 
-    /// The names in a volume that this snapshot does not use: a file of lines beside it, if there are any.
-    fn stale(&mut self, volume: &VolumeLine, sums: &Sums) -> Result<Stale, CatalogError> {
+    /// The names in a volume that this snapshot does not use. What is wrong with the list is told when it is read beside
+    /// the manifest; here it is empty then.
+    fn stale(&self, volume: &VolumeLine) -> Result<NameSet, CatalogError> {
         let file = stale_name(&volume.name, volume.codec);
         if !self.present.contains_key(&file) {
-            return Ok(Stale::new());
+            return Ok(NameSet::default());
         }
-        let bytes = self.small(&file, sums)?.unwrap_or_default();
-        let mut names = Stale::new();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            match parse_name(line.strip_suffix(b"\n").unwrap_or(line)) {
-                Ok(path) => names.insert(path),
-                Err(why) => {
-                    self.damage(&file, format!("a line of it is no name: {why}"));
-                    false
-                }
-            };
+        match NameSet::read(self.catalog, self.name, &file) {
+            Ok((names, _)) => Ok(names),
+            Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            Err(_) => Ok(NameSet::default()),
         }
-        Ok(names)
+    }
+
+    /// The lists to their ends: their lines, and their bytes against their checksums.
+    fn lists_end(&mut self, lists: Lists<'_>, sums: &Sums) -> Result<(), CatalogError> {
+        for Read { file, whole, fault } in lists.finish() {
+            let Some(whole) = self.step(&file, |_| whole)? else { continue };
+            self.report.bytes.0 += whole.size;
+            self.read.insert(file.clone());
+            if sums.get(&file) != Some(whole.sha256) {
+                self.damage(&file, another_checksum());
+            } else if let Some(fault) = fault {
+                self.step(&file, |_| Err::<(), _>(fault))?;
+            }
+        }
+        Ok(())
     }
 
     /// Files that the checksums name and nothing else does.
@@ -404,7 +450,7 @@ impl Work<'_> {
         &mut self,
         manifest: &OpenManifest,
         volumes: &[(VolumeLine, Vec<FrameLine>)],
-        stale: &[Stale],
+        lists: &mut Lists<'_>,
         hurt: &Hurt,
         record: Option<&Record>,
     ) -> Result<(), CatalogError> {
@@ -438,10 +484,8 @@ impl Work<'_> {
                     self.report.add(Damage::of_entry(MANIFEST_NAME, entry.path.clone(), what));
                 }
             }
-            if stale.get(placed.volume as usize).is_some_and(|stale| stale.contains(&entry.path)) {
-                let (volume, _) = &volumes[placed.volume as usize];
+            for list in lists.naming(placed.volume, &entry.path) {
                 let what = format!("it names {}, which this snapshot uses: tar would leave it out", entry.path);
-                let list = stale_name(&volume.name, volume.codec);
                 self.report.add(Damage::of_entry(&list, entry.path.clone(), what));
             }
             // ranges and entries both ascend: the first that could touch it, and those that follow while they do

@@ -140,7 +140,7 @@ pub fn pid() -> u32 {
 
 /// The program and its version.
 pub fn tool() -> String {
-    format!("backup {}", env!("CARGO_PKG_VERSION"))
+    crate::catalog::TOOL.to_owned()
 }
 
 /// This program's own file, to start itself.

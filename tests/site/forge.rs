@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use backup::archive::manifest::{Entry, FrameLine, Header, Line, ManifestReader, ManifestWriter, VolumeLine};
-use backup::catalog::Sums;
+use backup::catalog::{FileRecord, Record, Sums, restore_guide};
 use backup::domain::{Digest, SnapshotName};
 
 /// A snapshot of one uncompressed volume, taken apart.
@@ -124,8 +124,29 @@ impl Forged {
         }
         record["volumes"][0]["sha256"] = self.volume.sha256.to_string().into();
         fs::write(&path, record.to_string()).expect("written");
+        guide(&self.folder);
         sum(&self.folder);
     }
+}
+
+/// Writes `RESTORE.txt` anew, as the record has it.
+pub fn guide(folder: &Path) {
+    let record = fs::read(folder.join("snapshot.json")).expect("a record");
+    let record: Record = serde_json::from_slice(&record).expect("a record");
+    fs::write(folder.join("RESTORE.txt"), restore_guide(&record)).expect("written");
+}
+
+/// Writes the `.stale` list of the volume with that number, and makes the record, the guide and the sums fit.
+pub fn list(folder: &Path, number: usize, text: &[u8]) {
+    let path = folder.join("snapshot.json");
+    let mut record: Record = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("a record");
+    let volume = &mut record.volumes[number];
+    let name = backup::catalog::stale_name(&volume.name, volume.codec);
+    fs::write(folder.join(&name), text).expect("written");
+    volume.stale = Some(FileRecord { name, size: text.len() as u64, sha256: Digest::of(text) });
+    fs::write(&path, serde_json::to_vec(&record).expect("JSON")).expect("written");
+    guide(folder);
+    sum(folder);
 }
 
 /// Writes `SHA256SUMS` anew, of whatever is there.
