@@ -159,14 +159,13 @@ pub(super) fn is_unchanged(
 ) -> Result<Option<Unchanged>, LinesError> {
     let mut before = Before::new(basis);
     let (mut totals, mut holds_store) = (Totals::default(), false);
-    let mut proven = 0;
+    let (mut proven, mut told) = (0, Told::default());
     let (sources, mut roots) = (roots.len(), FilledRoots::new(roots));
     // the first name of each file that has several, and how many of its names are still to come
     let mut first_names: HashMap<((u32, u32), u64), (EntryPath, u32)> = HashMap::new();
     for (item, number) in walk.zip(1_u64..) {
         if number % SIGN_OF_LIFE_EVERY == 0 {
-            let none = ByteCount::ZERO;
-            context.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
+            context.observer.notice(&told.since(&totals));
             if context.cancel.asked().is_some() {
                 return Ok(None);
             }
@@ -236,6 +235,22 @@ pub(super) fn is_unchanged(
     let stopped = context.cancel.asked().is_some();
     let is_same = !stopped && before.rest()? == 0 && roots.filled == sources;
     Ok(is_same.then_some(Unchanged { totals, holds_store }))
+}
+
+/// What whoever watches has been told of kept entries.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Told {
+    /// News of what was counted since the last. What is kept counts like what is read.
+    pub(super) fn since(&mut self, totals: &Totals) -> Event<'static> {
+        let (entries, bytes) = (totals.entries - self.entries, totals.content_bytes.0 - self.bytes);
+        *self = Self { entries: totals.entries, bytes: totals.content_bytes.0 };
+        Event::Advanced { entries, bytes: ByteCount(bytes), stored: ByteCount::ZERO }
+    }
 }
 
 /// Counts an entry.

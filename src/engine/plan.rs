@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::basis::Basis;
-use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, count, span, verdict};
+use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, Told, count, span, verdict};
 use super::large::LargeFile;
 use super::likeness::{Likeness, Rules};
 use super::prove::is_proven;
@@ -16,8 +16,8 @@ use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
 use crate::domain::Turns;
-use crate::domain::{ByteCount, Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
-use crate::observe::{Event, Observer};
+use crate::domain::{Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::observe::Observer;
 use crate::source::{Found, Item, Names, SourceError};
 
 /// A frame of small things holds at most so many entries and skips, however small they are.
@@ -216,6 +216,7 @@ pub(super) struct Planner<'a, F> {
     estimate: u64,
     groups: HashMap<((u32, u32), u64), Group>,
     totals: PlanTotals,
+    told: Told,
 }
 
 impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
@@ -242,6 +243,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             estimate: 0,
             groups: HashMap::new(),
             totals: PlanTotals::default(),
+            told: Told::default(),
         }
     }
 
@@ -257,8 +259,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn all(&mut self, walk: impl Iterator<Item = Item>) -> Result<(), Break> {
         for (item, number) in walk.zip(1_u64..) {
             if number % SIGN_OF_LIFE_EVERY == 0 {
-                let none = ByteCount::ZERO;
-                self.observer.notice(&Event::Advanced { entries: 0, bytes: none, stored: none });
+                self.observer.notice(&self.told.since(&self.totals.counted));
             }
             if self.cancel.asked().is_some() {
                 return Err(Break::Stopped);

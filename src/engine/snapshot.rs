@@ -76,6 +76,16 @@ struct Stored {
     planned: PlanTotals,
 }
 
+/// What the end of a run that stored something gave.
+struct Finish {
+    volumes: Vec<VolumeRecord>,
+    manifest: FileRecord,
+    /// Bytes of earlier volumes that had to be copied.
+    copied: ByteCount,
+    /// Bytes of lists that were written.
+    lists: ByteCount,
+}
+
 impl Making<'_> {
     /// Makes the snapshot and publishes it.
     pub(super) fn make(&self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
@@ -257,11 +267,11 @@ impl Making<'_> {
         totals.mounts = stored.planned.counted.mounts;
         let skips = std::mem::take(&mut stored.skips);
         let holds_store = stored.planned.holds_store;
-        let (volumes, manifest, copied) = self.finish(draft, snapshot, basis, stored)?;
+        let Finish { volumes, manifest, copied, lists } = self.finish(draft, snapshot, basis, stored)?;
         tell_copied(copied, note);
         let (own, earlier): (Vec<_>, Vec<_>) = volumes.iter().partition(|volume| volume.written_by == *snapshot);
         let size = |volumes: Vec<&VolumeRecord>| volumes.iter().map(|volume| volume.size).sum::<u64>();
-        totals.stored_bytes = ByteCount(size(own) + manifest.size) + copied;
+        totals.stored_bytes = ByteCount(size(own) + manifest.size) + copied + lists;
         totals.reused_bytes = ByteCount(size(earlier));
         Ok(Filled { volumes, manifest, manifest_of: None, totals, skips, holds_store })
     }
@@ -348,14 +358,13 @@ impl Making<'_> {
     }
 
     /// Links what is in use of earlier volumes, looks at this run's through the store's eyes, and ends the manifest.
-    /// Gives the volumes, the manifest, and how much was copied or written besides them.
     fn finish(
         &self,
         draft: &mut Draft,
         snapshot: &SnapshotName,
         basis: Option<&Basis>,
         stored: Stored,
-    ) -> Result<(Vec<VolumeRecord>, FileRecord, ByteCount), RunError> {
+    ) -> Result<Finish, RunError> {
         let Stored { volumes, mut manifest_file, mut manifest, mut manifest_ready, mut stale, live, .. } = stored;
         let (mut records, mut lines, mut copied) = (Vec::new(), Vec::new(), ByteCount::ZERO);
         self.context.observer.notice(&Event::Entered { phase: Phase::Flushing });
@@ -427,7 +436,7 @@ impl Making<'_> {
         let manifest = manifest_file.finish()?;
         draft.read_back(&manifest, self.context.observer)?;
         draft.add(manifest.clone());
-        Ok((records, manifest, copied + ByteCount(stale.stored)))
+        Ok(Finish { volumes: records, manifest, copied, lists: ByteCount(stale.stored) })
     }
 
     /// Compares a volume, frame by frame, with what was written.

@@ -35,24 +35,22 @@ pub fn summary(outcome: &Outcome, next: &Next) -> String {
                 kinds.push(format!("{count} {word}"));
             }
         }
-        lines.push(format!(
-            "  read      {} in {}, {}",
-            kinds.join(", "),
-            duration_words(took),
-            rate(totals.read_bytes.0, took)
-        ));
-        let share = if totals.content_bytes.0 > 0 {
-            format!(
-                " for {} of content ({:.0} %)",
-                totals.content_bytes,
-                100.0 * totals.stored_bytes.0 as f64 / totals.content_bytes.0 as f64
-            )
+        let (kinds, took_words) = (kinds.join(", "), duration_words(took));
+        if totals.reused_bytes.0 > 0 {
+            // what did not change is looked at, not read
+            lines.push(format!("  looked at {kinds} in {took_words}, and read {} of them", totals.read_bytes));
         } else {
-            String::new()
-        };
+            lines.push(format!("  read      {kinds} in {took_words}, {}", rate(totals.read_bytes.0, took)));
+        }
+        let (stored, content) = (totals.stored_bytes.0, totals.content_bytes.0);
+        let mut share = if content > 0 { format!(" for {} of content", totals.content_bytes) } else { String::new() };
+        // of a few small files the headers are the most
+        if (1..=content).contains(&stored) {
+            share.push_str(&format!(" ({:.0} %)", 100.0 * stored as f64 / content as f64));
+        }
         lines.push(format!("  stored    {}{share}", totals.stored_bytes));
         if totals.reused_bytes.0 > 0 {
-            lines.push(format!("  reused    {}", totals.reused_bytes));
+            lines.push(format!("  reused    {} of earlier volumes", totals.reused_bytes));
         }
         let mut left_out = Vec::new();
         for (count, word) in [
