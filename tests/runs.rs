@@ -221,6 +221,8 @@ fn a_source_that_shrinks_sharply_makes_the_run_partial() {
         fs::remove_file(site.source().join(number.to_string())).expect("removed");
     }
     site.run(&[]).exits(3).says("the source shrank by more than 50 %");
+    site.run(&[]).exits(3).says("if it is meant");
+    site.run(&["--max-shrink", "100%"]).exits(0);
     site.run(&["--max-shrink", "0%"]).exits(0);
     fs::remove_file(site.source().join("9")).expect("removed");
     site.run(&["--max-shrink", "0%"]).exits(3);
