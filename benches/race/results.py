@@ -131,7 +131,7 @@ def job_table(results, corpus, job, systems):
     return table(["system", "wall s", "lowest – highest", "CPU s", "memory MiB", stored, "backup takes, x"], rows)
 
 
-def report(results, trees, systems, missing, options):
+def report(results, trees, systems, missing, options, stopped=False):
     work_fs = subprocess.run(["df", "--output=fstype", options.work], capture_output=True, text=True, check=True)
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         names = (line.partition(": ")[2].strip() for line in lines if line.startswith("model name"))
@@ -149,6 +149,7 @@ def report(results, trees, systems, missing, options):
         "* memory is the sum of the PSS of all processes, polled; \"stored\" is what `du` of the store grew by",
         *[f"* {system.name}: {system.version()}" + (f" ({revision})" if system.name == "backup" else "")
           for system in systems if system.name != "backup gzip"],
+        *(["* stopped before its end: what was not reached is not measured, and the last job has fewer rounds"] if stopped else []),
         f"* not there, so not measured: {', '.join(missing) or 'none'}\n",
         "## Goals\n", "A ratio is the time that `backup` takes, divided by its peer's.\n", goal_table(results, options),
     ]
