@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use backup::domain::EntryPath;
-use backup::source::{Descriptors, Excludes, Item, Root, Walk, WalkOptions};
+use backup::source::{Descriptors, Item, Root, Walk, WalkOptions};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 
@@ -37,14 +37,6 @@ fn twenty_thousand_files(bencher: Bencher<'_, '_>, threads: usize) {
 fn walk(tree: &Path, threads: usize) -> Walk {
     let open = NonZeroUsize::new(256).expect("some");
     let root = Root::open(tree, EntryPath::root(), Descriptors::new(open)).expect("a root");
-    let options = WalkOptions {
-        excludes: Excludes::none(),
-        exclude_caches: false,
-        exclude_if_present: None,
-        one_file_system: true,
-        max_file_size: None,
-        avoid: None,
-        threads: NonZeroUsize::new(threads).expect("some"),
-    };
+    let options = WalkOptions::everything(NonZeroUsize::new(threads).expect("some"));
     Walk::new(vec![root], options)
 }

@@ -63,24 +63,18 @@ fn an_ordinary_user_gets_an_ordinary_tree_back() {
         fs::set_permissions(site.source().join(folder), fs::Permissions::from_mode(mode)).expect("a mode");
         set_mtime(&site.source().join(folder), 1_000_000_000, 5);
     }
-    let as_other = |script: &str| -> Ran {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
-            .current_dir(site.path());
-        command.env("B", env!("CARGO_BIN_EXE_backup")).output().expect("setpriv starts").into()
-    };
-    let ran = as_other("$B --state-dir state run --source upload --to store");
-    if ran.code == Some(126) || ran.code == Some(127) {
-        eprintln!("SKIPPED: another user cannot reach the binary");
-        return;
-    }
+    let Some(ran) = site.as_another_user("$B --state-dir state run --source upload --to store") else { return };
     ran.exits(0);
-    as_other("$B --state-dir state restore --store store --to out").exits(0).says(": restored\n");
+    site.as_another_user("$B --state-dir state restore --store store --to out")
+        .expect("as before")
+        .exits(0)
+        .says(": restored\n");
     assert_same(&picture(&site.source()), &picture(&out(&site)));
     // what is missing in a folder that may not be written comes back as well, and the folder is as it was
     fs::remove_file(out(&site).join("folder/read-only/file")).expect("removed");
-    as_other("$B --state-dir state restore --store store --to out --overwrite always").exits(0);
+    site.as_another_user("$B --state-dir state restore --store store --to out --overwrite always")
+        .expect("as before")
+        .exits(0);
     assert_same(&picture(&site.source()), &picture(&out(&site)));
 }
 
@@ -554,18 +548,7 @@ fn what_the_run_could_not_read_is_told_again_by_restore() {
     let chown = Command::new("chown").args(["-R", "65534:65534"]).arg(site.path()).status().expect("chown starts");
     assert!(chown.success());
     fs::set_permissions(site.source().join("b"), fs::Permissions::from_mode(0o000)).expect("a mode");
-    let as_other = |script: &str| -> Ran {
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec", script])
-            .current_dir(site.path());
-        command.env("B", env!("CARGO_BIN_EXE_backup")).output().expect("setpriv starts").into()
-    };
-    let ran = as_other("$B --state-dir state run --source upload --to store");
-    if ran.code == Some(126) || ran.code == Some(127) {
-        eprintln!("SKIPPED: another user cannot reach the binary");
-        return;
-    }
+    let Some(ran) = site.as_another_user("$B --state-dir state run --source upload --to store") else { return };
     ran.exits(3);
     restore(&site, &out(&site), &[]).exits(3).says("NOT IN THE SNAPSHOT: b").says("could not be read");
     restore(&site, &site.path().join("out 2"), &["a"]).exits(0);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use backup::domain::{EntryPath, Kind};
-use backup::source::{Descriptors, Excludes, Item, Root, Walk, WalkOptions};
+use backup::source::{Descriptors, Item, Root, Walk, WalkOptions};
 use proptest::prelude::*;
 
 fn threads(count: usize) -> NonZeroUsize {
@@ -21,15 +21,7 @@ fn threads(count: usize) -> NonZeroUsize {
 
 fn walk(root: &Path, count: usize, descriptors: &Arc<Descriptors>) -> Walk {
     let root = Root::open(root, EntryPath::root(), Arc::clone(descriptors)).expect("a root");
-    let options = WalkOptions {
-        excludes: Excludes::none(),
-        exclude_caches: false,
-        exclude_if_present: None,
-        one_file_system: true,
-        max_file_size: None,
-        avoid: None,
-        threads: threads(count),
-    };
+    let options = WalkOptions::everything(threads(count));
     Walk::new(vec![root], options)
 }
 

@@ -221,11 +221,7 @@ impl Contents {
         raw: &mut Vec<u8>,
     ) -> Result<(), FrameLoss> {
         self.stored(volume, frame, &mut buffers.stored)?;
-        let Volume { line, frames, .. } = &self.volumes[volume as usize];
-        buffers
-            .reader
-            .read(line.codec, &buffers.stored, frames[frame].raw, raw)
-            .map_err(|error| why(line, &frames[frame], &buffers.stored, &error.to_string()))
+        self.decode(volume, frame, buffers, raw)
     }
 
     /// As [`Contents::read`], and compares the stored bytes with their checksum first.
@@ -244,13 +240,25 @@ impl Contents {
     ) -> Result<(), FrameLoss> {
         self.stored(volume, frame, &mut buffers.stored)?;
         let Volume { line, frames, .. } = &self.volumes[volume as usize];
-        let frame = &frames[frame];
-        let (volume, number) = (|| line.name.clone(), frame.frame);
-        if Digest::of(&buffers.stored) != frame.sha256 {
-            return Err(FrameLoss::Damaged { volume: volume(), frame: number });
+        let FrameLine { frame: number, sha256, .. } = frames[frame];
+        if Digest::of(&buffers.stored) != sha256 {
+            return Err(FrameLoss::Damaged { volume: line.name.clone(), frame: number });
         }
-        let read = buffers.reader.read(line.codec, &buffers.stored, frame.raw, raw);
-        read.map_err(|error| FrameLoss::Contradiction { volume: volume(), frame: number, why: error.to_string() })
+        self.decode(volume, frame, buffers, raw)
+    }
+
+    /// Decodes the frame whose stored bytes lie in `buffers`.
+    fn decode(
+        &self,
+        volume: u32,
+        frame: usize,
+        buffers: &mut FrameBuffers,
+        raw: &mut Vec<u8>,
+    ) -> Result<(), FrameLoss> {
+        let Volume { line, frames, .. } = &self.volumes[volume as usize];
+        let FrameBuffers { reader, stored } = buffers;
+        let read = reader.read(line.codec, stored, frames[frame].raw, raw);
+        read.map_err(|error| why(line, &frames[frame], stored, &error.to_string()))
     }
 
     /// A part of a volume's tar stream, frame by frame.

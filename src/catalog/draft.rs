@@ -207,6 +207,14 @@ impl Draft {
         Ok(())
     }
 
+    /// Gives one of its finished files another name.
+    ///
+    /// # Errors
+    /// If the store refuses, or the name is taken.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), CatalogError> {
+        Ok(self.catalog.store().rename(&self.folder.join(from)?, &self.folder.join(to)?)?)
+    }
+
     /// Removes one of its files.
     ///
     /// # Errors

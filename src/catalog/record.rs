@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Codec;
+use crate::archive::manifest::VolumeLine;
 use crate::domain::{Digest, Host, JobName, RunId, SnapshotName, Totals, Verdict};
 
 /// The version that this program writes, and the newest that it reads.
@@ -85,6 +86,19 @@ pub struct VolumeRecord {
 }
 
 impl VolumeRecord {
+    /// Its line in a manifest in which it has this number.
+    pub fn line(&self, number: u32) -> VolumeLine {
+        VolumeLine {
+            volume: number,
+            name: self.name.clone(),
+            codec: self.codec,
+            size: self.size,
+            raw_size: self.raw_size,
+            frames: self.frames,
+            sha256: self.sha256,
+        }
+    }
+
     /// As a file.
     pub fn file(&self) -> FileRecord {
         FileRecord { name: self.name.clone(), size: self.size, sha256: self.sha256 }

@@ -8,7 +8,7 @@ use super::basis::Basis;
 use std::collections::HashMap;
 
 use super::likeness::{Likeness, Rules, likeness};
-use super::prove::{attributes_are_those_of, is_proven};
+use super::prove::{Prover, attributes_are_those_of};
 use super::run::Context;
 use crate::archive::manifest::{Entry, EntryKind, Line, ManifestError, RawLines};
 use crate::catalog::StoredBytes;
@@ -158,6 +158,7 @@ pub(super) fn is_unchanged(
     context: &Context<'_>,
 ) -> Result<Option<Unchanged>, LinesError> {
     let mut before = Before::new(basis);
+    let prover = Prover { clock: context.clock, cancel: context.cancel, observer: context.observer };
     let (mut totals, mut holds_store) = (Totals::default(), false);
     let (mut proven, mut told) = (0, Told::default());
     let (sources, mut roots) = (roots.len(), FilledRoots::new(roots));
@@ -220,16 +221,13 @@ pub(super) fn is_unchanged(
                 let is_further = matches!(entry.kind, EntryKind::HardLink { .. });
                 let affordable = proven + found.stat.size.min(found.stat.allocated) <= PROVEN_BYTES_MAX
                     || found.stat.kind != Kind::File;
-                is_where_it_was
-                    && (is_further
-                        || affordable
-                            && is_proven(&found, &entry, context.clock, context.cancel, context.observer, &mut proven))
+                is_where_it_was && (is_further || affordable && prover.is_proven(&found, &entry, &mut proven))
             }
         };
         if !same {
             return Ok(None);
         }
-        count(&mut totals, &entry);
+        entry.count_in(&mut totals);
     }
     totals.read_bytes = ByteCount(proven);
     let stopped = context.cancel.asked().is_some();
@@ -250,28 +248,5 @@ impl Told {
         let (entries, bytes) = (totals.entries - self.entries, totals.content_bytes.0 - self.bytes);
         *self = Self { entries: totals.entries, bytes: totals.content_bytes.0 };
         Event::Advanced { entries, bytes: ByteCount(bytes), stored: ByteCount::ZERO }
-    }
-}
-
-/// Counts an entry.
-pub(super) fn count(totals: &mut Totals, entry: &Entry) {
-    totals.entries += 1;
-    totals.content_bytes.0 += entry.size;
-    match entry.kind {
-        EntryKind::File => totals.files += 1,
-        EntryKind::Folder => totals.folders += 1,
-        EntryKind::Symlink { .. } => totals.symlinks += 1,
-        EntryKind::HardLink { .. } => totals.hard_links += 1,
-        EntryKind::Fifo | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => totals.special += 1,
-    }
-}
-
-/// Bytes of a volume's tar stream that an entry takes. Folders count for nothing: every run that stores anything stores
-/// all of them.
-pub(super) fn span(entry: &Entry) -> u64 {
-    let placed = entry.placed;
-    match entry.kind {
-        EntryKind::Folder => 0,
-        _ => placed.body - placed.offset + placed.stored + crate::archive::padding(placed.stored) as u64,
     }
 }

@@ -60,16 +60,13 @@ pub(super) fn likeness(stat: &Stat, before: &Entry, rules: &Rules) -> Likeness {
 }
 
 fn is_of_kind(stat: &Stat, before: &Entry) -> bool {
-    match (stat.kind, &before.kind) {
-        (Kind::File, EntryKind::File) => stat.size == before.size,
-        (Kind::File, EntryKind::HardLink { .. }) => stat.links > 1,
-        (Kind::Folder, EntryKind::Folder)
-        | (Kind::Symlink, EntryKind::Symlink { .. })
-        | (Kind::Fifo, EntryKind::Fifo) => true,
-        (Kind::CharDevice, EntryKind::CharDevice { special })
-        | (Kind::BlockDevice, EntryKind::BlockDevice { special }) => stat.special == *special,
-        _ => false,
-    }
+    let more = match &before.kind {
+        EntryKind::File => stat.size == before.size,
+        EntryKind::HardLink { .. } => stat.links > 1,
+        EntryKind::CharDevice { special } | EntryKind::BlockDevice { special } => stat.special == *special,
+        EntryKind::Folder | EntryKind::Symlink { .. } | EntryKind::Fifo => true,
+    };
+    stat.kind == before.kind.kind() && more
 }
 
 #[cfg(test)]

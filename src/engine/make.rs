@@ -9,17 +9,15 @@
 
 use std::time::Duration;
 
-use super::before::count;
 use super::large::{is_same_content, read_sparse};
 use super::pipeline::Work;
 use super::plan::{FramePlan, Kept, Of, Piece, Planned, loss, silent, skip};
-use super::prove::is_proven;
+use super::prove::Prover;
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
 use crate::catalog::Measure;
-use crate::domain::{Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
+use crate::domain::{Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
 use crate::domain::{Halt, Halted};
-use crate::observe::Observer;
 use crate::source::{Found, Names, OpenFile, SourceError};
 
 /// How often a file that changes is read before it is stored as it is.
@@ -75,8 +73,7 @@ pub(super) struct Maker<'a> {
     frames: FrameMaker,
     names: &'a Names,
     clock: &'a dyn Clock,
-    cancel: &'a Cancel,
-    observer: &'a dyn Observer,
+    prover: Prover<'a>,
     halt: Halt,
     raw: Vec<u8>,
 }
@@ -89,8 +86,8 @@ enum Stored {
 
 impl<'a> Maker<'a> {
     pub(super) fn new(work: &Work<'a>, halt: Halt) -> Self {
-        let Work { codec, names, clock, cancel, observer, .. } = *work;
-        Self { frames: FrameMaker::new(codec), names, clock, cancel, observer, halt, raw: Vec::new() }
+        let Work { codec, names, clock, .. } = *work;
+        Self { frames: FrameMaker::new(codec), names, clock, prover: work.prover(), halt, raw: Vec::new() }
     }
 
     /// Makes one frame; `stored` is a buffer to be reused.
@@ -118,7 +115,7 @@ impl<'a> Maker<'a> {
                     let done = file.part(part, &mut self.raw, &self.halt, &mut read)?;
                     made.totals.read_bytes.0 += read;
                     if let Some(done) = done {
-                        count(&mut made.totals, &done.entry);
+                        done.entry.count_in(&mut made.totals);
                         made.lines.push(MadeLine::Entry { entry: done.entry, of_large: true });
                         made.lines.extend(done.skips.into_iter().map(MadeLine::Skip));
                     }
@@ -131,7 +128,7 @@ impl<'a> Maker<'a> {
                 Piece::Stale { volume, path } => made.lines.push(MadeLine::Stale { volume, path }),
                 Piece::Doubt { found, before, of } => {
                     let mut read = 0;
-                    let same = is_proven(&found, &before, self.clock, self.cancel, self.observer, &mut read);
+                    let same = self.prover.is_proven(&found, &before, &mut read);
                     made.totals.read_bytes.0 += read;
                     if same {
                         let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
@@ -187,7 +184,7 @@ impl<'a> Maker<'a> {
                 if is_other && skips.is_empty() {
                     skips.push(silent(&entry.path));
                 }
-                count(&mut made.totals, &entry);
+                entry.count_in(&mut made.totals);
                 made.lines.push(MadeLine::Entry { entry: *entry, of_large: false });
                 made.lines.extend(skips.into_iter().map(MadeLine::Skip));
             }
@@ -411,7 +408,7 @@ fn entry_of(path: &EntryPath, kind: EntryKind, stat: &Stat, owner: crate::domain
 
 /// Its content stays where it lies.
 fn proven(entry: Box<Entry>, of: Of, made: &mut Made) {
-    count(&mut made.totals, &entry);
+    entry.count_in(&mut made.totals);
     made.lines.push(match of {
         Of::Earlier => MadeLine::Proven(entry),
         Of::Adopted => MadeLine::Adopted(entry),

@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::before::LinesError;
 use super::make::{Made, Maker};
 use super::plan::{AdoptedLines, Circumstances, Earlier, FramePlan, PlanEnd, PlanTotals, Planner};
+use super::prove::Prover;
 use super::write::{OrderedWriter, Written};
 use crate::archive::Codec;
 use crate::catalog::CatalogError;
@@ -56,6 +57,13 @@ pub(super) struct Work<'a> {
     pub(super) observer: &'a dyn Observer,
 }
 
+impl<'a> Work<'a> {
+    /// Who reads what is in doubt.
+    pub(super) fn prover(&self) -> Prover<'a> {
+        Prover { clock: self.clock, cancel: self.cancel, observer: self.observer }
+    }
+}
+
 /// Stores the whole walk.
 pub(super) fn store_all<'w>(
     work: &Work<'_>,
@@ -77,14 +85,9 @@ pub(super) fn store_all<'w>(
     std::thread::scope(|scope| {
         let planner = scope.spawn(|| {
             let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
-            let Work { names, clock, cancel, observer, .. } = *work;
-            let planner = Planner::new(
-                Circumstances { names, clock, cancel, observer },
-                earlier,
-                adopted,
-                work.roots.clone(),
-                give,
-            );
+            let Work { names, cancel, observer, .. } = *work;
+            let circumstances = Circumstances { names, prover: work.prover(), cancel, observer };
+            let planner = Planner::new(circumstances, earlier, adopted, work.roots.clone(), give);
             let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk)));
             if !matches!(end, Ok(PlanEnd::Done(_))) {
                 halt.raise();

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::basis::Basis;
-use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, Told, count, span, verdict};
+use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, Told, verdict};
 use super::large::LargeFile;
 use super::likeness::{Likeness, Rules};
-use super::prove::is_proven;
+use super::prove::Prover;
 use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
 use crate::domain::Turns;
-use crate::domain::{Cancel, Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::domain::{Cancel, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
 use crate::observe::Observer;
 use crate::source::{Found, Item, Names, SourceError};
 
@@ -197,14 +197,14 @@ impl Group {
 /// What a planner knows of its run.
 pub(super) struct Circumstances<'a> {
     pub(super) names: &'a Names,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) prover: Prover<'a>,
     pub(super) cancel: &'a Cancel,
     pub(super) observer: &'a dyn Observer,
 }
 
 pub(super) struct Planner<'a, F> {
     names: &'a Names,
-    clock: &'a dyn Clock,
+    prover: Prover<'a>,
     cancel: &'a Cancel,
     earlier: Option<Earlier<'a>>,
     adopted: Vec<AdoptedLines<'a>>,
@@ -228,10 +228,10 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         roots: Vec<EntryPath>,
         give: F,
     ) -> Self {
-        let Circumstances { names, clock, cancel, observer } = circumstances;
+        let Circumstances { names, prover, cancel, observer } = circumstances;
         Self {
             names,
-            clock,
+            prover,
             cancel,
             earlier,
             adopted,
@@ -388,8 +388,8 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
 
     /// The next line of the earlier manifest stands in this one too.
     fn keep(&mut self, before: &Entry) -> Result<(), Break> {
-        count(&mut self.totals.counted, before);
-        *self.totals.live.entry(before.placed.volume).or_default() += span(before);
+        before.count_in(&mut self.totals.counted);
+        *self.totals.live.entry(before.placed.volume).or_default() += before.held();
         if let Some(Piece::Keep(kept)) = self.pieces.last_mut() {
             kept.lines += 1;
             kept.content_bytes += before.size;
@@ -417,7 +417,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             return self.push(Piece::Doubt { found, before, of }, estimate);
         }
         let mut read = 0;
-        let proven = is_proven(&found, &before, self.clock, self.cancel, self.observer, &mut read);
+        let proven = self.prover.is_proven(&found, &before, &mut read);
         self.totals.counted.read_bytes.0 += read;
         if proven {
             let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };

@@ -13,23 +13,64 @@ use crate::source::{Found, SourceError};
 
 const READ_BYTES: usize = 1 << 20;
 
-/// Reads what was found and compares it with `before`. `read` hears how much was read.
-pub(super) fn is_proven(
-    found: &Found,
-    before: &Entry,
-    clock: &dyn Clock,
-    cancel: &Cancel,
-    observer: &dyn Observer,
-    read: &mut u64,
-) -> bool {
-    let proven = match (&found.stat.kind, &before.kind) {
-        (Kind::File, EntryKind::File) => file(found, before, clock, cancel, observer, read),
-        (Kind::Symlink, EntryKind::Symlink { target }) => {
-            found.place.read_link(&found.stat).and_then(|now| Ok(now == *target && attributes(found, before)?))
+/// Who reads what is in doubt.
+#[derive(Clone, Copy)]
+pub(super) struct Prover<'a> {
+    pub(super) clock: &'a dyn Clock,
+    pub(super) cancel: &'a Cancel,
+    pub(super) observer: &'a dyn Observer,
+}
+
+impl Prover<'_> {
+    /// Reads what was found and compares it with `before`. `read` hears how much was read.
+    pub(super) fn is_proven(&self, found: &Found, before: &Entry, read: &mut u64) -> bool {
+        let proven = match (&found.stat.kind, &before.kind) {
+            (Kind::File, EntryKind::File) => self.file(found, before, read),
+            (Kind::Symlink, EntryKind::Symlink { target }) => {
+                found.place.read_link(&found.stat).and_then(|now| Ok(now == *target && attributes(found, before)?))
+            }
+            _ => attributes(found, before),
+        };
+        proven.unwrap_or(false)
+    }
+
+    fn file(&self, found: &Found, before: &Entry, read: &mut u64) -> Result<bool, SourceError> {
+        let file = found.place.open(&found.stat)?;
+        let stat = file.stat().clone();
+        let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
+        let len = sparse.as_ref().map_or(stat.size, SparseMap::body_len);
+        let alike =
+            is_same_content(&found.stat, &stat) && sparse.is_some() == before.sparse && len == before.placed.stored;
+        if !alike || is_fresh(&stat, self.clock) || file.xattrs()?.digest() != before.xattrs {
+            return Ok(false);
         }
-        _ => attributes(found, before),
-    };
-    proven.unwrap_or(false)
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; READ_BYTES.min(len as usize)];
+        let mut at = 0;
+        while at < len {
+            if self.cancel.asked().is_some() {
+                return Ok(false);
+            }
+            let part = &mut buffer[..READ_BYTES.min((len - at) as usize)];
+            let got = match &sparse {
+                Some(map) => {
+                    part.fill(0);
+                    read_sparse(&file, map, at, part)?;
+                    part.len()
+                }
+                None => file.read_at(at, part)?,
+            };
+            if got == 0 {
+                return Ok(false);
+            }
+            hasher.update(&part[..got]);
+            at += got as u64;
+            *read += got as u64;
+            let (bytes, stored) = (ByteCount(got as u64), ByteCount::ZERO);
+            self.observer.notice(&Event::Advanced { entries: 0, bytes, stored });
+        }
+        Ok(Some(hasher.finish()) == before.sha256 && is_same_content(&stat, &file.stat_now()?))
+    }
 }
 
 /// Whether what was found has the extended attributes that `before` says. What cannot be read has others.
@@ -39,50 +80,6 @@ pub(super) fn attributes_are_those_of(found: &Found, before: &Entry) -> bool {
 
 fn attributes(found: &Found, before: &Entry) -> Result<bool, SourceError> {
     Ok(found.place.xattrs(&found.stat)?.digest() == before.xattrs)
-}
-
-fn file(
-    found: &Found,
-    before: &Entry,
-    clock: &dyn Clock,
-    cancel: &Cancel,
-    observer: &dyn Observer,
-    read: &mut u64,
-) -> Result<bool, SourceError> {
-    let file = found.place.open(&found.stat)?;
-    let stat = file.stat().clone();
-    let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
-    let len = sparse.as_ref().map_or(stat.size, SparseMap::body_len);
-    let alike = is_same_content(&found.stat, &stat) && sparse.is_some() == before.sparse && len == before.placed.stored;
-    if !alike || is_fresh(&stat, clock) || file.xattrs()?.digest() != before.xattrs {
-        return Ok(false);
-    }
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; READ_BYTES.min(len as usize)];
-    let mut at = 0;
-    while at < len {
-        if cancel.asked().is_some() {
-            return Ok(false);
-        }
-        let part = &mut buffer[..READ_BYTES.min((len - at) as usize)];
-        let got = match &sparse {
-            Some(map) => {
-                part.fill(0);
-                read_sparse(&file, map, at, part)?;
-                part.len()
-            }
-            None => file.read_at(at, part)?,
-        };
-        if got == 0 {
-            return Ok(false);
-        }
-        hasher.update(&part[..got]);
-        at += got as u64;
-        *read += got as u64;
-        let (bytes, stored) = (ByteCount(got as u64), ByteCount::ZERO);
-        observer.notice(&Event::Advanced { entries: 0, bytes, stored });
-    }
-    Ok(Some(hasher.finish()) == before.sha256 && is_same_content(&stat, &file.stat_now()?))
 }
 
 /// Whether the clock's grain could hide a write that comes after this look.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::basis::{Basis, Linkable};
-use super::before::{Before, LinesError, Unchanged, is_unchanged, span};
+use super::before::{Before, LinesError, Unchanged, is_unchanged};
 use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{AdoptedLines, Earlier, PlanTotals};
@@ -399,8 +399,9 @@ impl Making<'_> {
         for volume in &volumes {
             self.read_back(draft, volume)?;
             draft.add(volume.file.clone());
-            records.push(self.record_of(volume, snapshot));
-            lines.push(self.line_of(volume));
+            let record = self.record_of(volume, snapshot);
+            lines.push(record.line(volume.number));
+            records.push(record);
         }
         let mut put = |frame: &FrameLine, ready: &mut Vec<u8>| {
             manifest.frame(frame, ready);
@@ -479,25 +480,13 @@ impl Making<'_> {
             stale: None,
         }
     }
-
-    fn line_of(&self, volume: &WrittenVolume) -> VolumeLine {
-        VolumeLine {
-            volume: volume.number,
-            name: volume.file.name.clone(),
-            codec: self.job.codec,
-            size: volume.file.size,
-            raw_size: volume.raw_size,
-            frames: volume.frames.len() as u64,
-            sha256: volume.file.sha256,
-        }
-    }
 }
 
 fn adopted_record(adopted: &Adopted, live: u64, stale: Option<FileRecord>) -> Result<VolumeRecord, LinesError> {
     let mut held = 0;
     for line in adopted.manifest.lines() {
         if let Line::Entry(entry) = line? {
-            held += span(&entry);
+            held += entry.held();
         }
     }
     let VolumeLine { codec, size, raw_size, frames, sha256, .. } = adopted.line;

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use super::before::span;
 use super::make::{Made, MadeLine};
 use super::stale::StaleLists;
 use crate::archive::manifest::{
@@ -161,7 +160,9 @@ impl OpenVolume {
 
 impl Part {
     fn begin(volumes: &Volumes<'_>, volume: &str) -> Result<Self, CatalogError> {
-        let file = volumes.draft.create_file(&part_name(volume, volumes.codec))?;
+        // under its own name it says that the volume is finished
+        let name = part_name(volume, volumes.codec);
+        let file = volumes.draft.create_file(&format!("{name}-unfinished"))?;
         let mut ready = Vec::new();
         let manifest = ManifestWriter::new(volumes.header, &mut ready);
         Ok(Self { file, manifest, ready })
@@ -175,7 +176,8 @@ impl Part {
         Ok(())
     }
 
-    fn end(self, volume: &WrittenVolume, codec: Codec) -> Result<(), StoreError> {
+    fn end(self, volumes: &Volumes<'_>, volume: &WrittenVolume) -> Result<(), CatalogError> {
+        let codec = volumes.codec;
         let Self { mut file, mut manifest, mut ready } = self;
         for frame in &volume.frames {
             manifest.frame(&FrameLine { volume: 0, ..*frame }, &mut ready);
@@ -192,7 +194,8 @@ impl Part {
         manifest.volume(&line, &mut ready);
         manifest.finish(&mut ready);
         file.write(&ready)?;
-        file.finish().map(|_| ())
+        let unfinished = file.finish()?;
+        volumes.draft.rename(&unfinished.name, &part_name(&volume.file.name, codec))
     }
 }
 
@@ -292,7 +295,7 @@ impl<'a> OrderedWriter<'a> {
         let part = full.part.take();
         let closed = full.close(self.volumes.codec)?;
         if let Some(part) = part {
-            part.end(&closed, self.volumes.codec)?;
+            part.end(&self.volumes, &closed)?;
             self.volumes.draft.sync()?;
         }
         self.closed.push(closed);
@@ -307,7 +310,7 @@ impl<'a> OrderedWriter<'a> {
                     entry.placed.offset += base;
                     entry.placed.body += base;
                     entry.placed.volume = self.volume.number;
-                    self.volume.held += span(&entry);
+                    self.volume.held += entry.held();
                     self.manifest.entry(&entry, &mut self.manifest_ready);
                     if let Some(part) = &mut self.volume.part {
                         entry.placed.volume = 0;
@@ -348,7 +351,7 @@ impl<'a> OrderedWriter<'a> {
                         MadeLine::Adopted(entry) => entry,
                         _ => unreachable!("it is one of the two"),
                     };
-                    *self.live.entry(entry.placed.volume).or_default() += span(&entry);
+                    *self.live.entry(entry.placed.volume).or_default() += entry.held();
                     self.manifest.entry(&entry, &mut self.manifest_ready);
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::scan::{Scanned, scan};
-use crate::archive::manifest::{self, Entry, EntryKind, Header, ManifestWriter};
+use crate::archive::manifest::{self, Entry, Header, ManifestWriter};
 use crate::catalog::{
     Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, NameSet, RESTORE_NAME, Record, Reuse,
     VolumeRecord, restore_guide, stale_name, volume_codec, volume_writer,
@@ -267,16 +267,6 @@ fn write_manifest(
 
 fn count(entries: &[Entry]) -> Totals {
     let mut totals = Totals::default();
-    for entry in entries {
-        totals.entries += 1;
-        totals.content_bytes += ByteCount(entry.size);
-        match entry.kind {
-            EntryKind::File => totals.files += 1,
-            EntryKind::Folder => totals.folders += 1,
-            EntryKind::Symlink { .. } => totals.symlinks += 1,
-            EntryKind::HardLink { .. } => totals.hard_links += 1,
-            EntryKind::Fifo | EntryKind::CharDevice { .. } | EntryKind::BlockDevice { .. } => totals.special += 1,
-        }
-    }
+    entries.iter().for_each(|entry| entry.count_in(&mut totals));
     totals
 }

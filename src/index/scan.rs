@@ -27,16 +27,8 @@ impl Scanned {
     /// Leaves out what the snapshot does not use.
     pub(super) fn leave_out(&mut self, stale: &NameSet, list: FileRecord) {
         self.entries.retain(|entry| !stale.contains(&entry.path));
-        self.live = self.entries.iter().map(held_by).sum();
+        self.live = self.entries.iter().map(Entry::held).sum();
         self.stale = Some(list);
-    }
-}
-
-/// Bytes of a volume's tar stream that an entry takes; folders count for nothing, since every run stores all of them.
-fn held_by(entry: &Entry) -> u64 {
-    match entry.kind {
-        EntryKind::Folder => 0,
-        _ => entry.placed.body - entry.placed.offset + entry.placed.stored + padding(entry.placed.stored) as u64,
     }
 }
 
@@ -92,7 +84,7 @@ pub(super) fn scan(reader: &dyn StoreReader, name: &str, number: u32) -> Result<
         frames: frames.len() as u64,
         sha256: whole.finish(),
     };
-    let held = entries.iter().map(held_by).sum();
+    let held = entries.iter().map(Entry::held).sum();
     Ok(Scanned { line, frames, entries, held, live: held, stale: None })
 }
 

@@ -406,7 +406,7 @@ impl<'a, 'h> Planner<'a, 'h> {
         let decision = decide(&entry, there.as_ref(), self.terms.overwrite);
         if let Hands::Show(show) = &mut self.hands {
             let size = entry.size;
-            show(&Planned { path: &entry.path, kind: kind_of(&entry.kind), size, decision: decision.into() });
+            show(&Planned { path: &entry.path, kind: entry.kind.kind(), size, decision: decision.into() });
             count(&mut self.counts, &entry, decision);
             if decision == Decision::Blocked {
                 self.shared.tell(&entry.path, LossCause::Unwritten, BLOCKED.to_owned());
@@ -554,17 +554,6 @@ pub(super) fn is_no_folder(error: &io::Error) -> bool {
         error.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
         Some(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP)
     )
-}
-
-fn kind_of(kind: &EntryKind) -> Kind {
-    match kind {
-        EntryKind::File | EntryKind::HardLink { .. } => Kind::File,
-        EntryKind::Folder => Kind::Folder,
-        EntryKind::Symlink { .. } => Kind::Symlink,
-        EntryKind::Fifo => Kind::Fifo,
-        EntryKind::CharDevice { .. } => Kind::CharDevice,
-        EntryKind::BlockDevice { .. } => Kind::BlockDevice,
-    }
 }
 
 /// Counts what would be written.

@@ -71,6 +71,21 @@ pub struct WalkOptions {
     pub threads: NonZeroUsize,
 }
 
+impl WalkOptions {
+    /// Everything on one file system.
+    pub fn everything(threads: NonZeroUsize) -> Self {
+        Self {
+            excludes: Excludes::none(),
+            exclude_caches: false,
+            exclude_if_present: None,
+            one_file_system: true,
+            max_file_size: None,
+            avoid: None,
+            threads,
+        }
+    }
+}
+
 /// One source folder, opened.
 #[derive(Debug)]
 pub struct Root {

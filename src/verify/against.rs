@@ -275,14 +275,7 @@ impl Against<'_> {
 
     fn entry(&mut self, entry: &Entry, found: &Found) -> Result<(), ManifestError<StoreError>> {
         let mut other = Other::default();
-        let kind = match entry.kind {
-            EntryKind::File | EntryKind::HardLink { .. } => Kind::File,
-            EntryKind::Folder => Kind::Folder,
-            EntryKind::Symlink { .. } => Kind::Symlink,
-            EntryKind::Fifo => Kind::Fifo,
-            EntryKind::CharDevice { .. } => Kind::CharDevice,
-            EntryKind::BlockDevice { .. } => Kind::BlockDevice,
-        };
+        let kind = entry.kind.kind();
         let mut bytes = ByteCount::ZERO;
         if found.stat.kind != kind {
             other.content.push(format!("{} -> {}", kind.word(), found.stat.kind.word()));

@@ -13,7 +13,7 @@ use crate::archive::manifest::{Entry, EntryKind, Line};
 use crate::catalog::{Catalog, CatalogError, Contents, FrameBuffers, compare_content};
 use crate::domain::{Cancel, EntryPath, Kind, SnapshotName};
 use crate::observe::{Event, Observer};
-use crate::source::{Descriptors, Excludes, Found, Item, Root, SourceError, Walk, WalkOptions};
+use crate::source::{Descriptors, Found, Item, Root, SourceError, Walk, WalkOptions};
 
 /// So many differences are kept; all are counted.
 const DIFFERENCES_MAX: usize = 10_000;
@@ -84,15 +84,7 @@ pub fn compare(
     let manifest = catalog.manifest(name)?;
     let contents = Contents::open(catalog, name, &manifest)?;
     let root = Root::open(folder, EntryPath::root(), Descriptors::for_this_process())?;
-    let options = WalkOptions {
-        excludes: Excludes::none(),
-        exclude_caches: false,
-        exclude_if_present: None,
-        one_file_system: true,
-        max_file_size: None,
-        avoid: None,
-        threads: terms.threads,
-    };
+    let options = WalkOptions::everything(terms.threads);
     let mut comparing = Comparing {
         terms,
         observer,
@@ -198,14 +190,7 @@ impl Comparing<'_> {
         let stat = &found.stat;
         let (bytes, none) = (crate::domain::ByteCount(entry.size), crate::domain::ByteCount::ZERO);
         self.observer.notice(&Event::Advanced { entries: 1, bytes, stored: none });
-        let kind = match entry.kind {
-            EntryKind::File | EntryKind::HardLink { .. } => Kind::File,
-            EntryKind::Folder => Kind::Folder,
-            EntryKind::Symlink { .. } => Kind::Symlink,
-            EntryKind::Fifo => Kind::Fifo,
-            EntryKind::CharDevice { .. } => Kind::CharDevice,
-            EntryKind::BlockDevice { .. } => Kind::BlockDevice,
-        };
+        let kind = entry.kind.kind();
         if stat.kind != kind {
             return self.compared.differ(&entry.path, format!("is a {}", stat.kind.word()));
         }

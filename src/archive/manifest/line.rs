@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::super::codec::Codec;
+use super::entry::{Entry, EntryKind, Placed};
 use crate::domain::{Digest, EntryPath, FileTime, JobName, Owner, RunId, SkipCause, SnapshotName};
 
 /// The first line.
@@ -27,100 +28,6 @@ pub struct Header {
     /// When that run began; not known of a manifest that was made anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<jiff::Timestamp>,
-}
-
-/// What an entry is, in a manifest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A folder.
-    Folder,
-    /// A symlink and where it points, any bytes.
-    Symlink {
-        /// Where it points.
-        target: Box<[u8]>,
-    },
-    /// A further name of the file `first`, which lies in the same volume or an earlier one.
-    HardLink {
-        /// The name under which the content lies.
-        first: EntryPath,
-    },
-    /// A FIFO.
-    Fifo,
-    /// A character device: major, minor.
-    CharDevice {
-        /// Major, minor.
-        special: (u32, u32),
-    },
-    /// A block device: major, minor.
-    BlockDevice {
-        /// Major, minor.
-        special: (u32, u32),
-    },
-}
-
-impl EntryKind {
-    /// The word in the manifest.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Folder => "folder",
-            Self::Symlink { .. } => "symlink",
-            Self::HardLink { .. } => "hardlink",
-            Self::Fifo => "fifo",
-            Self::CharDevice { .. } => "char-device",
-            Self::BlockDevice { .. } => "block-device",
-        }
-    }
-}
-
-/// Where an entry lies. Offsets are in the volume's raw tar stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The volume, by its number in the manifest.
-    pub volume: u32,
-    /// Where its first header block begins; a multiple of 512.
-    pub offset: u64,
-    /// Where its body begins; a multiple of 512. The next entry's header if it has none.
-    pub body: u64,
-    /// Length of the body, without padding; differs from `size` for sparse files.
-    pub stored: u64,
-}
-
-/// One entry of a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its path.
-    pub path: EntryPath,
-    /// What it is.
-    pub kind: EntryKind,
-    /// 12 bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Their names.
-    pub owner: Owner,
-    /// Length of a file; 0 for all else.
-    pub size: u64,
-    /// When its content changed.
-    pub mtime: FileTime,
-    /// When anything of it changed.
-    pub ctime: FileTime,
-    /// Its number in its file system.
-    pub inode: u64,
-    /// Of the body as it lies in the tar stream: the content, or map and data of a sparse file.
-    pub sha256: Option<Digest>,
-    /// Of its extended attributes.
-    pub xattrs: Option<Digest>,
-    /// Whether it is a sparse file.
-    pub sparse: bool,
-    /// Whether it changed while it was read: stored as last read.
-    pub changed: bool,
-    /// Where it lies.
-    pub placed: Placed,
 }
 
 /// An entry of the source that is not in the snapshot, or whose loss must be told.
@@ -677,8 +584,20 @@ fn put_bytes(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
 pub(super) mod tests {
     use proptest::prelude::*;
 
-    use super::{Entry, EntryKind, Line, Placed, Plain, SkipLine, parse, parse_any, put_entry, put_skip};
-    use crate::domain::{Digest, EntryPath, FileTime, Owner, SkipCause};
+    use super::{Entry, EntryKind, Header, Line, Placed, Plain, SkipLine, parse, parse_any, put_entry, put_skip};
+    use crate::domain::{Digest, EntryPath, FileTime, Owner, RunId, SkipCause};
+
+    /// Of a manifest that a test makes.
+    pub fn header() -> Header {
+        Header {
+            manifest: 1,
+            job: "upload".parse().expect("a job"),
+            snapshot: "upload-20261121T020000Z".parse().expect("a snapshot"),
+            run: RunId::from_random([1; 16]),
+            tool: "backup 0.1.0".to_owned(),
+            started: None,
+        }
+    }
 
     fn any_path() -> impl Strategy<Value = EntryPath> {
         let name = prop_oneof![

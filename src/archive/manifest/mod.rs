@@ -6,12 +6,14 @@
 //! The danger here is trust. A manifest is read as if an enemy wrote it: paths are parsed, lengths are bounded, the
 //! order is checked while reading, and what does not fit is an error with its line, never a guess.
 
+mod entry;
 mod line;
 mod raw;
 mod read;
 mod write;
 
-pub use line::{Entry, EntryKind, FrameLine, Header, Line, Placed, Section, SkipLine, Trailer, VolumeLine};
+pub use entry::{Entry, EntryKind, Placed};
+pub use line::{FrameLine, Header, Line, Section, SkipLine, Trailer, VolumeLine};
 pub use raw::RawLines;
 pub use read::{ManifestError, ManifestReader, OrderedLines, ReadAt};
 pub use write::{Finished, ManifestWriter};

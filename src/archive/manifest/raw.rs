@@ -89,21 +89,10 @@ pub(super) fn cut<E: std::error::Error>() -> ManifestError<E> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::line::tests::any_entry;
-    use super::super::{Entry, Header, Line, ManifestReader, ManifestWriter, VolumeLine};
+    use super::super::line::tests::{any_entry, header};
+    use super::super::{Entry, Line, ManifestReader, ManifestWriter, VolumeLine};
     use crate::archive::Codec;
-    use crate::domain::{Digest, RunId};
-
-    fn header() -> Header {
-        Header {
-            manifest: 1,
-            job: "upload".parse().expect("a job"),
-            snapshot: "upload-20261121T020000Z".parse().expect("a snapshot"),
-            run: RunId::from_random([1; 16]),
-            tool: "backup 0.1.0".to_owned(),
-            started: None,
-        }
-    }
+    use crate::domain::Digest;
 
     fn ended(mut writer: ManifestWriter, mut out: Vec<u8>, numbers: &[u32]) -> Vec<u8> {
         for number in numbers {

@@ -562,23 +562,12 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::line::tests::any_entry;
+    use super::super::line::tests::{any_entry, header};
     use super::super::line::{put_entry, put_json_line};
-    use super::super::{Entry, FrameLine, Header, Line, ManifestWriter, Section, Trailer, VolumeLine};
+    use super::super::{Entry, FrameLine, Line, ManifestWriter, Section, Trailer, VolumeLine};
     use super::{ManifestError, ManifestReader, ReadAt};
     use crate::archive::Codec;
-    use crate::domain::{Digest, EntryPath, RunId};
-
-    fn header() -> Header {
-        Header {
-            manifest: 1,
-            job: "upload".parse().expect("a job"),
-            snapshot: "upload-20261121T020000Z".parse().expect("a snapshot"),
-            run: RunId::from_random([1; 16]),
-            tool: "backup 0.1.0".to_owned(),
-            started: None,
-        }
-    }
+    use crate::domain::{Digest, EntryPath};
 
     fn written(entries: &[Entry], frames: u64) -> Vec<u8> {
         written_in(256 << 10, entries, frames)

@@ -5,9 +5,8 @@
 use super::super::frame::FrameMaker;
 use super::super::seek::{self, SeekEntry};
 use super::FORMAT;
-use super::line::{
-    Entry, FrameLine, Header, Section, SkipLine, Trailer, VolumeLine, put_entry, put_json_line, put_skip,
-};
+use super::entry::Entry;
+use super::line::{FrameLine, Header, Section, SkipLine, Trailer, VolumeLine, put_entry, put_json_line, put_skip};
 use super::raw::{RawLines, cut};
 use super::read::{ManifestError, ReadAt};
 use crate::domain::EntryPath;
