@@ -520,27 +520,32 @@ fn where_the_record_is_lost_too_the_names_of_the_volumes_tell_which_run_wrote_th
     site.on_store(&["index", &names[1], "--force"]).exits(4).says("its name tells no run that wrote it");
 }
 
-/// Starts a run in volumes of little more than a frame and ends it, by `signal`, when two of them are finished.
-fn interrupted(site: &Site, signal: rustix::process::Signal) {
-    let mut run = site.start(&["--volume-size", "500kB", "--compression", "zstd:19", "--threads", "1"]);
+/// Starts a slow run in volumes of `size` and ends it, by `signal`, when its unfinished work is so far.
+fn stopped_when(site: &Site, size: &str, so_far: impl Fn(&Path) -> bool, signal: rustix::process::Signal) {
+    let mut run = site.start(&["--volume-size", size, "--compression", "zstd:19", "--threads", "1"]);
     let mut out = run.stderr.take().expect("piped");
     let said = std::thread::spawn(move || {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut out, &mut said).expect("UTF-8");
         said
     });
-    let finished = || {
-        let partial = names_in(&site.job()).into_iter().find(|name| name.starts_with(".partial-"))?;
-        let parts = names_in(&site.job().join(&partial)).into_iter().filter(|name| name.ends_with(".part")).count();
-        (parts > 2).then_some(())
+    let is_so_far = || {
+        let partial = names_in(&site.job()).into_iter().find(|name| name.starts_with(".partial-"));
+        partial.is_some_and(|partial| so_far(&site.job().join(partial)))
     };
-    while !site.job().exists() || finished().is_none() {
+    while !site.job().exists() || !is_so_far() {
         assert!(run.try_wait().expect("a child").is_none(), "it ended before it was stopped");
         std::thread::yield_now();
     }
     rustix::process::kill_process(rustix::process::Pid::from_child(&run), signal).expect("signalled");
     run.wait().expect("it ends");
     said.join().expect("no panic");
+}
+
+/// A run that was stopped when three of its volumes, of little more than a frame each, were finished.
+fn interrupted(site: &Site) {
+    let three = |partial: &Path| names_in(partial).iter().filter(|name| name.ends_with(".part")).count() >= 3;
+    stopped_when(site, "500kB", three, rustix::process::Signal::TERM);
 }
 
 fn many_texts(site: &Site) {
@@ -557,7 +562,7 @@ fn many_texts(site: &Site) {
 fn what_an_interrupted_run_had_finished_is_adopted_by_the_next() {
     let site = Site::new();
     many_texts(&site);
-    interrupted(&site, rustix::process::Signal::TERM);
+    interrupted(&site);
     assert_eq!(site.snapshots().len(), 0);
     assert_eq!(site.leftovers().len(), 1, "the draft with what is finished, and no lease");
     // between the two runs one adopted file changes, one goes, and one comes
@@ -588,7 +593,7 @@ fn what_an_interrupted_run_had_finished_is_adopted_by_the_next() {
 fn what_was_finished_is_adopted_only_if_every_byte_of_it_is_what_was_written() {
     let site = Site::new();
     many_texts(&site);
-    interrupted(&site, rustix::process::Signal::TERM);
+    interrupted(&site);
     let partial = site.job().join(&site.leftovers()[0]);
     let mut harmed = 0;
     for name in names_in(&partial).into_iter().filter(|name| name.ends_with(".part")) {
@@ -610,7 +615,7 @@ fn what_was_finished_is_adopted_only_if_every_byte_of_it_is_what_was_written() {
 fn what_a_dead_run_had_finished_is_adopted_when_its_lease_is_over() {
     let site = Site::new();
     many_texts(&site);
-    interrupted(&site, rustix::process::Signal::TERM);
+    interrupted(&site);
     let partial = site.job().join(&site.leftovers()[0]);
     fs::remove_file(partial.join("given-up")).expect("as if it had died without a word");
     site.run(&[]).exits(0).does_not_say("adopted");
@@ -785,10 +790,11 @@ fn a_manifest_out_of_order_is_said_and_not_built_upon() {
 }
 
 #[test]
-fn a_run_that_fails_before_a_volume_is_finished_leaves_nothing() {
+fn a_run_that_is_stopped_before_a_volume_is_finished_leaves_nothing() {
     let site = Site::new();
-    fs::create_dir(site.source().join("empty")).expect("a folder");
-    fs::remove_dir(site.source().join("empty")).expect("gone");
-    site.run(&["--volume-size", "1MB"]).exits(1).does_not_say("finished volumes");
+    many_texts(&site);
+    let begun = |partial: &Path| names_in(partial).iter().any(|name| name.ends_with(".part-unfinished"));
+    stopped_when(&site, "1GB", begun, rustix::process::Signal::TERM);
     assert_eq!(site.leftovers(), [""; 0]);
+    site.run(&[]).exits(0).does_not_say("adopted");
 }
