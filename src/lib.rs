@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! 8  cli
+//! 7  daemon
 //! 6  wiring
 //! 5  config  supervise
 //! 4  engine  restore  verify  browse  prune  index
 //! 3  catalog
-//! 2  source  store
+//! 2  source  store  notify  page
 //! 1  archive  retention  schedule  report  observe
 //! 0  domain
 //! ```
@@ -21,10 +22,13 @@ pub mod browse;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod engine;
 pub mod index;
+pub mod notify;
 pub mod observe;
+pub mod page;
 pub mod prune;
 pub mod report;
 pub mod restore;

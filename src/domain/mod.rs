@@ -1,4 +1,4 @@
-//! The words of the program as types: ids, sizes, paths, digests, clock, cancel, turns, entry, level, outcome.
+//! The words of the program as types: ids, sizes, paths, digests, secrets, clock, cancel, turns, entry, level, outcome.
 //!
 //! Values that are settled. A value of these types is right by construction: it was parsed at a door.
 //! No I/O here but the one real clock; no room is known here.
@@ -13,6 +13,7 @@ mod level;
 mod moment;
 mod outcome;
 mod path;
+mod secret;
 mod size;
 mod turns;
 
@@ -26,5 +27,6 @@ pub use level::{Level, Part, Percent, PercentError};
 pub use moment::{Moment, MomentError};
 pub use outcome::{Outcome, Skip, SkipCause, Skips, StopReason, Totals, Verdict};
 pub use path::{EntryPath, PathError, Shown};
+pub use secret::Secret;
 pub use size::{ByteCount, SizeError};
 pub use turns::{Halt, Halted, Turns};

@@ -1,0 +1,73 @@
+//! What is told to people elsewhere, before it is put into any channel's words.
+//!
+//! A message is plain values: it is spooled, survives a restart, and each channel (Slack, JIRA, …) makes of it what its
+//! own readers need. Everything in it may come from file names, so everything in it is hostile text to a channel.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::RunRecord;
+use crate::domain::{Host, JobName, SnapshotName, Trouble};
+
+/// Why somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A run was ok.
+    Ok,
+    /// A snapshot exists, but not everything is in it.
+    Partial,
+    /// There is no snapshot.
+    Failed,
+    /// A run was due and did not start.
+    Missed,
+    /// No good snapshot for longer than there should be.
+    Overdue,
+    /// A stored snapshot is not what it was.
+    Damage,
+    /// What was wrong is well again.
+    Recovered,
+    /// Something about this program that is no run: a configuration that could not be taken, state that cannot be kept.
+    Trouble,
+    /// `notify test`: nothing has happened.
+    Test,
+}
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The same in every attempt to deliver it, for receivers that can tell repeats: 32 hex digits.
+    pub id: String,
+    /// Why.
+    pub kind: Kind,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Which of several installations; part of a ticket's identity.
+    pub instance: String,
+    /// Where.
+    pub host: Host,
+    /// The job; none if it is about no job.
+    pub job: Option<JobName>,
+    /// The store's name in the configuration.
+    pub store: Option<String>,
+    /// The run, if it is about one.
+    pub outcome: Option<Box<RunRecord>>,
+    /// Stored size of the last good snapshot before, in bytes.
+    pub size_before: Option<u64>,
+    /// When the next run is due.
+    pub next_run: Option<Timestamp>,
+    /// When there was a good run the last time.
+    pub last_success: Option<Timestamp>,
+    /// How many runs in a row have not been ok, this one with them.
+    pub in_a_row: u32,
+    /// How many messages like this were held back since the last that was sent.
+    pub held_back: u32,
+    /// The build that called us (`BUILD_URL`).
+    pub build_url: Option<String>,
+    /// The snapshot in question, if there is one.
+    pub snapshot: Option<SnapshotName>,
+    /// What is wrong and what to do; none where nothing is.
+    pub trouble: Option<Trouble>,
+    /// The program and its version.
+    pub tool: String,
+}
