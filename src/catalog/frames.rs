@@ -14,7 +14,7 @@ use twox_hash::XxHash3_64;
 
 use crate::archive::FRAME_BYTES_MAX;
 use crate::archive::manifest::FrameLine;
-use crate::domain::{ByteCount, Cancel, Digest};
+use crate::domain::{ByteCount, Cancel, Digest, Halt, Hasher, Turns};
 use crate::observe::{Event, Observer};
 use crate::store::{StoreError, StoreReader};
 
@@ -100,17 +100,112 @@ pub fn check_frames(
     damaged
 }
 
+/// What reading all of a volume showed.
+#[derive(Debug)]
+pub struct WholeCheck {
+    /// Damaged frames, in order.
+    pub damaged: Vec<FrameDamage>,
+    /// The sha256 of the file. None if some of it could not be read, or somebody asked to stop.
+    pub sha256: Option<Digest>,
+    /// Why what stands behind the frames could not be read.
+    pub behind: Option<StoreError>,
+}
+
+/// Reads all of one volume, each byte once: takes the sha256 of the file, and compares those of its `frames` that
+/// `asked` names with their own. `frames` follow each other without gaps from the beginning (as
+/// [`super::volumes_with_frames`] gives them); what stands behind them belongs to the file alone.
+///
+/// Workers read and compare frames beside each other, then take turns at the checksum of the file, which needs its bytes
+/// in order.
+pub fn check_whole(
+    reader: &dyn StoreReader,
+    frames: &[FrameLine],
+    asked: &(dyn Fn(&FrameLine) -> bool + Sync),
+    threads: NonZeroUsize,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> WholeCheck {
+    let next = AtomicUsize::new(0);
+    let whole = Turns::new(Some(Hasher::new()));
+    let halt = Halt::default();
+    let damaged = Mutex::new(Vec::new());
+    let work = || {
+        let mut bytes = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(frame) = frames.get(number) else { return };
+            if cancel.asked().is_some() {
+                return halt.raise();
+            }
+            let read = read_frame(reader, frame, &mut bytes);
+            let is_read = read.is_ok();
+            let fits = read.and_then(|()| {
+                if !asked(frame) || Measure::Sha256.fits(frame, &bytes) {
+                    Ok(())
+                } else {
+                    Err(frame_damage(frame, None))
+                }
+            });
+            if let Err(damage) = fits {
+                damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+            }
+            let turn = whole.take(number as u64, &halt, |hasher| match hasher {
+                Some(hasher) if is_read => hasher.update(&bytes),
+                // a checksum of the rest would be one of nothing
+                _ => *hasher = None,
+            });
+            if turn.is_err() {
+                return;
+            }
+            let (bytes, none) = (ByteCount(frame.stored), ByteCount::ZERO);
+            observer.notice(&Event::Advanced { entries: 0, bytes, stored: none });
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.get() {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut hasher = if halt.is_raised() { None } else { whole.peek(Clone::clone) };
+    let mut behind = None;
+    let (mut at, mut bytes) = (frames.last().map_or(0, |frame| frame.offset + frame.stored), Vec::new());
+    while at < reader.len() && behind.is_none() && !halt.is_raised() {
+        let len = (reader.len() - at).min(BEHIND_BYTES);
+        bytes.resize(len as usize, 0);
+        match reader.read_at(at, &mut bytes) {
+            Ok(()) => hasher.iter_mut().for_each(|hasher| hasher.update(&bytes)),
+            Err(error) => (hasher, behind) = (None, Some(error)),
+        }
+        at += len;
+        observer.notice(&Event::Advanced { entries: 0, bytes: ByteCount(len), stored: ByteCount::ZERO });
+    }
+    let mut damaged = damaged.into_inner().unwrap_or_else(PoisonError::into_inner);
+    damaged.sort_by_key(|damage| damage.offset);
+    WholeCheck { damaged, sha256: hasher.map(Hasher::finish), behind }
+}
+
+/// What stands behind a volume's frames is read in pieces of this length: somebody may have put a terabyte there.
+const BEHIND_BYTES: u64 = 1 << 20;
+
+fn frame_damage(frame: &FrameLine, error: Option<StoreError>) -> FrameDamage {
+    FrameDamage { frame: frame.frame, offset: frame.offset, error }
+}
+
 fn check_frame(
     reader: &dyn StoreReader,
     frame: &FrameLine,
     measure: Measure<'_>,
     bytes: &mut Vec<u8>,
 ) -> Result<(), FrameDamage> {
-    let damage = |error| FrameDamage { frame: frame.frame, offset: frame.offset, error };
+    read_frame(reader, frame, bytes)?;
+    if measure.fits(frame, bytes) { Ok(()) } else { Err(frame_damage(frame, None)) }
+}
+
+fn read_frame(reader: &dyn StoreReader, frame: &FrameLine, bytes: &mut Vec<u8>) -> Result<(), FrameDamage> {
     if frame.stored > FRAME_BYTES_MAX {
-        return Err(damage(None));
+        return Err(frame_damage(frame, None));
     }
     bytes.resize(frame.stored as usize, 0);
-    reader.read_at(frame.offset, bytes).map_err(|error| damage(Some(error)))?;
-    if measure.fits(frame, bytes) { Ok(()) } else { Err(damage(None)) }
+    reader.read_at(frame.offset, bytes).map_err(|error| frame_damage(frame, Some(error)))
 }

@@ -1,8 +1,7 @@
 //! One snapshot, at any level that only reads.
 //!
-//! A volume is read once for its whole checksum and once by frames: the first proves `SHA256SUMS`, the second says
-//! *where* it is damaged. The second reading comes from the page cache when the first has just passed. The deep level
-//! decodes what it reads by frames. What is damaged is damage and no error: an error means that the store could not be
+//! A volume is read once: for its whole checksum, which proves `SHA256SUMS`, and by frames, which say *where* it is
+//! damaged. The deep level decodes what it reads by frames before. What is damaged is damage and no error: an error means that the store could not be
 //! asked.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +14,8 @@ use super::report::{Damage, Report};
 use crate::archive::manifest::{EntryKind, FrameLine, Line, VolumeLine};
 use crate::catalog::{
     Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, Measure, NameSet, OpenManifest, RECORD_NAME,
-    RESTORE_NAME, Record, SUMS_NAME, Sums, TOOL, check_frames, restore_guide, stale_name, volume_name, volume_writer,
-    volumes_with_frames,
+    RESTORE_NAME, Record, SUMS_NAME, Sums, TOOL, WholeCheck, check_frames, check_whole, restore_guide, stale_name,
+    volume_name, volume_writer, volumes_with_frames,
 };
 use crate::domain::{ByteCount, Cancel, Digest, Hasher, Level, Part, SnapshotName};
 use crate::observe::{Event, Observer};
@@ -410,14 +409,26 @@ impl Work<'_> {
             return Ok(());
         }
         let mut found = Found::default();
-        // of a part, the frames alone
-        if self.options.part.is_none() {
-            found.whole = self.whole(&volume.name, &*reader, sums)?;
-        }
         let threads = self.options.threads;
-        let damaged = check_frames(&*reader, rest, Measure::Sha256, threads, false, self.cancel, self.observer);
+        let damaged = if self.options.part.is_some() {
+            // of a part, the frames alone
+            self.report.bytes.0 += rest.iter().map(|f| f.stored).sum::<u64>();
+            check_frames(&*reader, rest, Measure::Sha256, threads, false, self.cancel, self.observer)
+        } else {
+            let asked = |frame: &FrameLine| rest.binary_search_by_key(&frame.frame, |frame| frame.frame).is_ok();
+            let WholeCheck { damaged, sha256, behind } =
+                check_whole(&*reader, frames, &asked, threads, self.cancel, self.observer);
+            self.read.insert(volume.name.clone());
+            self.report.bytes.0 += reader.len();
+            found.whole = sha256.is_some() && sums.get(&volume.name) == sha256;
+            if let Some(error) = behind {
+                self.step(&volume.name, |_| Err::<(), _>(error.into()))?;
+            } else if self.cancel.asked().is_none() && sha256.is_some() && !found.whole {
+                self.damage(&volume.name, another_checksum());
+            }
+            damaged
+        };
         self.report.frames += rest.len() as u64;
-        self.report.bytes.0 += if self.options.part.is_some() { rest.iter().map(|f| f.stored).sum() } else { 0 };
         for damage in damaged {
             if let Some(error) = &damage.error
                 && error.is_absent()
