@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backup::archive::Codec;
@@ -182,6 +183,13 @@ impl World {
         Catalog::new(Arc::clone(&self.store), self.job.name.clone())
     }
 
+    /// Its job over a store that counts what is read from volumes.
+    fn counted(&self) -> (Catalog, Arc<Counts>) {
+        let counts = Arc::new(Counts::default());
+        let counting = Arc::new(Counting { inner: Arc::clone(&self.store), counts: Arc::clone(&counts) });
+        (Catalog::new(counting, self.job.name.clone()), counts)
+    }
+
     fn clear(&self) {
         for entry in fs::read_dir(self.folder.path().join("store/job")).expect("the job's folder") {
             let path = entry.expect("an entry").path();
@@ -242,10 +250,16 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
 /// A store that counts what is read from volumes.
 struct Counting {
     inner: Arc<dyn Store>,
-    frames: Arc<std::sync::atomic::AtomicU64>,
+    counts: Arc<Counts>,
 }
 
-struct CountingReader(Box<dyn StoreReader>, Arc<std::sync::atomic::AtomicU64>);
+#[derive(Default)]
+struct Counts {
+    reads: AtomicU64,
+    bytes: AtomicU64,
+}
+
+struct CountingReader(Box<dyn StoreReader>, Arc<Counts>);
 
 impl StoreReader for CountingReader {
     fn len(&self) -> u64 {
@@ -253,7 +267,8 @@ impl StoreReader for CountingReader {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.1.reads.fetch_add(1, Ordering::Relaxed);
+        self.1.bytes.fetch_add(into.len() as u64, Ordering::Relaxed);
         self.0.read_at(offset, into)
     }
 }
@@ -277,7 +292,7 @@ impl Store for Counting {
     fn open(&self, file: &Key) -> Result<Box<dyn StoreReader>, StoreError> {
         let reader = self.inner.open(file)?;
         let is_volume = file.to_string().contains(".tar");
-        Ok(if is_volume { Box::new(CountingReader(reader, Arc::clone(&self.frames))) } else { reader })
+        Ok(if is_volume { Box::new(CountingReader(reader, Arc::clone(&self.counts))) } else { reader })
     }
     fn list(&self, folder: &Key) -> Result<Vec<Listed>, StoreError> {
         self.inner.list(folder)
@@ -329,16 +344,29 @@ fn one_small_file_costs_one_frame_of_the_volume() {
         }
         fs::write(source.join("small"), vec![7; 4096]).expect("a file");
         assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
-        let frames = Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counting = Arc::new(Counting { inner: Arc::clone(&world.store), frames: Arc::clone(&frames) });
-        let catalog = Catalog::new(counting, world.job.name.clone());
+        let (catalog, counts) = world.counted();
         let name = catalog.find("latest").expect("a snapshot");
         let mut out = Vec::new();
         let path = EntryPath::parse(b"small").expect("a path");
         content(&catalog, &name, &path, &mut out).expect("content");
         assert_eq!(out, vec![7; 4096]);
-        assert_eq!(frames.load(std::sync::atomic::Ordering::Relaxed), 1, "{codec:?}");
+        assert_eq!(counts.reads.load(Ordering::Relaxed), 1, "{codec:?}");
     }
+}
+
+/// Over a network each byte of a volume is a byte of the line, so it is asked for once.
+#[test]
+fn verifying_reads_each_byte_of_a_volume_once() {
+    let world = World::new();
+    assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    let (catalog, counts) = world.counted();
+    let name = catalog.find("latest").expect("a snapshot");
+    let (record, _) = catalog.record(&name).expect("a record");
+    let options = Options::at(Level::Stored, NonZeroUsize::new(3).expect("three"));
+    let report = verify(&catalog, &name, &options, &Known::default(), &Cancel::new(), &Silent).expect("a report");
+    assert!(report.is_well() && report.frames > 2, "{report:?}");
+    let stored: u64 = record.volumes.iter().map(|volume| volume.size).sum();
+    assert_eq!(counts.bytes.load(Ordering::Relaxed), stored);
 }
 
 /// A header that does not fit is known from the frame it lies in, however long the file is.
@@ -352,9 +380,7 @@ fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take(
     std::os::unix::fs::FileExt::write_all_at(&file, &data, 4 << 20).expect("written");
     drop(file);
     assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
-    let frames = Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let counting = Arc::new(Counting { inner: Arc::clone(&world.store), frames: Arc::clone(&frames) });
-    let catalog = Catalog::new(counting, world.job.name.clone());
+    let (catalog, counts) = world.counted();
     let name = catalog.find("latest").expect("a snapshot");
     let folder = world.folder.path().join("store").join(world.job.name.as_str()).join(name.as_str());
     let volume = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
@@ -366,6 +392,6 @@ fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take(
     let path = EntryPath::parse(b"holes").expect("a path");
     let error = content(&catalog, &name, &path, &mut Vec::new()).expect_err("it is damaged");
     assert!(error.to_string().contains("holes"), "{error}");
-    let read = frames.load(std::sync::atomic::Ordering::Relaxed);
+    let read = counts.reads.load(Ordering::Relaxed);
     assert!(read <= 4, "{read} frames were read");
 }

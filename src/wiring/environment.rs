@@ -36,6 +36,10 @@ impl Environment {
     /// Where state lies unless it is configured.
     pub fn default_state_dir(&self) -> PathBuf {
         let of = |name: &str| self.variables.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
+        // a configuration reads it by its table of keys; who has none means the same by it
+        if let Some(named) = of("BACKUP_STATE_DIR") {
+            return named;
+        }
         if self.is_root {
             return PathBuf::from("/var/lib/backup");
         }
