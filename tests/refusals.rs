@@ -224,3 +224,35 @@ fn a_store_in_its_own_source_is_not_stored_into_itself() {
         assert_eq!(ran.json()["totals"]["files"], 1);
     }
 }
+
+#[test]
+fn doctor_tells_every_fault_at_once_and_leaves_nothing_behind() {
+    let site = Site::new();
+    site.file("a", "a").run(&[]).exits(0);
+    // but for the time of the store's own folder, in which it made and removed one
+    let store = || {
+        let mut found = picture(&site.store());
+        found.remove(&b""[..]);
+        found
+    };
+    let before = store();
+    site.on_store(&["doctor"]).exits(0).says("it takes files, gives them back as they were").says("it has hard links");
+    assert_eq!(store(), before);
+    let empty = site.path().join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let config = format!(
+        "stores: {{here: {{path: {store}}}, gone: {{path: {store}-gone}}}}\n\
+         jobs:\n  one: {{source: {empty}, store: here}}\n  two: {{source: {empty}/no, store: gone, schedule: '@daily'}}\n",
+        store = site.store().display(),
+        empty = empty.display()
+    );
+    let file = site.path().join("backup.yaml");
+    fs::write(&file, config).expect("a configuration");
+    site.backup(["doctor", "--config", file.to_str().expect("a path")])
+        .exits(6)
+        .says("empty is empty, and a run would fail")
+        .says("-gone does not exist")
+        .says("empty/no cannot be listed")
+        .says("it has no schedule");
+    assert_eq!(store(), before);
+}

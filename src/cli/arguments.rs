@@ -62,6 +62,7 @@ pub enum Verb {
     Release(super::hold::ReleaseVerb),
     Index(super::index::Verb),
     Status(super::status::Verb),
+    Doctor(super::doctor::Verb),
     Init(super::init::Verb),
     Unlock(super::unlock::Verb),
     /// Check, show or describe the configuration

@@ -9,6 +9,7 @@ mod cat;
 mod completions;
 mod config;
 mod diff;
+mod doctor;
 mod drill;
 mod entries;
 mod exit;
@@ -85,6 +86,7 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Release(verb) => hold::release(verb, global, screen),
         Verb::Index(verb) => index::run(verb, global, screen),
         Verb::Status(verb) => status::run(verb, global, screen),
+        Verb::Doctor(verb) => doctor::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),
         Verb::Config(verb) => config::run(verb, global, screen),

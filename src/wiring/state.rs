@@ -56,6 +56,16 @@ impl State {
         &self.folder
     }
 
+    /// Finds out whether it can be written, by writing to it.
+    ///
+    /// # Errors
+    /// If it cannot.
+    pub fn prove_writable(&self) -> Result<(), StateError> {
+        let path = self.folder.join("probe");
+        self.replace(&path, b"")?;
+        std::fs::remove_file(&path).map_err(|source| StateError { path, deed: "removed", source })
+    }
+
     /// The store that was at `path` when it was last seen. What cannot be read is not known.
     pub fn store_at(&self, path: &Path) -> Option<StoreId> {
         self.stores().seen.remove(&path_key(path))

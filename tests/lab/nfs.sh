@@ -159,7 +159,9 @@ copied_as() { # NAME: after a first run whose volume cannot be linked
 
 refused() {
   begin immutable; do_run; expect 0 'is complete' 'a first run' $?
+  do_ doctor --store "$store"; expect 0 'it has hard links' 'doctor, before' $?
   chattr +i "$(there)"/*.tar.zst; lsattr "$(there)"/*.tar.zst
+  do_ doctor --store "$store"; expect 0 'refuses hard links.*are copied once' 'doctor says what a refused link will cost' $?
   copied_as 'the server refuses a link (EPERM)'
   folder_of foreign 10001 10001; lab reexport rw,root_squash
   do_run; expect 0 'is complete' "uid 10001: a first run" $?
