@@ -12,6 +12,7 @@ use super::which;
 use crate::browse::{Criteria, KindWanted, Pattern, Sighting, find};
 use crate::catalog::OpenManifest;
 use crate::domain::{ByteCount, Clock, Moment, SnapshotName, SystemClock, Trouble};
+use crate::report::counted;
 use crate::wiring;
 
 /// Find in which snapshots a file is, and in how many versions
@@ -164,7 +165,11 @@ fn nothing(verb: &Verb, snapshots: usize) -> Failure {
     } else {
         format!("a name must be whole: '*{}*' matches parts of names", verb.pattern.trim_matches('*'))
     };
-    let what = format!("nothing in {snapshots} snapshots is what was looked for ({})", verb.pattern.escape_debug());
+    let what = format!(
+        "nothing in {} is what was looked for ({})",
+        counted(snapshots as u64, "snapshot"),
+        verb.pattern.escape_debug()
+    );
     Failure { exit: Exit::Failed, trouble: Trouble { what, causes: Vec::new(), advice } }
 }
 

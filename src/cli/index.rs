@@ -6,6 +6,7 @@ use super::screen::Screen;
 use super::which;
 use crate::domain::{Clock, SystemClock};
 use crate::index::{IndexError, index};
+use crate::report::counted;
 use crate::wiring;
 
 /// Make a snapshot's manifest and record anew, from its volumes
@@ -44,7 +45,11 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             "doubts": indexed.doubts,
         }));
     } else {
-        let mut lines = vec![format!("{name}: {} entries in {} volumes", indexed.entries, indexed.volumes)];
+        let mut lines = vec![format!(
+            "{name}: {} in {}",
+            counted(indexed.entries, "entry"),
+            counted(indexed.volumes as u64, "volume")
+        )];
         lines.extend(indexed.doubts.iter().map(|doubt| format!("  note      {doubt}")));
         lines.push("  trash     the folder as it was: `backup undelete` shows it".to_owned());
         screen.result(&lines.join("\n"));

@@ -15,6 +15,7 @@ use super::which;
 use crate::archive::expand::{ExpandError, ExpandLimits, Expander};
 use crate::catalog::Catalog;
 use crate::domain::{Advise, ByteCount, Cancel, Clock, EntryPath, Moment, SnapshotName, Stop, SystemClock};
+use crate::report::counted;
 use crate::restore::{
     Budget, Counts, Deed, ForeignOrder, LossCause, Order, Overwrite, Ownership, Planned, Report, RestoreError,
     Selection, preview, remove_extras, restore, restore_archive, to_tar,
@@ -359,8 +360,8 @@ fn shown(report: &Report, to: &Path, dry: bool, screen: &Screen) -> Exit {
     }
     if report.losses_count > 0 {
         lines.push(format!(
-            "  not so    {} entries are not there or not as they were; each is named above",
-            report.losses_count
+            "  not so    {} not there or not as it was; each is named above",
+            counted(report.losses_count, "entry")
         ));
     }
     lines.extend(report.notes.iter().map(|note| format!("  note      {note}")));
@@ -383,15 +384,15 @@ fn with_path(path: &EntryPath, mut line: serde_json::Value) -> serde_json::Value
 }
 
 fn written(counts: &Counts) -> String {
-    let mut parts = vec![format!("{} files with {}", counts.files, counts.bytes)];
-    for (count, words) in [
-        (counts.folders, "folders"),
-        (counts.symlinks, "symlinks"),
-        (counts.hard_links, "further names of files"),
-        (counts.special, "devices and FIFOs"),
+    let mut parts = vec![format!("{} with {}", counted(counts.files, "file"), counts.bytes)];
+    for (count, one) in [
+        (counts.folders, "folder"),
+        (counts.symlinks, "symlink"),
+        (counts.hard_links, "hard link"),
+        (counts.special, "special file"),
     ] {
         if count > 0 {
-            parts.push(format!("{count} {words}"));
+            parts.push(counted(count, one));
         }
     }
     parts.join(", ")

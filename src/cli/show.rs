@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
 use crate::archive::manifest::Line;
-use crate::report::duration_words;
+use crate::report::{counted, duration_words};
 
 /// Show what a snapshot is made of
 #[derive(Debug, clap::Args)]
@@ -33,15 +33,19 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             format!("{name}: {}", record.verdict.word()),
             format!("  source    {} on {}", record.sources.join(", "), record.host),
             format!("  begun     {}, took {}", record.started.strftime("%Y-%m-%d %H:%M:%S UTC"), duration_words(took)),
-            format!("  holds     {} entries, {} of content", record.totals.entries, record.totals.content_bytes),
+            format!(
+                "  holds     {}, {} of content",
+                counted(record.totals.entries, "entry"),
+                record.totals.content_bytes
+            ),
         ];
         for volume in &record.volumes {
             let by = if volume.written_by == name { String::new() } else { format!(", of {}", volume.written_by) };
             lines.push(format!(
-                "  volume    {} ({}, {} frames{by})",
+                "  volume    {} ({}, {}{by})",
                 volume.name,
                 crate::domain::ByteCount(volume.size),
-                volume.frames
+                counted(volume.frames, "frame")
             ));
         }
         lines.push(format!("  lies in   {}/{}/{name}", catalog.store().name(), catalog.layout().job()));
@@ -50,7 +54,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             lines.push(format!("  after     {}", previous.snapshot));
         }
         if record.skipped > 0 {
-            lines.push(format!("  skipped   {} entries (`--skipped` names them)", record.skipped));
+            lines.push(format!("  skipped   {} (`--skipped` names them)", counted(record.skipped, "entry")));
         }
         lines.extend(record.doubts.iter().map(|doubt| format!("  doubt     {doubt}")));
         screen.result(&lines.join("\n"));

@@ -14,7 +14,7 @@ use super::screen::Screen;
 use super::which::{self, Meant};
 use crate::catalog::{Catalog, CatalogError, TOOL, Verification};
 use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock};
-use crate::report::tell;
+use crate::report::{counted, tell};
 use crate::verify::{Known, Options, Report, verify};
 use crate::wiring;
 
@@ -242,11 +242,11 @@ fn show(report: &Report, screen: &Screen) {
 fn well(report: &Report) -> String {
     let mut said = vec![format!("{} read", report.bytes)];
     if report.level > Level::Quick {
-        said.push(format!("{} frames", report.frames));
+        said.push(counted(report.frames, "frame"));
     }
-    said.push(format!("{} entries", report.entries));
+    said.push(counted(report.entries, "entry"));
     if report.volumes_known > 0 {
-        said.push(format!("{} volumes read before", report.volumes_known));
+        said.push(format!("{} read before", counted(report.volumes_known, "volume")));
     }
     let part = report.part.map_or_else(String::new, |part| format!(", part {} of {}", part.number, part.of));
     format!("{}: well ({}{part}: {})", report.snapshot, report.level.word(), said.join(", "))

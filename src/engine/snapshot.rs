@@ -24,6 +24,7 @@ use crate::catalog::{
 };
 use crate::domain::{Advise, ByteCount, Digest, Skips, SnapshotName, Totals, Verdict};
 use crate::observe::{Event, Phase};
+use crate::report::counted;
 use crate::source::{Descriptors, Names, SourceError, open_roots};
 use crate::store::StoreError;
 
@@ -166,7 +167,10 @@ impl Making<'_> {
             note("the oldest volume in use has reached `fresh_every`: everything is read and stored anew".to_owned());
             basis.let_go();
         } else if basis.folded > 0 {
-            note(format!("{} volumes are folded: what is in use of them is read and stored anew", basis.folded));
+            note(format!(
+                "folded: {}; what is in use of them is read and stored anew",
+                counted(basis.folded as u64, "volume")
+            ));
         }
         Ok(Some(basis))
     }

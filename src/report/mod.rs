@@ -11,4 +11,4 @@ mod tell;
 pub use message::{Kind, Message};
 pub use run_record::{RunRecord, SkipRecord};
 pub use summary::{Next, summary};
-pub use tell::{duration_words, tell};
+pub use tell::{counted, duration_words, tell};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::tell::{duration_words, tell};
+use super::tell::{counted, duration_words, tell};
 use crate::domain::{Outcome, Verdict};
 
 /// How many skipped entries a summary names; the rest is one command away.
@@ -27,12 +27,12 @@ pub fn summary(outcome: &Outcome, next: &Next) -> String {
     let totals = &outcome.totals;
     let took = Duration::from_millis(outcome.took_ms);
     if let Some(snapshot) = &outcome.snapshot {
-        let mut kinds = vec![format!("{} files", totals.files), format!("{} folders", totals.folders)];
-        for (count, word) in
-            [(totals.symlinks, "symlinks"), (totals.hard_links, "hard links"), (totals.special, "special")]
+        let mut kinds = vec![counted(totals.files, "file"), counted(totals.folders, "folder")];
+        for (count, one) in
+            [(totals.symlinks, "symlink"), (totals.hard_links, "hard link"), (totals.special, "special file")]
         {
             if count > 0 {
-                kinds.push(format!("{count} {word}"));
+                kinds.push(counted(count, one));
             }
         }
         let (kinds, took_words) = (kinds.join(", "), duration_words(took));
@@ -69,7 +69,7 @@ pub fn summary(outcome: &Outcome, next: &Next) -> String {
         lines.push(format!("  restore   see RESTORE.txt there: plain tar is enough; check it with `backup verify {snapshot} --store {}`", next.store_path));
     }
     if !outcome.skips.is_empty() {
-        lines.push(format!("  skipped   {} entries:", outcome.skips.count()));
+        lines.push(format!("  skipped   {}:", counted(outcome.skips.count(), "entry")));
         for skip in outcome.skips.listed().iter().take(SKIPS_SHOWN) {
             lines.push(format!("              {} {}: {}", skip.path, skip.cause.words(), skip.why));
         }

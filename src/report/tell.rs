@@ -18,6 +18,15 @@ pub fn tell(trouble: &Trouble) -> String {
     text
 }
 
+/// `1 entry`, `2 entries`: a count with its noun, which is given in the singular.
+pub fn counted(count: u64, one: &str) -> String {
+    match (count, one.strip_suffix('y')) {
+        (1, _) => format!("1 {one}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {one}s"),
+    }
+}
+
 /// `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`, `5 d 3 h`.
 pub fn duration_words(duration: Duration) -> String {
     let secs = duration.as_secs();
@@ -34,7 +43,16 @@ pub fn duration_words(duration: Duration) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{Trouble, duration_words, tell};
+    use super::{Trouble, counted, duration_words, tell};
+
+    #[test]
+    fn what_is_counted_agrees_with_its_number() {
+        let told = [(0, "entry"), (1, "entry"), (2, "entry"), (1, "volume"), (30, "volume")];
+        assert_eq!(
+            told.map(|(n, one)| counted(n, one)),
+            ["0 entries", "1 entry", "2 entries", "1 volume", "30 volumes"]
+        );
+    }
 
     #[test]
     fn a_failure_is_told_as_what_because_do() {

@@ -13,7 +13,7 @@ use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock, Verdict};
 use crate::engine::{self, Context};
 use crate::observe::{Event, Observer};
 use crate::prune;
-use crate::report::{RunRecord, duration_words};
+use crate::report::{RunRecord, counted, duration_words};
 use crate::store::{FolderStore, MARKER_NAME, Store, StoreError};
 use crate::supervise::{Message, Order, PipeObserver};
 
@@ -110,7 +110,8 @@ fn after(order: &Order, outcome: &Outcome, store: &Arc<dyn Store>, clock: &Syste
             (Some(refusal), _) => format!("retention removed nothing: {refusal}"),
             (None, 0) => return,
             (None, count) => format!(
-                "retention removed {count} snapshots; `backup undelete` takes them back for {}",
+                "retention removed {}; `backup undelete` takes them back for {}",
+                counted(count as u64, "snapshot"),
                 duration_words(order.trash_for)
             ),
         },
