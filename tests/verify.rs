@@ -225,7 +225,7 @@ fn a_volume_that_snapshots_share_is_read_once_and_its_damage_names_them_all() {
     Forged::read(&site.newest()).linked_as(&again).write();
     // the forger cut it into other frames than the run: the first promises something else of it than the others
     let ran = site.on_store(&["verify", "--all"]).exits(0);
-    assert_eq!(ran.out.matches("1 volumes read before").count(), 1, "{}", ran.out);
+    assert_eq!(ran.out.matches("1 volume read before").count(), 1, "{}", ran.out);
     // a copy is another file, and may be damaged where the first is not
     let (volume, aside) = (site.volume(), site.path().join("aside"));
     fs::rename(&volume, &aside).expect("renamed");
