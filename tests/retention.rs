@@ -134,7 +134,7 @@ fn a_run_prunes_as_its_job_says_and_a_failing_prune_changes_no_outcome() {
     for _ in 0..2 {
         run().exits(0).does_not_say("retention");
     }
-    run().exits(0).says("retention removed 1 snapshots");
+    run().exits(0).says("retention removed 1 snapshot;");
     assert_eq!(site.snapshots().len(), 2);
     // a trash that is no folder: nothing can be moved there
     fs::remove_dir_all(site.job().join(".trash")).expect("removed");
