@@ -3,12 +3,18 @@
 //! Arithmetic with the time as an argument. At daylight-saving changes the rules of Vixie cron hold: a time that does
 //! not exist runs once, right after the gap; a time that comes twice runs once; intervals run by elapsed time.
 
+mod agenda;
+mod plan;
+
 use std::fmt;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+
+pub use agenda::{Agenda, Due, Missed, ON_TIME, REMEMBERED_MAX, Reason, Start, WAKE_MAX, Why};
+pub use plan::{Plan, Retry};
 
 /// How far ahead a firing is looked for: what does not fire within it never fires.
 const HORIZON_YEARS: i64 = 10;
