@@ -5,11 +5,13 @@
 
 mod health;
 mod links;
+mod metrics;
 mod view;
 mod words;
 
 pub use health::{Health, TICK_MAX, alive, lateness, ready};
 pub use links::{browse_url, disposition, download_url, path_of_query};
+pub use metrics::{METRICS_TYPE, metrics};
 pub use view::{
     Counts, EntryView, FolderView, JobView, Progress, Proof, RunView, SilentChannel, SnapshotView, StoreView, View,
 };
