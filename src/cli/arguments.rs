@@ -77,6 +77,9 @@ pub struct Which {
     /// The store: its folder, or its name in the configuration
     #[arg(long, short, value_name = "STORE")]
     pub store: Option<PathBuf>,
+    /// What the store must be mounted as, where the daemon passes on what its configuration says
+    #[arg(long, hide = true, requires = "store", value_parser = crate::config::mount_of)]
+    pub require_mount: Option<crate::store::RequireMount>,
     /// The job; needed where a store or a configuration holds several
     #[arg(long, short, value_name = "NAME")]
     pub job: Option<String>,

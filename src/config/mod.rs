@@ -23,4 +23,4 @@ pub use problem::ConfigErrors;
 pub use schema::schema;
 pub use settings::{JobSettings, Origin, Row, Settings, StoreSettings, VerifySettings, WebSettings, show};
 pub use settle::{TRASH_FOR, from_flags, load};
-pub use values::duration_of;
+pub use values::{duration_of, mount_of};

@@ -119,6 +119,14 @@ pub fn duration_of(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|refusal| refusal.what)
 }
 
+/// What a store must be mounted as, as in the file.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn mount_of(text: &str) -> Result<RequireMount, String> {
+    mount(text).map_err(|refusal| refusal.what)
+}
+
 pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
     match number {
