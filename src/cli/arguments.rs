@@ -48,6 +48,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Run(super::run::Verb),
+    Daemon(super::daemon::Verb),
     List(super::list::Verb),
     Show(super::show::Verb),
     Ls(super::ls::Verb),

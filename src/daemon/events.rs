@@ -13,7 +13,7 @@ use super::owner::Owner;
 use super::runs::start_proof;
 use super::telling::Tale;
 use crate::config::JobSettings;
-use crate::domain::{JobName, Outcome, RunId, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
+use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
 use crate::report::{Kind, RunRecord};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
@@ -116,9 +116,10 @@ impl Owner {
         let trouble = Trouble {
             what: "the daemon ended while this run was at work".to_owned(),
             causes: Vec::new(),
-            advice: "it is made up for if it is not too late; `backup list` shows the snapshot if it was published, and \
+            advice:
+                "it is made up for if it is not too late; `backup list` shows the snapshot if it was published, and \
                      the log and the kernel's say why the daemon ended"
-                .to_owned(),
+                    .to_owned(),
         };
         let path = self.settings.stores.get(&job.store).map(|store| store.path.display().to_string());
         Outcome {
@@ -147,7 +148,10 @@ impl Owner {
             1 => format!("{name} was due at {} and did not start: {}", at(missed.last), missed.reason.words()),
             count => {
                 let (first, last) = (at(missed.first), at(missed.last));
-                format!("{name} was due {count} times from {first} to {last} and did not start: {}", missed.reason.words())
+                format!(
+                    "{name} was due {count} times from {first} to {last} and did not start: {}",
+                    missed.reason.words()
+                )
             }
         };
         let advice = "one run makes up for all of them, if `catch_up` allows; nothing else needs to be done".to_owned();
@@ -205,7 +209,12 @@ impl Owner {
             }
             let Some(snapshot) = next else {
                 let _ = self.job_kept(&job.name).verify_agenda.as_mut().and_then(Agenda::withdraw);
-                self.say(Weight::Warning, "verify-nothing", "there is nothing to verify yet", &[("job", json!(job.name))]);
+                self.say(
+                    Weight::Warning,
+                    "verify-nothing",
+                    "there is nothing to verify yet",
+                    &[("job", json!(job.name))],
+                );
                 continue;
             };
             let store = self.settings.stores.get(&job.store).cloned();
@@ -256,9 +265,10 @@ impl Owner {
             Proof::Damaged(causes, count) => {
                 self.job_kept(name).damaged.insert(snapshot.clone());
                 let what = format!("{snapshot} is damaged: {count} places were found");
-                let advice = "check the store's disk; everything that is not named can still be restored; the next run \
+                let advice =
+                    "check the store's disk; everything that is not named can still be restored; the next run \
                               reads what is damaged from the source again"
-                    .to_owned();
+                        .to_owned();
                 let trouble = Some(Trouble { what, causes, advice });
                 let snapshot = Some(snapshot.clone());
                 self.tell(Tale { trouble, snapshot, ..self.tale_of(Kind::Damage, name, store) });

@@ -182,16 +182,7 @@ impl KeptJob {
     pub fn missed(&mut self, count: u64, last: Timestamp, why: &str) {
         self.missed = self.missed.saturating_add(count);
         let why = Some(format!("{count} missed: {why}")).filter(|_| count > 1).or_else(|| Some(why.to_owned()));
-        self.add(KeptRun {
-            run: None,
-            verdict: None,
-            at: last,
-            ended: last,
-            took_ms: 0,
-            bytes: 0,
-            stored: 0,
-            why,
-        });
+        self.add(KeptRun { run: None, verdict: None, at: last, ended: last, took_ms: 0, bytes: 0, stored: 0, why });
     }
 
     /// Whether the history says of this run what its record says.

@@ -117,4 +117,3 @@ impl Live {
         Self { ticked: other.ticked, ..self.clone() } != *other
     }
 }
-

@@ -373,7 +373,8 @@ impl Owner {
     fn take(&mut self, loaded: Result<Settings, Trouble>) {
         match loaded {
             Ok(settings) => {
-                let stays = (settings.web.listen, &settings.state_dir) == (self.settings.web.listen, &self.settings.state_dir);
+                let stays =
+                    (settings.web.listen, &settings.state_dir) == (self.settings.web.listen, &self.settings.state_dir);
                 if !stays {
                     let text = "`web.listen` and `state_dir` change when the daemon is started again";
                     self.say(Weight::Warning, "config-later", text, &[]);
@@ -469,14 +470,14 @@ impl Owner {
         let since = self.clock.since_start();
         if self.shown.is_some_and(|at| since.saturating_sub(at) < SHOW_EVERY) && self.stopping.is_none() {
             // the loop is alive all the same
-            self.shared.ticked(now);
+            self.shared.ticked();
             return;
         }
         self.shown = Some(since);
         let view = self.view(now);
         let live = Live::of(&view, wiring::pid(), self.stopping.is_some());
         self.shared.show(view);
-        if let Some(text) = self.shared.live_changed(live, since) {
+        if let Some(text) = self.shared.live_changed(live) {
             // a disk that takes nothing is told by `save`
             let _ = self.state.show(super::live::FILE, &text);
         }

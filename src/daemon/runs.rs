@@ -48,8 +48,7 @@ pub(super) fn start_run(program: PathBuf, order: Order, deadline: Duration, canc
         let clock = SystemClock::new();
         let began = clock.now();
         let observer = Teller { job: order.job.clone(), tell: tell.clone(), sums: Mutex::default() };
-        let watched =
-            catch_unwind(AssertUnwindSafe(|| supervise(&child, &order, &clock, &cancel, &observer)));
+        let watched = catch_unwind(AssertUnwindSafe(|| supervise(&child, &order, &clock, &cancel, &observer)));
         let ended = watched.unwrap_or_else(|_| cut_off(&order, began, clock.now(), "its watcher panicked"));
         let _ = tell.send(News::Ended { job: order.job.clone(), ended: Box::new(ended) });
     });
@@ -90,7 +89,6 @@ impl Observer for Teller {
 /// A verification at work.
 #[derive(Clone, Debug)]
 pub(super) struct Proving {
-    pub(super) job: JobName,
     child: Arc<Mutex<Option<Pid>>>,
 }
 
@@ -129,7 +127,7 @@ pub(super) fn start_proof(
     let timeout = format!("{}s", job.progress_timeout.as_secs());
     arguments.extend(["--store-timeout".into(), timeout.into()]);
     let child = Arc::new(Mutex::new(None));
-    let proving = Proving { job: job.name.clone(), child: Arc::clone(&child) };
+    let proving = Proving { child: Arc::clone(&child) };
     let (program, job) = (program.to_owned(), job.name.clone());
     std::thread::spawn(move || {
         let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &child)));

@@ -84,7 +84,13 @@ impl StoreWatch {
     }
 
     /// Starts the looks whose time has come. `is_new` says of which jobs no history is known.
-    pub(super) fn look(&mut self, store: &StoreSettings, eyes: &Eyes<'_>, now: Duration, is_new: &dyn Fn(&JobName) -> bool) {
+    pub(super) fn look(
+        &mut self,
+        store: &StoreSettings,
+        eyes: &Eyes<'_>,
+        now: Duration,
+        is_new: &dyn Fn(&JobName) -> bool,
+    ) {
         if self.short.is_due(now, LOOK_EVERY) {
             self.short.at_work = true;
             start(store, eyes, Vec::new(), false);
@@ -105,7 +111,11 @@ impl StoreWatch {
 
     /// A look has ended; gives what lies in the store, if it was a deep one.
     pub(super) fn looked(&mut self, is_deep: bool, look: Look, now: Duration) -> Vec<SeenJob> {
-        if is_deep { self.deep.end(now) } else { self.short.end(now) }
+        if is_deep {
+            self.deep.end(now)
+        } else {
+            self.short.end(now)
+        }
         match look {
             Look::Seen(seen) => {
                 self.is_known = true;
@@ -173,8 +183,7 @@ fn start(store: &StoreSettings, eyes: &Eyes<'_>, jobs: Vec<LookJob>, is_deep: bo
             }
         };
         let advice = || "see the log; it is tried again".to_owned();
-        let look = answer
-            .unwrap_or_else(|what| Look::Trouble(Trouble { what, causes: Vec::new(), advice: advice() }));
+        let look = answer.unwrap_or_else(|what| Look::Trouble(Trouble { what, causes: Vec::new(), advice: advice() }));
         let _ = tell.send(News::Looked { store, is_deep, look: Box::new(look) });
     });
 }
