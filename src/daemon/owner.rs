@@ -84,6 +84,8 @@ pub(super) struct Owner {
     is_state_in_trouble: bool,
     pub(super) stopping: Option<Stopping>,
     shown: Option<Duration>,
+    /// Whether something happened since.
+    is_behind: bool,
     pub(super) shared: Arc<Shared>,
     supervisor: Supervisor,
 }
@@ -124,6 +126,7 @@ impl Owner {
             is_state_in_trouble: false,
             stopping: None,
             shown: None,
+            is_behind: false,
             shared,
             supervisor: Supervisor::new(),
         };
@@ -214,8 +217,7 @@ impl Owner {
         }
         // stores are looked at more often than the loop must go round
         let rest = rest.min(super::stores::LOOK_EVERY);
-        let is_new = self.shown.is_none_or(|at| self.clock.since_start().saturating_sub(at) < SHOW_EVERY);
-        if is_new && !self.running.is_empty() { rest.min(SHOW_EVERY) } else { rest }
+        if self.is_behind { rest.min(SHOW_EVERY) } else { rest }
     }
 
     /// Makes what follows from the settings.
@@ -471,9 +473,10 @@ impl Owner {
         if self.shown.is_some_and(|at| since.saturating_sub(at) < SHOW_EVERY) && self.stopping.is_none() {
             // the loop is alive all the same
             self.shared.ticked();
+            self.is_behind = true;
             return;
         }
-        self.shown = Some(since);
+        (self.shown, self.is_behind) = (Some(since), false);
         let view = self.view(now);
         let live = Live::of(&view, wiring::pid(), self.stopping.is_some());
         self.shared.show(view);
