@@ -62,6 +62,9 @@ pub enum Verb {
     Hold(super::hold::HoldVerb),
     Release(super::hold::ReleaseVerb),
     Index(super::index::Verb),
+    /// Tell when jobs are due
+    #[command(subcommand)]
+    Schedule(super::schedule::Verb),
     Status(super::status::Verb),
     Init(super::init::Verb),
     Unlock(super::unlock::Verb),

@@ -24,6 +24,7 @@ mod man;
 mod prune;
 mod restore;
 mod run;
+mod schedule;
 mod screen;
 mod show;
 mod silence;
@@ -94,6 +95,7 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Release(verb) => hold::release(verb, global, screen),
         Verb::Index(verb) => index::run(verb, global, screen),
         Verb::Daemon(verb) => daemon::run(verb, global, screen),
+        Verb::Schedule(verb) => schedule::run(verb, global, screen),
         Verb::Status(verb) => status::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),

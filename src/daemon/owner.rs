@@ -234,7 +234,7 @@ impl Owner {
     }
 
     fn plan_of(&self, job: &JobSettings) -> Plan {
-        Plan::of(format!("{}/{}", self.host.0, job.name), job.schedules.clone())
+        job.plan(&self.host)
     }
 
     /// Takes up what was left: state, agendas, and runs that were cut off.
