@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read and write the project's own files")]
 
+mod api;
+mod browser;
+mod chromium;
 mod metrics;
 mod systems;
 
