@@ -5,6 +5,7 @@
 mod api;
 mod browser;
 mod chromium;
+mod html;
 mod metrics;
 mod systems;
 

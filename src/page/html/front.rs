@@ -90,7 +90,10 @@ fn verdict(view: &View, found: &[Concern]) -> Html {
                     el(
                         "div",
                         &[],
-                        [el("p", &[], [el("strong", &[], about), " ".into(), prose(&concern.what)]), advice.into()],
+                        [
+                            el("p", &[], [el("strong", &[], about), " ".into(), concern.what.as_str().into()]),
+                            advice.into(),
+                        ],
                     ),
                 ],
             )

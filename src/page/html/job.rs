@@ -47,7 +47,7 @@ pub(super) fn section(job: &JobView, view: &View, is_open: bool) -> Html {
 fn progress(run: &Progress, view: &View) -> Html {
     let entries = words::count(run.entries, "entry", "entries");
     let text = format!(
-        "It runs since {}: {}, {entries} so far, {} read.",
+        "Running since {}: {}, {entries} so far, {} read.",
         words::moment(run.started, &view.zone),
         run.phase,
         ByteCount(run.bytes)
