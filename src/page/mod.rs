@@ -3,6 +3,7 @@
 //! Pure: a `View` in, text out. Names of files are hostile text in every one of them. It asks nobody anything, so it
 //! answers while a store is dead.
 
+pub mod api;
 mod concerns;
 mod health;
 mod html;

@@ -138,7 +138,7 @@ fn drawing(days: &BTreeMap<Date, Told>, first: Date, today: Date, alternative: &
         parts.push(label(0, TOP + row * STEP + 9, name));
     }
     let (mut date, mut month) = (first, None);
-    let mut last_label = i32::MIN;
+    let mut last_label = -LEFT;
     for at in 0.. {
         if date > today {
             break;

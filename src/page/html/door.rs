@@ -5,6 +5,7 @@
 //! answers 303 to `return`, if that begins with `/browse/` or `/download/` and nowhere else.
 
 use super::frame::document;
+use super::pieces::token;
 use super::{Html, el, leaf};
 use crate::page::view::View;
 
@@ -18,24 +19,16 @@ pub fn sign_in(view: &View, back: &str, was_wrong: bool) -> String {
             "That is not the token. Nothing was opened.",
         )
     });
-    let mut input = vec![
-        ("id", "token"),
-        ("name", "token"),
-        ("type", "password"),
-        ("required", ""),
-        ("autofocus", ""),
-        ("autocomplete", "current-password"),
-    ];
+    let mut more = vec![("autofocus", "")];
     if was_wrong {
-        input.extend([("aria-describedby", "wrong"), ("aria-invalid", "true")]);
+        more.extend([("aria-describedby", "wrong"), ("aria-invalid", "true")]);
     }
     let form = el(
         "form",
         &[("method", "post"), ("action", "/session"), ("class", "token")],
         [
             leaf("input", &[("type", "hidden"), ("name", "return"), ("value", back)]),
-            el("label", &[("for", "token")], "Token"),
-            leaf("input", &input),
+            token("token", &more),
             el("button", &[("type", "submit")], "Open"),
         ],
     );

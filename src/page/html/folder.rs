@@ -1,7 +1,7 @@
 //! A folder of a snapshot: where one is, what lies in it, and a way to each file.
 
 use super::frame::document;
-use super::pieces::{Tone, on, pill, table};
+use super::pieces::{Tone, nothing, on, pill, table};
 use super::{Html, el};
 use crate::domain::{ByteCount, EntryPath, Kind, Shown};
 use crate::page::links::{browse_url, download_url};
@@ -70,14 +70,14 @@ fn row(folder: &FolderView, entry: &EntryView, view: &View) -> Vec<Html> {
     let is_file = entry.kind == Some(Kind::File);
     vec![
         el("span", &[("class", "name")], first),
-        entry.kind.map_or("–", Kind::word).into(),
-        if is_file { ByteCount(entry.bytes).to_string().into() } else { "–".into() },
-        entry.modified.map_or_else(|| "–".into(), |at| on(at, view)),
+        entry.kind.map_or_else(nothing, |kind| kind.word().into()),
+        if is_file { ByteCount(entry.bytes).to_string().into() } else { nothing() },
+        entry.modified.map_or_else(nothing, |at| on(at, view)),
         if is_file {
             let hint = format!("Download {}", name(&entry.path));
             el("a", &[("href", &download_url(&folder.snapshot, &entry.path)), ("aria-label", &hint)], "Download")
         } else {
-            "–".into()
+            nothing()
         },
     ]
 }

@@ -1,12 +1,12 @@
 //! The front page: the verdict first, then what is wrong, then jobs and stores, then each job by itself.
 
 use super::frame::document;
-use super::pieces::{Tone, ago, on, pill, prose, table};
+use super::pieces::{Tone, ago, nothing, on, pill, prose, table};
 use super::{Html, el, job};
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, Verdict};
 use crate::page::concerns::{Concern, Weight, concerns};
 use crate::page::health::lateness;
-use crate::page::view::{JobView, StoreView, View};
+use crate::page::view::{JobView, RunView, StoreView, View};
 use crate::page::words;
 
 /// With more jobs than this, those that are well are folded.
@@ -90,7 +90,10 @@ fn verdict(view: &View, found: &[Concern]) -> Html {
                     el(
                         "div",
                         &[],
-                        [el("p", &[], [el("strong", &[], about), " ".into(), prose(&concern.what)]), advice.into()],
+                        [
+                            el("p", &[], [el("strong", &[], about), " ".into(), concern.what.as_str().into()]),
+                            advice.into(),
+                        ],
                     ),
                 ],
             )
@@ -108,11 +111,17 @@ fn jobs(view: &View) -> Html {
             pill(tone, &word),
             job.last_success.map_or_else(|| "never".into(), |at| ago(at, view)),
             job.next_run.map_or_else(|| "by hand".into(), |at| on(at, view)),
-            job.last.as_ref().map_or_else(|| "–".into(), |run| run.totals.content_bytes.to_string().into()),
+            size(job),
             words::grouped(job.snapshots.len() as u64).into(),
         ]
     });
     table("Jobs", &["Job", "State", "Last good run", "Next run", "Size", "Snapshots"], rows.collect())
+}
+
+/// The size of the source in the newest run that made a snapshot.
+fn size(job: &JobView) -> Html {
+    let made = |run: &&RunView| matches!(run.verdict, Some(Verdict::Ok | Verdict::Partial));
+    job.runs.iter().rev().find(made).map_or_else(nothing, |run| ByteCount(run.bytes).to_string().into())
 }
 
 /// The state of a job in a word: what it does, or how late it is, or how its last run ended.

@@ -1,7 +1,7 @@
 //! One job: what it is, its half year, its sizes, its last outcome, its snapshots, and a button.
 
-use super::pieces::{Tone, ago, codes, facts, fold, on, pill, table};
-use super::{Html, calendar, chart, el, front, leaf, outcome};
+use super::pieces::{Tone, ago, codes, facts, fold, on, pill, table, token};
+use super::{Html, calendar, chart, el, front, outcome};
 use crate::domain::{ByteCount, EntryPath};
 use crate::page::links::browse_url;
 use crate::page::view::{JobView, Progress, SnapshotView, View};
@@ -19,13 +19,20 @@ pub(super) fn section(job: &JobView, view: &View, is_open: bool) -> Html {
     if let Some(run) = &job.running {
         parts.push(progress(run, view));
     }
-    parts.push(about(job, view));
-    if !job.runs.is_empty() {
-        parts.push(calendar::calendar(job, view));
+    if job.runs.is_empty() {
+        parts.push(about(job, view));
+    } else {
+        parts.push(el("div", &[("class", "overview")], [about(job, view), calendar::calendar(job, view)]));
         parts.push(chart::charts(job, view));
     }
     if let Some(run) = &job.last {
         parts.push(outcome::outcome(run, view));
+    }
+    for snapshot in &job.snapshots {
+        if let Some(damage) = &snapshot.damage {
+            let words = format!("The snapshot of {} is damaged: {damage}", words::moment(snapshot.at, &view.zone));
+            parts.push(el("p", &[("class", "failure")], words));
+        }
     }
     if !job.snapshots.is_empty() {
         parts.push(snapshots(job, view));
@@ -40,7 +47,7 @@ pub(super) fn section(job: &JobView, view: &View, is_open: bool) -> Html {
 fn progress(run: &Progress, view: &View) -> Html {
     let entries = words::count(run.entries, "entry", "entries");
     let text = format!(
-        "It runs since {}: {}, {entries} so far, {} read.",
+        "Running since {}: {}, {entries} so far, {} read.",
         words::moment(run.started, &view.zone),
         run.phase,
         ByteCount(run.bytes)
@@ -75,11 +82,7 @@ fn snapshots(job: &JobView, view: &View) -> Html {
     let note = if damaged > 0 { format!(", {damaged} damaged") } else { String::new() };
     let heads = ["Snapshot", "State", "Content", "Entries", "Verified", "Kept as"];
     let summary = el("h3", &[], format!("{count}{note}"));
-    fold(
-        summary,
-        job.snapshots.len() <= OPEN_SNAPSHOTS_MAX || damaged > 0,
-        table(&format!("Snapshots of {}", job.name), &heads, rows),
-    )
+    fold(summary, job.snapshots.len() <= OPEN_SNAPSHOTS_MAX, table(&format!("Snapshots of {}", job.name), &heads, rows))
 }
 
 fn row(snapshot: &SnapshotView, view: &View) -> Vec<Html> {
@@ -118,20 +121,7 @@ fn start(job: &JobView) -> Html {
     let form = el(
         "form",
         &[("method", "post"), ("action", &format!("/jobs/{}/run", job.name)), ("class", "token")],
-        [
-            el("label", &[("for", &id)], "Token"),
-            leaf(
-                "input",
-                &[
-                    ("id", &id),
-                    ("name", "token"),
-                    ("type", "password"),
-                    ("required", ""),
-                    ("autocomplete", "current-password"),
-                ],
-            ),
-            el("button", &[("type", "submit")], format!("Run {} now", job.name)),
-        ],
+        [token(&id, &[]), el("button", &[("type", "submit")], format!("Run {} now", job.name))],
     );
     fold("Start a run", false, form)
 }

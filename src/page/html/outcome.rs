@@ -1,6 +1,6 @@
 //! The last outcome: what it did, what it skipped and why it failed.
 
-use super::pieces::{Tone, ago, facts, fold, pill, prose, table};
+use super::pieces::{Tone, ago, facts, fold, free, pill, prose, table};
 use super::{Html, el};
 use crate::domain::{Shown, Trouble, Verdict};
 use crate::page::view::View;
@@ -8,7 +8,7 @@ use crate::page::words;
 use crate::report::{RunRecord, SkipRecord, duration_words};
 
 /// How many skipped entries are named here; `show` names them all.
-const SKIPS_SHOWN: usize = 25;
+const SKIPS_SHOWN: usize = 12;
 
 pub(super) fn outcome(run: &RunRecord, view: &View) -> Html {
     let mut parts = Vec::new();
@@ -61,7 +61,7 @@ fn skips(run: &RunRecord) -> Html {
         .skips
         .iter()
         .take(SKIPS_SHOWN)
-        .map(|skip| vec![el("code", &[], path(skip)), skip.cause.words().into(), skip.why.as_str().into()]);
+        .map(|skip| vec![el("code", &[], path(skip)), skip.cause.words().into(), free(&skip.why)]);
     let shown = run.skips.len().min(SKIPS_SHOWN) as u64;
     let more = run.skipped.saturating_sub(shown);
     let more = (more > 0).then(|| {

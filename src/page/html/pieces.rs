@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Html, el};
+use super::{Html, el, leaf};
 use crate::domain::Verdict;
 use crate::page::view::View;
 use crate::page::words;
@@ -65,13 +65,25 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: Vec<Vec<Html>>) -> Html
             if at == 0 {
                 el("th", &[("scope", "row"), ("role", "rowheader")], cell)
             } else {
-                el("td", &[("data-label", head), ("role", "cell")], el("span", &[("class", "value")], cell))
+                let class = if cell == nothing() { "void" } else { "told" };
+                let attributes = [("data-label", *head), ("role", "cell"), ("class", class)];
+                el("td", &attributes, el("span", &[], cell))
             }
         });
         el("tr", &[("role", "row")], cells.collect::<Vec<_>>())
     });
     let body = el("tbody", &[("role", "rowgroup")], body.collect::<Vec<_>>());
     el("table", &[("role", "table"), ("aria-label", caption)], [head, body])
+}
+
+/// A cell that has nothing to tell; cards leave it out.
+pub(super) fn nothing() -> Html {
+    "–".into()
+}
+
+/// Text of any length and without any place to break, in a cell.
+pub(super) fn free(text: &str) -> Html {
+    el("span", &[("class", "free")], text)
 }
 
 /// Facts as a list of names and values.
@@ -105,4 +117,14 @@ pub(super) fn prose(text: &str) -> Html {
         _ => el("code", &[], part),
     });
     parts.collect::<Vec<Html>>().into()
+}
+
+/// A field for the token, with its label. Password managers want a name beside it: it is hidden, and means nothing.
+pub(super) fn token(id: &str, more: &[(&'static str, &str)]) -> Html {
+    let name =
+        [("type", "text"), ("name", "username"), ("value", "backup"), ("autocomplete", "username"), ("hidden", "")];
+    let mut field = vec![("id", id), ("name", "token"), ("type", "password"), ("required", "")];
+    field.push(("autocomplete", "current-password"));
+    field.extend_from_slice(more);
+    [leaf("input", &name), el("label", &[("for", id)], "Token"), leaf("input", &field)].into()
 }
