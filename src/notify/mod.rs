@@ -4,5 +4,6 @@
 //! beyond its deadline, and a message it cannot deliver is kept and tried again. Everything in a message is hostile text.
 
 mod channel;
+pub mod http;
 
 pub use channel::Delivery;
