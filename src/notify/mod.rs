@@ -4,6 +4,20 @@
 //! beyond its deadline, and a message it cannot deliver is kept and tried again. Everything in a message is hostile text.
 
 mod channel;
+pub mod email;
 pub mod http;
+mod ping;
+mod rules;
+mod slack;
+mod template;
+mod webhook;
+mod words;
 
 pub use channel::Delivery;
+pub use email::Email;
+pub use ping::Ping;
+pub use rules::{Memory, REPEAT_AFTER, Rules, Ruling};
+pub use slack::Slack;
+pub use template::{Filled, Templates, check as check_template};
+pub use webhook::Webhook;
+pub use words::{Ticket, Words};
