@@ -6,6 +6,7 @@
 mod channel;
 pub mod email;
 pub mod http;
+mod outbox;
 mod ping;
 mod rules;
 mod slack;
@@ -15,6 +16,7 @@ mod words;
 
 pub use channel::Delivery;
 pub use email::Email;
+pub use outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, wait_after};
 pub use ping::Ping;
 pub use rules::{Memory, REPEAT_AFTER, Rules, Ruling};
 pub use slack::Slack;

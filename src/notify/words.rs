@@ -204,7 +204,7 @@ pub(super) mod tests {
         ":bomb: \u{1f4a3}",
         "two\nlines",
         "\u{202e}gpj.exe",
-        "<https://evil.example|click>",
+        "<https:/evil.example|click>",
         "@here #general",
         "{{ 7 * 7 }} h1. {code}",
     ];
