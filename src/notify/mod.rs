@@ -4,7 +4,8 @@
 //! beyond its deadline, and a message it cannot deliver is kept and tried again. Everything in a message is hostile text.
 
 mod channel;
-pub mod email;
+mod desk;
+mod email;
 pub mod http;
 mod outbox;
 mod ping;
@@ -15,7 +16,8 @@ mod webhook;
 mod words;
 
 pub use channel::Delivery;
-pub use email::Email;
+pub use desk::{Channel, Desk, Listener, Pass};
+pub use email::{Email, Protection};
 pub use outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, wait_after};
 pub use ping::Ping;
 pub use rules::{Memory, REPEAT_AFTER, Rules, Ruling};

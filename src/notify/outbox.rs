@@ -201,14 +201,26 @@ impl Outbox {
 
     /// When something may be due next; none if the box is empty.
     pub fn next_due(&self) -> Option<Timestamp> {
+        self.next_due_of(|_, _| true)
+    }
+
+    /// The same of some letters only.
+    pub fn next_due_of(&self, wanted: impl Fn(&LetterId, &Letter) -> bool) -> Option<Timestamp> {
         let mut seen = BTreeSet::new();
         self.letters
-            .values()
-            .filter(|letter| seen.insert((&letter.channel, &letter.message.job)))
-            .map(|letter| {
-                self.quiet.get(&letter.channel).map_or(letter.not_before, |until| letter.not_before.max(*until))
+            .iter()
+            .filter(|(_, letter)| seen.insert((&letter.channel, &letter.message.job)))
+            .filter(|(id, letter)| wanted(id, letter))
+            .map(|(_, letter)| {
+                let quiet = self.quiet.get(&letter.channel);
+                quiet.map_or(letter.not_before, |until| letter.not_before.max(*until))
             })
             .min()
+    }
+
+    /// Whether no file holds this letter.
+    pub fn is_in_memory(&self, id: &LetterId) -> bool {
+        self.in_memory.contains(id)
     }
 
     /// Leaves a channel alone for so long: what it asked for, or what its pace is.
