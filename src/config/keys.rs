@@ -11,6 +11,10 @@ pub enum Scope {
     Job,
     /// In a job's `retention`.
     Retention,
+    /// In a job's `verify`.
+    Verify,
+    /// In `web`.
+    Web,
 }
 
 /// What a key takes.
@@ -56,6 +60,18 @@ pub(super) enum Form {
     Schedules,
     /// The name of a store.
     StoreName,
+    /// A map of its own, with the keys of [`Scope::Verify`].
+    Proofs,
+    /// A map of its own, with the keys of [`Scope::Web`].
+    Door,
+    /// quick, stored, deep or drill.
+    Level,
+    /// 1% to 100%.
+    Share,
+    /// An address with its port, or no.
+    Listen,
+    /// Text that is shown to nobody.
+    Secret,
 }
 
 /// One key.
@@ -103,6 +119,39 @@ pub(super) const KEYS: &[Key] = &[
         "/var/lib/backup",
         "Where this machine remembers which store was where, and outcomes that have not reached a store. May be lost.",
     ),
+    key(
+        Scope::Top,
+        "grace",
+        Some("BACKUP_GRACE"),
+        Form::Duration,
+        "",
+        "How long the daemon lets a running job go on after SIGTERM; default: it is asked to stop at once. Either way it then has six seconds to clean up.",
+    ),
+    key(
+        Scope::Top,
+        "web",
+        None,
+        Form::Door,
+        "",
+        "The daemon's page, health, metrics and API. {listen: 127.0.0.1:9180, token_file: FILE}.",
+    ),
+    key(
+        Scope::Web,
+        "listen",
+        Some("BACKUP_WEB_LISTEN"),
+        Form::Listen,
+        "127.0.0.1:9180",
+        "The address and port to answer at, or `no`. Health, metrics and state are answered to anybody who reaches it.",
+    ),
+    key(
+        Scope::Web,
+        "token",
+        Some("BACKUP_WEB_TOKEN"),
+        Form::Secret,
+        "",
+        "Who says it may start runs, and read and download what is in snapshots; without it nobody may. Better in a file: token_file.",
+    ),
+    key(Scope::Web, "token_file", None, Form::Path, "", "The file that holds the token."),
     key(
         Scope::Store,
         "path",
@@ -268,6 +317,38 @@ pub(super) const KEYS: &[Key] = &[
         "24h",
         "How long a removed snapshot can be taken back with `backup undelete`.",
     ),
+    key(
+        Scope::Job,
+        "verify",
+        None,
+        Form::Proofs,
+        "",
+        "When and how well the daemon proves what is stored: {schedule: \"0 5 * * 0\", level: deep}.",
+    ),
+    key(
+        Scope::Verify,
+        "schedule",
+        Some("BACKUP_VERIFY_SCHEDULE"),
+        Form::Schedules,
+        "",
+        "When the snapshot that was proven longest ago is verified again.",
+    ),
+    key(
+        Scope::Verify,
+        "level",
+        Some("BACKUP_VERIFY_LEVEL"),
+        Form::Level,
+        "stored",
+        "quick, stored, deep or drill, as `backup verify` has them.",
+    ),
+    key(
+        Scope::Verify,
+        "sample",
+        Some("BACKUP_VERIFY_SAMPLE"),
+        Form::Share,
+        "",
+        "Only this share of the frames, another one each time: 10%. Not with quick or drill.",
+    ),
     key(Scope::Retention, "last", Some("BACKUP_RETENTION_LAST"), Form::Number, "0", "The newest so many."),
     key(
         Scope::Retention,
@@ -310,6 +391,7 @@ pub(super) const KEYS: &[Key] = &[
 /// Variables that are no key of the file: read elsewhere, or only for a job without a file.
 pub(super) const OTHER_VARIABLES: &[(&str, &str)] = &[
     ("BACKUP_CONFIG", "the configuration file"),
+    ("BACKUP_LOG_FORMAT", "how the daemon writes its log: `json` or `text`"),
     ("BACKUP_JOB", "the name of the job that the environment makes; default: the name of the folder"),
 ];
 

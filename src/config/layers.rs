@@ -168,7 +168,7 @@ fn texts_of(key: &Key, node: &At<Node>, problems: &mut Vec<Problem>) -> Option<V
     };
     match &node.value {
         Node::Scalar(text) if key.form != Form::Bool => Some(vec![(text.clone(), spot(&node.span))]),
-        Node::Bool(value) if matches!(key.form, Form::Bool | Form::Mount) => {
+        Node::Bool(value) if matches!(key.form, Form::Bool | Form::Mount | Form::Listen) => {
             Some(vec![(value.to_string(), spot(&node.span))])
         }
         Node::List(items) if takes_list => {

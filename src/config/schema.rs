@@ -77,6 +77,16 @@ fn property(key: &Key) -> Value {
         Form::Rules => json!({
             "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Retention),
         }),
+        Form::Proofs => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Verify),
+        }),
+        Form::Door => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Web),
+        }),
+        Form::Level => json!({"enum": ["quick", "stored", "deep", "drill"]}),
+        Form::Share => text("^[0-9]{1,3} ?%$"),
+        Form::Listen => json!({"anyOf": [text("^.+:[0-9]{1,5}$"), {"enum": ["no", false]}]}),
+        Form::Secret => json!({"type": "string", "minLength": 16}),
         Form::Count => json!({"type": "integer", "minimum": 1, "maximum": 1024}),
         Form::Mode => json!({"anyOf": [text("^(0o?)?[0-7]{1,4}$"), {"type": "integer"}]}),
         Form::Mount => json!({"enum": ["no", "any", "nfs", "cifs", true, false]}),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::keys::{self, Scope};
 use crate::archive::Codec;
-use crate::domain::{ByteCount, JobName};
+use crate::domain::{ByteCount, JobName, Level, Percent, Secret};
 use crate::engine::Reuse;
 use crate::retention::Policy;
 use crate::schedule::Schedule;
@@ -23,12 +24,47 @@ pub struct Settings {
     pub timezone: TimeZone,
     /// Where state lies.
     pub state_dir: PathBuf,
+    /// How long a running job may go on after SIGTERM; none: it is asked to stop at once.
+    pub grace: Option<Duration>,
+    /// The daemon's HTTP door.
+    pub web: WebSettings,
     /// By name.
     pub stores: BTreeMap<String, StoreSettings>,
     /// By name.
     pub jobs: BTreeMap<JobName, JobSettings>,
     /// Every value and where it came from, in order.
     pub(super) rows: Vec<Row>,
+}
+
+/// The daemon's HTTP door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSettings {
+    /// Where it answers; none: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Who says it may start runs and read what is in snapshots.
+    pub token: Option<Secret>,
+}
+
+impl WebSettings {
+    /// Where it answers unless something else is said.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self { listen: Some(Self::LISTEN), token: None }
+    }
+}
+
+/// What the daemon proves by itself.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// When.
+    pub schedules: Vec<Schedule>,
+    /// How deep.
+    pub level: Level,
+    /// Which share of the frames.
+    pub sample: Option<Percent>,
 }
 
 /// A store.
@@ -102,6 +138,8 @@ pub struct JobSettings {
     pub retention: Policy,
     /// How long a removed one can be taken back.
     pub trash_for: Duration,
+    /// What the daemon proves by itself; none: nothing.
+    pub verify: Option<VerifySettings>,
 }
 
 /// Where a value came from.
@@ -153,10 +191,14 @@ pub fn show(settings: &Settings) -> Vec<Row> {
         }
     };
     scope(Scope::Top, "");
+    scope(Scope::Web, "web.");
     settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
     for job in settings.jobs.keys() {
         scope(Scope::Job, &format!("jobs.{job}."));
         scope(Scope::Retention, &format!("jobs.{job}.retention."));
+        if settings.jobs.get(job).is_some_and(|job| job.verify.is_some()) {
+            scope(Scope::Verify, &format!("jobs.{job}.verify."));
+        }
     }
     rows
 }

@@ -1,5 +1,6 @@
 //! From text to values: one function for each form, each saying what is allowed when it refuses.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::problem::nearest;
 use crate::archive::Codec;
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, Level, Percent, Secret};
 use crate::store::RequireMount;
 
 /// What is wrong with a text.
@@ -124,6 +125,46 @@ pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
         Some(number) if number <= 100 => Ok(number),
         _ => refuse(format!("`{text}` is not a share"), "a whole number from 0% to 100%, with its sign"),
     }
+}
+
+/// How deep is verified.
+pub(super) fn level(text: &str) -> Result<Level, Refusal> {
+    const ALL: [Level; 4] = [Level::Quick, Level::Stored, Level::Deep, Level::Drill];
+    ALL.into_iter().find(|level| level.word() == text).ok_or_else(|| Refusal {
+        what: format!("`{text}` is not a level"),
+        allowed: "quick, stored, deep or drill".to_owned(),
+        meant: nearest(text, ALL.into_iter().map(Level::word)),
+    })
+}
+
+pub(super) fn share(text: &str) -> Result<Percent, Refusal> {
+    text.trim().parse().or_else(|_| refuse(format!("`{text}` is not a share"), "a whole number from 1% to 100%"))
+}
+
+/// An address with its port; none for `no`.
+pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, Refusal> {
+    match text {
+        "no" | "false" => Ok(None),
+        _ => text.parse().map(Some).or_else(|_| {
+            refuse(
+                format!("`{text}` is not an address with a port"),
+                "such as 127.0.0.1:9180, [::1]:9180, 0.0.0.0:9180; or no",
+            )
+        }),
+    }
+}
+
+/// A token that is not guessed. The text is never repeated.
+pub(super) fn token(text: &str) -> Result<Secret, Refusal> {
+    let secret = Secret::new(text);
+    let is_plain = secret.reveal().bytes().all(|b| b.is_ascii_graphic());
+    if secret.reveal().len() < 16 || !is_plain {
+        return refuse(
+            "the token is too short, or holds blanks or letters beyond ASCII",
+            "at least 16 characters: openssl rand -hex 32",
+        );
+    }
+    Ok(secret)
 }
 
 pub(super) fn count(text: &str) -> Result<NonZeroUsize, Refusal> {

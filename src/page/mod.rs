@@ -3,6 +3,15 @@
 //! Pure: a `View` in, text out. Names of files are hostile text in every one of them. It asks nobody anything, so it
 //! answers while a store is dead.
 
+mod health;
+mod links;
+mod metrics;
 mod view;
+mod words;
 
-pub use view::{JobView, Progress, RunView, SnapshotView, StoreView, View};
+pub use health::{Health, TICK_MAX, alive, lateness, ready};
+pub use links::{browse_url, disposition, download_url, path_of_query};
+pub use metrics::{METRICS_TYPE, metrics};
+pub use view::{
+    Counts, EntryView, FolderView, JobView, Progress, Proof, RunView, SilentChannel, SnapshotView, StoreView, View,
+};

@@ -102,6 +102,8 @@ impl Watch {
         inherit_nothing();
         let spawned = Command::new(&child.program)
             .args(&child.arguments)
+            // an order is all that a child is told: this process's environment may hold secrets
+            .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -284,7 +286,7 @@ fn reap(process: &mut std::process::Child, clock: &dyn Clock) -> String {
 
 /// Marks every descriptor above the standard ones as not to be inherited. Ours are so marked from birth; a shell or a
 /// build server may have left others open, and a child that hangs with one of them would hang its owner.
-fn inherit_nothing() {
+pub fn inherit_nothing() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<i32> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
