@@ -5,5 +5,6 @@
 
 mod channel;
 pub mod http;
+pub mod jira;
 
 pub use channel::Delivery;
