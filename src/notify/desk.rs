@@ -11,16 +11,19 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use super::channel::Delivery;
 use super::email::Email;
 use super::http::Http;
+use super::jira::{Jira, JiraMemory};
 use super::outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, replace};
 use super::ping::Ping;
 use super::rules::{Memory, Rules, Ruling};
@@ -33,11 +36,16 @@ use crate::report::{Kind, Message};
 /// How often is looked whether another process has let go of the lock.
 const LOCK_LOOKS: Duration = Duration::from_millis(50);
 
+/// How long the other channels wait for a ticket that they could name.
+const TICKET_FIRST: Duration = Duration::from_secs(4);
+
 /// One way to somebody.
 #[derive(Clone, Debug)]
 pub enum Channel {
     /// Slack.
     Slack(Slack),
+    /// A ticket in JIRA.
+    Jira(Box<Jira>),
     /// JSON for programs.
     Webhook(Webhook),
     /// A dead man's switch.
@@ -51,6 +59,7 @@ impl Channel {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Slack(_) => "slack",
+            Self::Jira(_) => "jira",
             Self::Webhook(_) => "webhook",
             Self::Ping(_) => "ping",
             Self::Email(_) => "email",
@@ -96,6 +105,29 @@ pub struct Desk {
     listeners: Vec<Listener>,
     outbox: Outbox,
     book: Book,
+    tickets: Arc<Tickets>,
+}
+
+/// What is known of tickets, and where that is written down.
+#[derive(Debug)]
+struct Tickets {
+    file: PathBuf,
+    memory: Mutex<JiraMemory>,
+}
+
+impl Tickets {
+    /// Before a ticket is asked for, and after. Where it cannot be written, the ticket is wanted all the same.
+    fn keep(&self, memory: &JiraMemory) {
+        let text = serde_json::to_vec(memory).expect("a memory is plain values");
+        let _ = replace(&self.file, &text);
+    }
+
+    /// What another process wrote since. What cannot be read is not known; what this process knows stays.
+    async fn read(&self) {
+        if let Some(memory) = std::fs::read(&self.file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            *self.memory.lock().await = memory;
+        }
+    }
 }
 
 /// What is remembered between messages. Losing it costs one message more.
@@ -121,7 +153,8 @@ impl Desk {
     /// With its letters and its memory in `folder`, which need not be there.
     pub fn new(folder: PathBuf, http: Http, listeners: Vec<Listener>) -> Self {
         let outbox = Outbox::new(folder.join("outbox"));
-        Self { folder, http, listeners, outbox, book: Book::default() }
+        let tickets = Tickets { file: folder.join("tickets.json"), memory: Mutex::default() };
+        Self { folder, http, listeners, outbox, book: Book::default(), tickets: Arc::new(tickets) }
     }
 
     /// Whether anybody listens.
@@ -162,6 +195,7 @@ impl Desk {
         let now = clock.now();
         self.outbox.refresh(now);
         self.read_book();
+        self.tickets.read().await;
         let mut own = BTreeSet::new();
         for event in events {
             self.judge(event, now, &mut own, &mut pass);
@@ -184,10 +218,11 @@ impl Desk {
         now: Timestamp,
     ) -> Vec<(&'static str, Delivery)> {
         let mut answers = Vec::new();
+        self.tickets.read().await;
         for listener in &self.listeners {
             let name = listener.channel.name();
             if channel.is_none_or(|wanted| wanted == name) {
-                answers.push((name, deliver(&listener.channel, &self.http, message, None, now).await));
+                answers.push((name, self.attempt(&listener.channel).deliver(message, now).await));
             }
         }
         answers
@@ -208,6 +243,14 @@ impl Desk {
         answers
     }
 
+    fn attempt(&self, channel: &Channel) -> Attempt {
+        let jira = self.listeners.iter().find_map(|listener| match &listener.channel {
+            Channel::Jira(jira) => Some(jira.clone()),
+            _ => None,
+        });
+        Attempt { channel: channel.clone(), http: self.http.clone(), tickets: Arc::clone(&self.tickets), jira }
+    }
+
     /// One event: facts that its teller did not know, then a letter for each channel that is to hear it.
     fn judge(&mut self, mut event: Message, now: Timestamp, own: &mut BTreeSet<LetterId>, pass: &mut Pass) {
         if !self.book.complete(&mut event) {
@@ -221,6 +264,8 @@ impl Desk {
                 Ruling::Tell { kind, held_back } => {
                     let letter = Message { kind, held_back, ..event.clone() };
                     match self.outbox.put(channel.name(), letter, channel.replaces(), now) {
+                        // a ticket is asked for only by whoever holds the lock: two at once would make two
+                        Ok(_) if matches!(channel, Channel::Jira(_)) => {}
                         Ok(id) => drop(own.insert(id)),
                         Err(error) => pass.notices.push(format!(
                             "a message could not be kept in {} ({error}); it is tried now and lost if that fails",
@@ -243,22 +288,35 @@ impl Desk {
     ) {
         let mut under_way: JoinSet<(&'static str, Duration, Delivery)> = JoinSet::new();
         let mut busy: BTreeMap<&'static str, LetterId> = BTreeMap::new();
+        let ticket_until = Instant::now() + TICKET_FIRST.min(end.saturating_duration_since(Instant::now()) / 2);
+        let mut is_first = true;
         loop {
             let now = clock.now();
-            for (id, letter) in self.outbox.due(now) {
+            let due = self.outbox.due(now);
+            // the ticket first, for a moment, so that the others can name it
+            is_first = is_first
+                && Instant::now() < ticket_until
+                && due.iter().any(|(id, letter)| letter.channel == "jira" && only.is_none_or(|only| only.contains(id)))
+                && self.listeners.iter().any(|listener| matches!(listener.channel, Channel::Jira(_)));
+            for (id, letter) in due {
+                if is_first && letter.channel != "jira" {
+                    continue;
+                }
                 let is_ours = only.is_none_or(|only| only.contains(&id) || self.outbox.is_in_memory(&id));
                 let known = self.listeners.iter().find(|listener| listener.channel.name() == letter.channel);
                 let Some(Listener { channel, .. }) = known.filter(|_| is_ours) else { continue };
                 if let Entry::Vacant(free) = busy.entry(channel.name()) {
                     free.insert(id);
-                    let (http, channel) = (self.http.clone(), channel.clone());
+                    let attempt = self.attempt(channel);
                     under_way.spawn(async move {
-                        let delivery = deliver(&channel, &http, &letter.message, None, now).await;
-                        (channel.name(), channel.pace(), delivery)
+                        let delivery = attempt.deliver(&letter.message, now).await;
+                        (attempt.channel.name(), attempt.channel.pace(), delivery)
                     });
                 }
             }
-            match timeout_at(end, under_way.join_next()).await {
+            let until = if is_first { ticket_until } else { end };
+            match timeout_at(until, under_way.join_next()).await {
+                Err(_) if is_first => is_first = false,
                 Ok(Some(Ok((channel, pace, delivery)))) => {
                     let now = clock.now();
                     if !pace.is_zero() {
@@ -268,9 +326,11 @@ impl Desk {
                         self.outbox.settle(&id, &delivery, now);
                     }
                     tried.push((channel, delivery));
+                    is_first = false;
                 }
                 // a channel that panics is one that did not deliver: its letter stays, and it is not tried in this pass
-                Ok(Some(Err(_))) => {}
+                Ok(Some(Err(_))) => is_first = false,
+                Ok(None) if is_first => is_first = false,
                 Ok(None) => {
                     let Some(next) = self.next_due_of(only) else { return };
                     let wait = Duration::try_from(next.duration_since(clock.now())).unwrap_or(Duration::ZERO);
@@ -376,18 +436,34 @@ enum Lock {
     Impossible,
 }
 
-async fn deliver(
-    channel: &Channel,
-    http: &Http,
-    message: &Message,
-    ticket: Option<&Ticket>,
-    now: Timestamp,
-) -> Delivery {
-    match channel {
-        Channel::Slack(slack) => slack.deliver(http, message, ticket, now).await,
-        Channel::Webhook(webhook) => webhook.deliver(http, message, now).await,
-        Channel::Ping(ping) => ping.deliver(http, message, now).await,
-        Channel::Email(email) => email.deliver(message, now).await,
+/// All that an attempt needs, so that it can run beside others.
+struct Attempt {
+    channel: Channel,
+    http: Http,
+    tickets: Arc<Tickets>,
+    /// The ticket of the same trouble, looked up when the attempt begins.
+    jira: Option<Box<Jira>>,
+}
+
+impl Attempt {
+    async fn deliver(&self, message: &Message, now: Timestamp) -> Delivery {
+        match &self.channel {
+            Channel::Slack(slack) => slack.deliver(&self.http, message, self.ticket(message).as_ref(), now).await,
+            Channel::Webhook(webhook) => webhook.deliver(&self.http, message, now).await,
+            Channel::Ping(ping) => ping.deliver(&self.http, message, now).await,
+            Channel::Email(email) => email.deliver(message, now).await,
+            Channel::Jira(jira) => {
+                let mut memory = self.tickets.memory.lock().await;
+                jira.deliver(message, &mut memory, &|memory| self.tickets.keep(memory), now).await
+            }
+        }
+    }
+
+    /// None while JIRA is being asked: nobody waits for a link.
+    fn ticket(&self, message: &Message) -> Option<Ticket> {
+        let memory = self.tickets.memory.try_lock().ok()?;
+        let key = memory.key_of(message)?.to_owned();
+        Some(Ticket { url: self.jira.as_ref()?.link(&key), key })
     }
 }
 

@@ -166,7 +166,8 @@ impl Http {
         let mut response = builder.send().await?;
         let status = response.status().as_u16();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let retry_after = header(reqwest::header::RETRY_AFTER);
+        let reset = || response.headers().get("x-ratelimit-reset").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let retry_after = header(reqwest::header::RETRY_AFTER).or_else(reset);
         let mut bytes = Vec::new();
         let mut is_cut = false;
         while let Some(chunk) = response.chunk().await? {
@@ -335,7 +336,7 @@ fn is_near(host: &str) -> bool {
 pub struct Answer {
     /// 100 to 599.
     pub status: u16,
-    /// `Retry-After` as it was sent; see [`Answer::after`].
+    /// `Retry-After` as it was sent, or else `X-RateLimit-Reset`; see [`Answer::after`].
     pub retry_after: Option<String>,
     /// At most [`ANSWER_BYTES_MAX`] bytes; what is no UTF-8 is replaced. It is a stranger's text.
     pub body: String,
@@ -354,13 +355,15 @@ impl Answer {
         matches!(self.status, 408 | 425 | 429 | 500..=599)
     }
 
-    /// How long the receiver asks us to wait: seconds or an HTTP date, never more than a day.
+    /// How long the receiver asks us to wait: seconds, an HTTP date or an ISO time (JIRA's `X-RateLimit-Reset`); never
+    /// more than a day.
     pub fn after(&self, now: Timestamp) -> Option<Duration> {
         let text = self.retry_after.as_deref()?.trim();
         let asked = match text.parse::<u64>() {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => {
-                let at = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
+                let http = || Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok();
+                let at = text.parse::<Timestamp>().ok().or_else(http)?;
                 Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
             }
         };
@@ -525,6 +528,7 @@ mod tests {
         assert_eq!(after("Sat, 21 Nov 2026 02:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(after("Sat, 21 Nov 2020 02:01:00 GMT"), Some(Duration::ZERO));
         assert_eq!(after("99999999999"), Some(Duration::from_secs(86_400)));
+        assert_eq!(after("2026-11-21T02:01Z"), Some(Duration::from_secs(60)));
         assert_eq!(after("soon"), None);
     }
 

@@ -7,6 +7,7 @@ mod channel;
 mod desk;
 mod email;
 pub mod http;
+pub mod jira;
 mod outbox;
 mod ping;
 mod rules;
