@@ -101,7 +101,7 @@ pub struct Pass {
 #[derive(Debug)]
 pub struct Desk {
     folder: PathBuf,
-    http: Http,
+    http: Option<Http>,
     listeners: Vec<Listener>,
     outbox: Outbox,
     book: Book,
@@ -152,9 +152,21 @@ struct History {
 impl Desk {
     /// With its letters and its memory in `folder`, which need not be there.
     pub fn new(folder: PathBuf, http: Http, listeners: Vec<Listener>) -> Self {
+        Self { http: Some(http), listeners, ..Self::silent(folder) }
+    }
+
+    /// Tells nobody.
+    pub fn silent(folder: PathBuf) -> Self {
         let outbox = Outbox::new(folder.join("outbox"));
         let tickets = Tickets { file: folder.join("tickets.json"), memory: Mutex::default() };
-        Self { folder, http, listeners, outbox, book: Book::default(), tickets: Arc::new(tickets) }
+        Self { folder, http: None, listeners: Vec::new(), outbox, book: Book::default(), tickets: Arc::new(tickets) }
+    }
+
+    /// Whether anybody is told when a run of this job begins.
+    pub fn hears_beginnings(&self, job: &JobName) -> bool {
+        self.listeners.iter().any(|one| {
+            matches!(one.channel, Channel::Ping(_)) && one.rules.jobs.as_ref().is_none_or(|jobs| jobs.contains(job))
+        })
     }
 
     /// Whether anybody listens.
@@ -222,7 +234,9 @@ impl Desk {
         for listener in &self.listeners {
             let name = listener.channel.name();
             if channel.is_none_or(|wanted| wanted == name) {
-                answers.push((name, self.attempt(&listener.channel).deliver(message, now).await));
+                if let Some(attempt) = self.attempt(&listener.channel) {
+                    answers.push((name, attempt.deliver(message, now).await));
+                }
             }
         }
         answers
@@ -231,24 +245,26 @@ impl Desk {
     /// Says to a dead man's switch that a run begins. It is not tried again: the end of the run says more.
     pub async fn started(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
         let mut answers = Vec::new();
+        let Some(http) = &self.http else { return answers };
         for Listener { channel, rules } in &self.listeners {
             let Channel::Ping(ping) = channel else { continue };
             if rules.jobs.as_ref().is_some_and(|jobs| !jobs.contains(job)) {
                 continue;
             }
-            let answer = tokio::time::timeout(patience, ping.start(&self.http, job, now)).await;
+            let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
             let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
             answers.push((channel.name(), answer.unwrap_or_else(|_| late())));
         }
         answers
     }
 
-    fn attempt(&self, channel: &Channel) -> Attempt {
+    fn attempt(&self, channel: &Channel) -> Option<Attempt> {
+        let http = self.http.clone()?;
         let jira = self.listeners.iter().find_map(|listener| match &listener.channel {
             Channel::Jira(jira) => Some(jira.clone()),
             _ => None,
         });
-        Attempt { channel: channel.clone(), http: self.http.clone(), tickets: Arc::clone(&self.tickets), jira }
+        Some(Attempt { channel: channel.clone(), http, tickets: Arc::clone(&self.tickets), jira })
     }
 
     /// One event: facts that its teller did not know, then a letter for each channel that is to hear it.
@@ -307,7 +323,7 @@ impl Desk {
                 let Some(Listener { channel, .. }) = known.filter(|_| is_ours) else { continue };
                 if let Entry::Vacant(free) = busy.entry(channel.name()) {
                     free.insert(id);
-                    let attempt = self.attempt(channel);
+                    let Some(attempt) = self.attempt(channel) else { return };
                     under_way.spawn(async move {
                         let delivery = attempt.deliver(&letter.message, now).await;
                         (attempt.channel.name(), attempt.channel.pace(), delivery)

@@ -40,7 +40,7 @@ pub struct HttpOptions {
     pub total_timeout: Duration,
     /// Certificates in PEM that are trusted besides the built-in ones.
     pub extra_roots: Option<Vec<u8>>,
-    /// A proxy, and the hosts that are reached without it (as `HTTPS_PROXY` and `NO_PROXY` have them).
+    /// A proxy for `https`, and the hosts that are reached without it (as `HTTPS_PROXY` and `NO_PROXY` have them).
     pub proxy: Option<(Secret, String)>,
 }
 
@@ -125,7 +125,7 @@ impl Http {
             .connect_timeout(options.connect_timeout)
             .no_proxy();
         if let Some((proxy, except)) = &options.proxy {
-            let proxy = reqwest::Proxy::all(proxy.reveal()).map_err(|_| HttpOptionsError::Proxy)?;
+            let proxy = reqwest::Proxy::https(proxy.reveal()).map_err(|_| HttpOptionsError::Proxy)?;
             builder = builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except)));
         }
         let client = builder.build().map_err(|_| HttpOptionsError::Other)?;
