@@ -71,6 +71,9 @@ pub enum Verb {
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(super::config::Verb),
+    /// Try who would be told
+    #[command(subcommand)]
+    Notify(super::notify::Verb),
     Completions(super::completions::Verb),
     Man(super::man::Verb),
 }

@@ -21,6 +21,7 @@ mod junit;
 mod list;
 mod ls;
 mod man;
+mod notify;
 mod prune;
 mod restore;
 mod run;
@@ -100,6 +101,7 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),
         Verb::Config(verb) => config::run(verb, global, screen),
+        Verb::Notify(verb) => notify::run(verb, global, screen),
         Verb::Completions(verb) => completions::run(verb, screen),
         Verb::Man(verb) => man::run(verb, screen),
     }

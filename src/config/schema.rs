@@ -91,6 +91,18 @@ fn property(key: &Key) -> Value {
         Form::Level => json!({"enum": ["quick", "stored", "deep", "drill"]}),
         Form::Share => text("^[0-9]{1,3} ?%$"),
         Form::Listen => json!({"anyOf": [text("^.+:[0-9]{1,5}$"), {"enum": ["no", false]}]}),
+        Form::Inner(inner) => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(inner),
+        }),
+        Form::Hidden | Form::Text | Form::Template => json!({"type": "string", "minLength": 1}),
+        Form::Url => text("^https?://"),
+        Form::Names => one_or_several(json!({"type": "string", "minLength": 1})),
+        Form::Kinds => one_or_several(json!({
+            "enum": ["failed", "partial", "missed", "recovered", "ok", "overdue", "damage"],
+        })),
+        Form::Port => json!({"type": "integer", "minimum": 1, "maximum": 65535}),
+        Form::Protection => json!({"enum": ["starttls", "tls", "none"]}),
+        Form::JiraApi => json!({"enum": ["auto", "cloud", "datacenter"]}),
         Form::Secret => json!({"type": "string", "minLength": 16}),
         Form::Count => json!({"type": "integer", "minimum": 1, "maximum": 1024}),
         Form::Mode => json!({"anyOf": [text("^(0o?)?[0-7]{1,4}$"), {"type": "integer"}]}),

@@ -13,6 +13,7 @@ use super::keys::{self, Scope};
 use crate::archive::Codec;
 use crate::domain::{ByteCount, Host, JobName, Level, Percent, Secret};
 use crate::engine::Reuse;
+use crate::notify::{Email, Ping, Rules, Slack, Webhook, jira};
 use crate::retention::Policy;
 use crate::schedule::{Plan, Retry, Schedule};
 use crate::store::{Permissions, RequireMount};
@@ -28,6 +29,10 @@ pub struct Settings {
     pub grace: Option<Duration>,
     /// The daemon's HTTP door.
     pub web: WebSettings,
+    /// What this installation is called; none: as the machine.
+    pub instance: Option<String>,
+    /// Who is told.
+    pub notify: NotifySettings,
     /// By name.
     pub stores: BTreeMap<String, StoreSettings>,
     /// By name.
@@ -53,6 +58,52 @@ impl WebSettings {
 impl Default for WebSettings {
     fn default() -> Self {
         Self { listen: Some(Self::LISTEN), token: None }
+    }
+}
+
+/// Who is told what.
+#[derive(Clone, Debug, Default)]
+pub struct NotifySettings {
+    /// Certificates that are trusted besides the built-in ones, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Each channel once.
+    pub listeners: Vec<ListenerSettings>,
+}
+
+/// One channel and what it is told.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Where to.
+    pub channel: ChannelSettings,
+    /// What.
+    pub rules: Rules,
+}
+
+/// A channel that is not live yet.
+#[derive(Clone, Debug)]
+pub enum ChannelSettings {
+    /// Slack.
+    Slack(Slack),
+    /// JIRA.
+    Jira(Box<jira::Settings>),
+    /// JSON for programs.
+    Webhook(Webhook),
+    /// A dead man's switch.
+    Ping(Ping),
+    /// E-mail.
+    Email(Box<Email>),
+}
+
+impl ChannelSettings {
+    /// As in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Jira(_) => "jira",
+            Self::Webhook(_) => "webhook",
+            Self::Ping(_) => "ping",
+            Self::Email(_) => "email",
+        }
     }
 }
 
@@ -211,6 +262,17 @@ pub fn show(settings: &Settings) -> Vec<Row> {
     };
     scope(Scope::Top, "");
     scope(Scope::Web, "web.");
+    scope(Scope::Notify, "notify.");
+    for listener in &settings.notify.listeners {
+        let of = match &listener.channel {
+            ChannelSettings::Slack(_) => Scope::Slack,
+            ChannelSettings::Jira(_) => Scope::Jira,
+            ChannelSettings::Webhook(_) => Scope::Webhook,
+            ChannelSettings::Ping(_) => Scope::Ping,
+            ChannelSettings::Email(_) => Scope::Email,
+        };
+        scope(of, &format!("notify.{}.", listener.channel.name()));
+    }
     settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
     for job in settings.jobs.keys() {
         scope(Scope::Job, &format!("jobs.{job}."));

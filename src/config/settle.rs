@@ -10,7 +10,8 @@ use super::keys::{self, Key, Scope};
 use super::layers::{Inputs, Overrides, Said, environment, say};
 use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
 use super::settings::{
-    JobSettings, LEASE_TERM, Origin, Row, Settings, StoreSettings, UNNAMED_STORE, VerifySettings, WebSettings,
+    JobSettings, LEASE_TERM, NotifySettings, Origin, Row, Settings, StoreSettings, UNNAMED_STORE, VerifySettings,
+    WebSettings,
 };
 use super::values::{self, Refusal};
 use crate::domain::{JobName, Level};
@@ -82,6 +83,8 @@ pub fn from_flags(
             state_dir,
             grace: None,
             web: WebSettings::default(),
+            instance: None,
+            notify: NotifySettings::default(),
             stores: BTreeMap::from([(store.name.clone(), store)]),
             jobs: BTreeMap::from([(name, job)]),
             rows: Vec::new(),
@@ -90,9 +93,9 @@ pub fn from_flags(
     settling.finish(settings)
 }
 
-struct Settling<'a> {
-    inputs: &'a Inputs<'a>,
-    variables: BTreeMap<String, String>,
+pub(super) struct Settling<'a> {
+    pub(super) inputs: &'a Inputs<'a>,
+    pub(super) variables: BTreeMap<String, String>,
     text: &'a Text,
     problems: Vec<Problem>,
     rows: Vec<Row>,
@@ -102,7 +105,7 @@ struct Settling<'a> {
 pub const TRASH_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// The entries of a map, by key.
-type Entries = [(At<String>, At<Node>)];
+pub(super) type Entries = [(At<String>, At<Node>)];
 
 impl Settling<'_> {
     fn finish(self, settings: Option<Settings>) -> Result<Settings, ConfigErrors> {
@@ -112,8 +115,18 @@ impl Settling<'_> {
         }
     }
 
-    fn problem(&mut self, spot: Spot, what: impl Into<String>, allowed: impl Into<String>, meant: Option<String>) {
+    pub(super) fn problem(
+        &mut self,
+        spot: Spot,
+        what: impl Into<String>,
+        allowed: impl Into<String>,
+        meant: Option<String>,
+    ) {
         self.problems.push(Problem { spot, what: what.into(), allowed: allowed.into(), meant });
+    }
+
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.len()
     }
 
     fn by_file(&mut self, tree: &At<Node>) -> Option<Settings> {
@@ -128,6 +141,7 @@ impl Settling<'_> {
         let state_dir = self.state_dir(find(top, "state_dir"));
         let grace = self.one(Scope::Top, "grace", "", Some(top.as_slice()), values::duration);
         let web = self.web(Some(top.as_slice()));
+        let instance = self.one(Scope::Top, "instance", "", Some(top.as_slice()), values::line);
         let store_nodes = self.section(tree, top, "stores");
         let job_nodes = self.section(tree, top, "jobs");
         self.variables_for_one(Scope::Store, store_nodes.len(), "store");
@@ -153,7 +167,8 @@ impl Settling<'_> {
             self.choose_store(&mut job, find(entries, "store"), &store_nodes, name);
             jobs.insert(job_name, job);
         }
-        Some(Settings { timezone: zone, state_dir, grace, web, stores, jobs, rows: Vec::new() })
+        let notify = self.notify(Some(top.as_slice()), &jobs);
+        Some(Settings { timezone: zone, state_dir, grace, web, instance, notify, stores, jobs, rows: Vec::new() })
     }
 
     fn by_environment(&mut self) -> Option<Settings> {
@@ -173,15 +188,10 @@ impl Settling<'_> {
         let mut job = self.job(&name, None, &zone, None);
         UNNAMED_STORE.clone_into(&mut job.store);
         let stores = BTreeMap::from([(UNNAMED_STORE.to_owned(), store?)]);
-        Some(Settings {
-            timezone: zone,
-            state_dir,
-            grace,
-            web,
-            stores,
-            jobs: BTreeMap::from([(name, job)]),
-            rows: Vec::new(),
-        })
+        let jobs = BTreeMap::from([(name, job)]);
+        let instance = self.one(Scope::Top, "instance", "", None, values::line);
+        let notify = self.notify(None, &jobs);
+        Some(Settings { timezone: zone, state_dir, grace, web, instance, notify, stores, jobs, rows: Vec::new() })
     }
 
     /// The given name, or one made from the source's folder.
@@ -285,7 +295,7 @@ impl Settling<'_> {
         let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let said = say(key, &self.inputs.overrides, &self.variables, node, &line_of, &mut self.problems)?;
         let value = match key.form {
-            keys::Form::Secret => "(not shown)".to_owned(),
+            keys::Form::Secret | keys::Form::Hidden => "(secret)".to_owned(),
             _ => said.texts.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(", "),
         };
         self.rows.push(Row { key: format!("{prefix}{}", key.name), value, origin: said.origin.clone() });
@@ -293,7 +303,7 @@ impl Settling<'_> {
     }
 
     /// One value of a key; a problem if it is wrong.
-    fn one<T>(
+    pub(super) fn one<T>(
         &mut self,
         scope: Scope,
         name: &str,
@@ -477,7 +487,13 @@ impl Settling<'_> {
     }
 
     /// A map of settings within a map; nothing where it is left empty.
-    fn inner<'n>(&mut self, scope: Scope, name: &str, entries: Option<&'n Entries>, hint: &str) -> Option<&'n Entries> {
+    pub(super) fn inner<'n>(
+        &mut self,
+        scope: Scope,
+        name: &str,
+        entries: Option<&'n Entries>,
+        hint: &str,
+    ) -> Option<&'n Entries> {
         let node = entries.and_then(|entries| find(entries, name))?;
         let inner = match &node.value {
             Node::Map(inner) => inner.as_slice(),
@@ -542,7 +558,7 @@ impl Settling<'_> {
         WebSettings { listen: listen.unwrap_or(default.listen), token }
     }
 
-    fn many<T>(
+    pub(super) fn many<T>(
         &mut self,
         scope: Scope,
         name: &str,
@@ -636,6 +652,6 @@ fn schedule(text: &str, zone: &TimeZone) -> Result<Schedule, Refusal> {
 }
 
 /// The value of a key; `source` may be spelt either way by its caller.
-fn find<'n>(entries: &'n Entries, name: &str) -> Option<&'n At<Node>> {
+pub(super) fn find<'n>(entries: &'n Entries, name: &str) -> Option<&'n At<Node>> {
     entries.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
 }

@@ -10,6 +10,10 @@ use jiff::tz::TimeZone;
 use super::problem::nearest;
 use crate::archive::Codec;
 use crate::domain::{ByteCount, Level, Percent, Secret};
+use crate::notify::http::{Address, AddressError};
+use crate::notify::jira::Flavour;
+use crate::notify::{self, Protection};
+use crate::report::Kind;
 use crate::store::RequireMount;
 
 /// What is wrong with a text.
@@ -146,6 +150,82 @@ pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
         Some(number) if number <= 100 => Ok(number),
         _ => refuse(format!("`{text}` is not a share"), "a whole number from 0% to 100%, with its sign"),
     }
+}
+
+/// Text of one line.
+pub(super) fn line(text: &str) -> Result<String, Refusal> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().any(char::is_control) || text.len() > 200 {
+        return refuse("this is not a text of one line", "one line of at most 200 characters");
+    }
+    Ok(text.to_owned())
+}
+
+/// A secret of any length. The text is never repeated.
+pub(super) fn hidden(text: &str) -> Result<Secret, Refusal> {
+    let secret = Secret::new(text);
+    if secret.reveal().is_empty() || secret.reveal().chars().any(char::is_control) {
+        return refuse("the secret is empty, or has several lines", "one line");
+    }
+    Ok(secret)
+}
+
+pub(super) fn port(text: &str) -> Result<u16, Refusal> {
+    match text.trim().parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => refuse(format!("`{text}` is not a port"), "a whole number from 1 to 65535"),
+    }
+}
+
+/// What is told.
+pub(super) fn kind(text: &str) -> Result<Kind, Refusal> {
+    const ALL: [(&str, Kind); 7] = [
+        ("failed", Kind::Failed),
+        ("partial", Kind::Partial),
+        ("missed", Kind::Missed),
+        ("recovered", Kind::Recovered),
+        ("ok", Kind::Ok),
+        ("overdue", Kind::Overdue),
+        ("damage", Kind::Damage),
+    ];
+    one_of(text, &ALL)
+}
+
+pub(super) fn protection(text: &str) -> Result<Protection, Refusal> {
+    one_of(text, &[("starttls", Protection::StartTls), ("tls", Protection::Tls), ("none", Protection::Off)])
+}
+
+/// None: by the address.
+pub(super) fn jira_api(text: &str) -> Result<Option<Flavour>, Refusal> {
+    one_of(text, &[("auto", None), ("cloud", Some(Flavour::Cloud)), ("datacenter", Some(Flavour::DataCenter))])
+}
+
+fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Result<T, Refusal> {
+    let found = all.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| Refusal {
+        what: format!("`{text}` is none of these"),
+        allowed: all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        meant: nearest(text, all.iter().map(|(name, _)| *name)),
+    })
+}
+
+/// A template that renders.
+pub(super) fn template(text: &str) -> Result<String, Refusal> {
+    match notify::check_template(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(why) => refuse(format!("the template fails: {why}"), "{{ job }} on {{ host }}: the fields are in README"),
+    }
+}
+
+/// An address for messages. The text is never repeated: it may be the secret.
+pub(super) fn address(text: &str, allow_http: bool) -> Result<Address, Refusal> {
+    Address::parse(text, allow_http).or_else(|error| match error {
+        AddressError::NoUrl => refuse("this is no address", "an address that begins with https://"),
+        AddressError::Plain => refuse(
+            "this address begins with http://, and everybody on the way could read the message",
+            "https://, or `allow_http: true` in `notify`",
+        ),
+    })
 }
 
 /// How deep is verified.
