@@ -61,7 +61,9 @@ impl Owner {
         let kind = match record.verdict {
             Verdict::Ok => Kind::Ok,
             Verdict::Partial => Kind::Partial,
-            Verdict::Failed | Verdict::Skipped | Verdict::Missed => Kind::Failed,
+            Verdict::Failed => Kind::Failed,
+            // another run was at work: told from the second in a row on
+            Verdict::Skipped | Verdict::Missed => Kind::Missed,
         };
         for notice in &record.notices {
             self.say(Weight::Info, "notice", notice, &[("job", json!(name))]);

@@ -49,7 +49,7 @@ pub(super) enum Proof {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RunNow {
     /// It starts, or waits for its store.
-    Taken(Timestamp),
+    Taken(JobName),
     /// It is at work.
     AtWork,
     /// There is no such job.

@@ -22,6 +22,7 @@ use super::live::Live;
 use super::log::{Log, Weight};
 use super::look::SeenJob;
 use super::news::{Inbox, News, RunNow};
+use super::people::People;
 use super::runs::{Proving, Running, STOP_WITHIN};
 use super::stores::{Eyes, StoreWatch};
 use super::supervisor::Supervisor;
@@ -88,6 +89,7 @@ pub(super) struct Owner {
     is_behind: bool,
     pub(super) shared: Arc<Shared>,
     supervisor: Supervisor,
+    pub(super) people: People,
 }
 
 /// A daemon that was asked to stop.
@@ -103,7 +105,9 @@ impl Owner {
         let Given { settings, load, state, program, log } = given;
         let clock = SystemClock::new();
         let now = clock.now();
+        let people = People::new(&settings, &state, &log);
         let mut owner = Self {
+            people,
             plans: BTreeMap::new(),
             stores: BTreeMap::new(),
             kept: Kept::default(),
@@ -132,6 +136,8 @@ impl Owner {
         };
         owner.settle();
         owner.remember(now);
+        // before the door opens, so that whoever asks first sees something
+        owner.show(now);
         owner
     }
 
@@ -328,7 +334,7 @@ impl Owner {
             cancel: cancel.clone(),
         };
         self.running.insert(job.name.clone(), running);
-        self.announce_start(job, &order.run);
+        self.announce_start(&job.name);
         let tell = self.inbox.tell.clone();
         super::runs::start_run(self.program.clone(), order, job.progress_timeout, cancel, tell);
     }
@@ -346,7 +352,7 @@ impl Owner {
                 self.is_kept_saved = false;
                 self.waiting.push_back((name.clone(), start));
                 self.say(Weight::Info, "run-asked", "somebody asked for a run", &[("job", json!(name))]);
-                RunNow::Taken(now)
+                RunNow::Taken(name.clone())
             }
         }
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::log::{Log, Weight};
-use crate::domain::{Host, JobName, SnapshotName, Trouble};
+use crate::domain::{JobName, SnapshotName, StopReason, Trouble};
 use crate::report::{Kind, Message};
 
 /// What is told of one event; what is left out is not known or not meant.
@@ -85,14 +85,16 @@ impl Tale {
         log.tell(now, weight, event, &text, &values);
     }
 
-    /// As a message to people elsewhere.
-    pub(super) fn message(self, now: Timestamp, instance: &str, host: &Host, tool: &str, id: String) -> Message {
+    /// Whether anybody is told: not of a run that a person at the terminal stopped.
+    pub(super) fn is_for_people(&self) -> bool {
+        let reason = self.outcome.as_ref().and_then(|outcome| outcome.reason);
+        reason != Some(StopReason::Interrupted)
+    }
+
+    /// As a message to people elsewhere; `empty` says when, and from whom.
+    pub(super) fn message(self, empty: Message) -> Message {
         Message {
-            id,
             kind: self.kind,
-            at: now,
-            instance: instance.to_owned(),
-            host: host.clone(),
             job: self.job,
             store: self.store,
             outcome: self.outcome,
@@ -100,11 +102,9 @@ impl Tale {
             next_run: self.next_run,
             last_success: self.last_success,
             in_a_row: self.in_a_row,
-            held_back: 0,
-            build_url: None,
             snapshot: self.snapshot,
             trouble: self.trouble,
-            tool: tool.to_owned(),
+            ..empty
         }
     }
 }

@@ -43,6 +43,11 @@ impl Guard {
         }
     }
 
+    /// Whether anybody may at all.
+    pub(super) fn has_token(&self) -> bool {
+        self.known().token.is_some()
+    }
+
     /// Whether this is the token. Without a configured token nothing is.
     pub(super) fn is_token(&self, given: &[u8]) -> bool {
         let known = self.known();

@@ -6,16 +6,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use serde_json::json;
 
 use super::Shared;
 use super::guard::{COOKIE, SESSION_FOR};
 use super::stored::{self, Refusal};
 use crate::daemon::news::{News, RunNow};
 use crate::domain::{Clock, JobName, SnapshotName};
+use crate::page::api::Refused;
 use crate::page::{self, View};
 
 /// A form with a token, or nothing: more than this is no request of ours.
@@ -39,9 +39,11 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/status", get(api_status))
         .route("/api/v1/jobs", get(api_jobs))
         .route("/api/v1/jobs/{job}", get(api_job))
+        .route("/api/v1/jobs/{job}/runs", get(api_runs))
+        .route("/api/v1/jobs/{job}/snapshots", get(api_snapshots))
         .route("/api/v1/jobs/{job}/run", post(api_run))
         .fallback(nothing_here)
-        .method_not_allowed_fallback(nothing_here)
+        .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(shared)
 }
@@ -75,14 +77,6 @@ fn text(status: StatusCode, body: String) -> Response {
     plain(status, "text/plain; charset=utf-8", body)
 }
 
-fn data(status: StatusCode, value: &serde_json::Value) -> Response {
-    plain(status, "application/json", value.to_string())
-}
-
-fn refused(status: StatusCode, what: &str) -> Response {
-    data(status, &json!({"error": what}))
-}
-
 /// The loop's first round has not ended yet.
 fn too_early() -> Response {
     text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned())
@@ -113,22 +107,48 @@ async fn metrics(State(shared): Known) -> Response {
     with_view(&shared, |view| plain(StatusCode::OK, page::METRICS_TYPE, page::metrics(&view)))
 }
 
+fn data(status: StatusCode, text: String) -> Response {
+    plain(status, "application/json", text)
+}
+
+fn refused(why: Refused, words: &str) -> Response {
+    let status = StatusCode::from_u16(why.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    data(status, page::api::error(why, words))
+}
+
 async fn api_status(State(shared): Known) -> Response {
-    with_view(&shared, |view| data(StatusCode::OK, &json!(view)))
+    with_view(&shared, |view| data(StatusCode::OK, page::api::status(&view)))
 }
 
 async fn api_jobs(State(shared): Known) -> Response {
-    with_view(&shared, |view| data(StatusCode::OK, &json!(view.jobs)))
+    with_view(&shared, |view| data(StatusCode::OK, page::api::jobs(&view)))
 }
 
-async fn api_job(State(shared): Known, Path(job): Path<String>) -> Response {
-    with_view(&shared, |view| match view.jobs.iter().find(|known| known.name.as_str() == job) {
-        Some(job) => data(StatusCode::OK, &json!(job)),
-        None => refused(StatusCode::NOT_FOUND, "there is no such job"),
+/// What is told of one job.
+fn of_job(shared: &Shared, job: &str, tell: impl FnOnce(&View, &str) -> Option<String>) -> Response {
+    with_view(shared, |view| match tell(&view, job) {
+        Some(text) => data(StatusCode::OK, text),
+        None => refused(Refused::NotFound, "there is no such job"),
     })
 }
 
-async fn nothing_here(State(shared): Known) -> Response {
+async fn api_job(State(shared): Known, Path(job): Path<String>) -> Response {
+    of_job(&shared, &job, page::api::job)
+}
+
+async fn api_runs(State(shared): Known, Path(job): Path<String>) -> Response {
+    of_job(&shared, &job, page::api::runs)
+}
+
+async fn api_snapshots(State(shared): Known, Path(job): Path<String>) -> Response {
+    of_job(&shared, &job, page::api::snapshots)
+}
+
+/// No such address, or not with this method: for programs below `/api/`, for people elsewhere.
+async fn nothing_here(State(shared): Known, uri: Uri) -> Response {
+    if uri.path().starts_with("/api/") {
+        return refused(Refused::NotFound, "there is nothing at this address");
+    }
     with_view(&shared, |view| {
         let page = page::answer(&view, "There is nothing here", "The address is wrong, or what was here is gone.");
         html(StatusCode::NOT_FOUND, page)
@@ -154,18 +174,34 @@ fn may_read(shared: &Shared, headers: &HeaderMap) -> bool {
 }
 
 async fn api_run(State(shared): Known, Path(job): Path<String>, headers: HeaderMap) -> Response {
+    if !shared.guard.has_token() {
+        return refused(Refused::Forbidden, "no token is configured (web.token), so nobody may start a run from here");
+    }
     if !bearer(&headers).is_some_and(|token| shared.guard.is_token(token)) {
-        let mut response = refused(StatusCode::UNAUTHORIZED, "the token is missing or is not the right one");
+        let mut response = refused(Refused::Unauthorized, "the token is missing or is not the right one");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return response;
     }
     match run(&shared, &job).await {
-        Some(RunNow::Taken(at)) => data(StatusCode::ACCEPTED, &json!({"job": job, "accepted": at})),
-        Some(RunNow::AtWork) => refused(StatusCode::CONFLICT, "a run of this job is at work, or waits for its store"),
-        Some(RunNow::NoJob) => refused(StatusCode::NOT_FOUND, "there is no such job"),
-        Some(RunNow::Stopping) => refused(StatusCode::SERVICE_UNAVAILABLE, "the daemon is being stopped"),
-        None => refused(StatusCode::SERVICE_UNAVAILABLE, "the daemon does not answer"),
+        Some(RunNow::Taken(job)) => data(StatusCode::ACCEPTED, page::api::started(&job)),
+        Some(RunNow::AtWork) => {
+            refused(Refused::AlreadyRunning, "a run of this job is at work, or waits for its store")
+        }
+        Some(RunNow::NoJob) => refused(Refused::NotFound, "there is no such job"),
+        Some(RunNow::Stopping) => refused(Refused::Stopping, "the daemon is being stopped"),
+        None => refused(Refused::Stopping, "the daemon does not answer"),
     }
+}
+
+/// Another method than POST where only that is known, and the other way round.
+async fn other_method(State(shared): Known, uri: Uri) -> Response {
+    if uri.path().starts_with("/api/") {
+        return refused(Refused::MethodNotAllowed, "this address knows other methods");
+    }
+    with_view(&shared, |view| {
+        let page = page::answer(&view, "Not like this", "This address knows other methods.");
+        html(StatusCode::METHOD_NOT_ALLOWED, page)
+    })
 }
 
 async fn run(shared: &Shared, job: &str) -> Option<RunNow> {
