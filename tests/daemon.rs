@@ -410,6 +410,14 @@ fn what_could_not_be_delivered_is_delivered_by_the_next_daemon() {
     let status = daemon.status();
     assert_eq!(status["silent_channels"][0]["name"], "webhook", "{status}");
     daemon.stop_well();
+    // the pause before the next attempt is over
+    let outbox = site.path().join("state/notify/outbox");
+    let letters: Vec<_> = names_in(&outbox).into_iter().filter(|name| name.ends_with(".json")).collect();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = outbox.join(&letters[0]);
+    let mut value: Value = serde_json::from_slice(&fs::read(&letter).expect("a letter")).expect("JSON");
+    value["not_before"] = "2026-01-01T00:00:00Z".into();
+    fs::write(&letter, value.to_string()).expect("written");
     let receiver = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the same port");
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {

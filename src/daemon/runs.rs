@@ -161,7 +161,8 @@ fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> 
     }
     let status = process.wait();
     let said = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    let mut lines = out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let mut lines =
+        out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
     let report = lines.rfind(|line| line["type"] == "verified");
     match (status.map(|status| status.code()), report) {
         (Ok(Some(0)), Some(report)) if report["well"] == true => Proof::Well(SystemClock::new().now()),

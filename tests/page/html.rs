@@ -194,9 +194,10 @@ fn poisoned(text: &str) -> (View, FolderView) {
     (view, listed)
 }
 
-/// Every tag of a page, without what is in its attributes.
-fn shape(page: &str) -> Vec<&str> {
-    page.split('<').skip(1).map(|tag| tag.split([' ', '>']).next().expect("a name")).collect()
+/// Every tag of a page with the names of its attributes, without their values.
+fn shape(page: &str) -> Vec<String> {
+    let bare: String = page.split('"').step_by(2).collect::<Vec<_>>().join("\"");
+    bare.split('<').skip(1).map(|tag| tag.split('>').next().expect("a tag").to_owned()).collect()
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn verdict(view: &View, found: &[Concern]) -> Html {
                         "div",
                         &[],
                         [
-                            el("p", &[], [el("strong", &[], about), " ".into(), concern.what.as_str().into()]),
+                            el("p", &[], [el("strong", &[], about), ": ".into(), concern.what.as_str().into()]),
                             advice.into(),
                         ],
                     ),
