@@ -34,7 +34,8 @@ pub(super) async fn by_key(wire: &Wire<'_>, key: &str) -> Result<Option<Found>, 
     for fields in [with_description.as_str(), Issue::FIELDS] {
         let answer = match wire.get(&["issue", key], &[("fields", fields)]).await {
             Ok(answer) => answer,
-            Err(fault) if fault.status == Some(404) => return Ok(None),
+            // in JIRA's own words; a proxy's 404 says nothing about the ticket
+            Err(fault) if fault.status == Some(404) && !fault.complaint.others.is_empty() => return Ok(None),
             Err(fault) => return Err(fault),
         };
         text.push_str(&answer.body);
@@ -58,8 +59,8 @@ pub(super) async fn by_label(wire: &Wire<'_>, label: &Label) -> Result<Option<Fo
     let mut closed = None;
     for candidate in candidates.iter().take(LOOKED_AT_MAX) {
         let Some(found) = by_key(wire, &candidate.key).await? else { continue };
-        // the screens may have no labels; then it stands in the description
-        if !found.issue.labels.iter().any(|own| own == label.as_str()) && !found.text.contains(label.as_str()) {
+        // the screens may have no labels; then it stands in the description, where the hyphen may be escaped
+        if !found.issue.labels.iter().any(|own| own == label.as_str()) && !found.text.contains(label.digits()) {
             continue;
         }
         if found.issue.is_open() {
