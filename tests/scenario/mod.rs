@@ -242,6 +242,11 @@ impl Story {
         self.now = self.now.checked_add(time).expect("a time");
     }
 
+    /// What happened, for whoever must find out why it failed.
+    fn note(&mut self, what: &str) {
+        self.name.push_str(&format!("\n  {} {what}", self.now));
+    }
+
     fn push(&mut self, kind: Kind) {
         self.messages += 1;
         let id = format!("{:016x}{:016x}", self.dice.next(), self.messages);
@@ -252,6 +257,7 @@ impl Story {
     fn event(&mut self, sums: &mut Sums) {
         let now = self.now;
         let dice = self.dice.below(100);
+        self.note(&format!("event {dice}"));
         match dice {
             0..40 => self.push(Kind::Failed),
             40..50 => self.push(Kind::Missed),
@@ -292,11 +298,12 @@ impl Story {
     /// One attempt at the first message.
     async fn attempt(&mut self, faults: Vec<Option<Fault>>, sums: &mut Sums) {
         let message = self.queue.front().expect("a message").clone();
-        let jira = if faults.contains(&Some(Fault::DoneThenSilent)) { &self.hasty } else { &self.patient };
-        let before = self.receiver.with(|world| {
+        let jira =
+            if faults.contains(&Some(Fault::DoneThenSilent)) { self.hasty.clone() } else { self.patient.clone() };
+        let planned = faults.clone();
+        self.receiver.with(|world| {
             world.now = self.now;
             world.faults = faults.into();
-            world.faults.len()
         });
         let disk = Arc::clone(&self.disk);
         let keep = move |memory: &JiraMemory| *disk.lock().expect("no panic") = memory.clone();
@@ -305,7 +312,10 @@ impl Story {
             () = self.receiver.client_dies() => None,
         };
         sums.attempts += 1;
-        sums.faults += before - self.receiver.with(|world| std::mem::take(&mut world.faults).len());
+        let left = self.receiver.with(|world| std::mem::take(&mut world.faults).len());
+        let met: Vec<Option<Fault>> = planned[..planned.len() - left].to_vec();
+        sums.faults += met.iter().flatten().count();
+        self.note(&format!("{:?} {} met {met:?}: {delivery:?}", message.kind, &message.id[..4]));
         match &delivery {
             // only what lies on the disk is left
             None => {

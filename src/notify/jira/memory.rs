@@ -82,10 +82,13 @@ impl Known {
         self.told.drain(..excess);
     }
 
-    /// From now on `key` is the ticket.
-    pub(super) fn adopt(&mut self, key: &str) {
-        if self.key.as_deref() != Some(key) {
+    /// From now on `key` is the ticket, and if it is open there is nothing to wait for.
+    pub(super) fn adopt(&mut self, key: &str, is_open: bool) {
+        if is_open || self.key.as_deref() != Some(key) {
             self.closed_by_us = None;
+        }
+        if is_open {
+            self.pending = None;
         }
         self.key = Some(key.to_owned());
     }
@@ -108,7 +111,7 @@ mod tests {
     fn it_is_small_and_survives_its_text() {
         let message = message(Kind::Failed);
         let mut known = Known::default();
-        known.adopt("OPS-12");
+        known.adopt("OPS-12", true);
         for number in 0..100 {
             known.note_told(&number.to_string());
         }

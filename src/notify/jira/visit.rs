@@ -80,8 +80,11 @@ impl<'a> Visit<'a> {
         let closed_by_us = self.known().closed_by_us;
         let issue = found.as_ref().map(|found| &found.issue);
         let deed = judge(self.message.kind, issue, unsettled, closed_by_us, self.wire.settings, self.wire.now);
-        let is_open = issue.is_some_and(super::issue::Issue::is_open);
-        if is_open || unsettled.is_none() {
+        // a closed ticket is not ours to keep while a newer one may be there unseen
+        if let Some(issue) = issue.filter(|issue| issue.is_open() || unsettled.is_none()) {
+            self.known().adopt(&issue.key, issue.is_open());
+        }
+        if unsettled.is_none() {
             self.known().pending = None;
         }
         match (deed, found) {
@@ -119,26 +122,14 @@ impl<'a> Visit<'a> {
     async fn look(&mut self) -> Result<Option<Found>, Fault> {
         if let (Some(key), None) = (self.known().key.clone(), &self.known().pending) {
             if let Some(found) = by_key(&self.wire, &key).await? {
-                return Ok(self.adopted(Some(found)));
+                return Ok(Some(found));
             }
             // deleted, or moved to where we see it by its label only; or nothing is found here just now
             let found = by_label(&self.wire, &self.label).await?;
             self.known().forget();
-            return Ok(self.adopted(found));
+            return Ok(found);
         }
-        let found = by_label(&self.wire, &self.label).await?;
-        Ok(self.adopted(found))
-    }
-
-    fn adopted(&mut self, found: Option<Found>) -> Option<Found> {
-        if let Some(found) = &found {
-            let known = self.known();
-            known.adopt(&found.issue.key);
-            if found.issue.is_open() {
-                known.closed_by_us = None;
-            }
-        }
-        found
+        by_label(&self.wire, &self.label).await
     }
 
     /// Writes the message into the ticket, unless it stands there. That is asked each time: an answer may have been
@@ -232,7 +223,7 @@ impl<'a> Visit<'a> {
                 Ok(answer) => match json_of(&answer).as_ref().and_then(created_key) {
                     Some(key) => {
                         self.known().pending = None;
-                        self.known().adopt(&key);
+                        self.known().adopt(&key, true);
                         self.known().note_told(&id);
                         return Ok(format!("{key} created"));
                     }
