@@ -3,6 +3,7 @@
 //! The whole campaign: `cargo test --release --test schedule -- --ignored --nocapture` (all zones, 2000 to 2037).
 
 mod cron;
+mod site;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -12,6 +13,7 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use crate::cron::{Pattern, starts};
+use crate::site::Site;
 
 /// Fixed times in and around the hours in which clocks change, several of them, stars in hour and minute, and both rules
 /// about days.
@@ -193,5 +195,51 @@ proptest! {
         let text = format!("{minute} {hour} {day} {month} {weekday}");
         let found = against_the_oracle(&text, zone, year..=year, &Pattern::new(&text));
         prop_assert_eq!(found.first, None);
+    }
+}
+
+/// A configuration of two jobs in Berlin.
+fn in_berlin(site: &Site) {
+    let text = "timezone: Europe/Berlin\nstores: {nas: {path: /mnt/nas}}\njobs:\n  \
+        upload: {source: /var/www, schedule: ['30 2 * * *', '@hourly']}\n  \
+        quiet: {source: /etc}\n  \
+        night: {source: /srv, schedule: '30 2 * * *', jitter: 30m}\n";
+    std::fs::write(site.path().join("backup.yaml"), text).expect("a configuration");
+}
+
+#[test]
+fn what_comes_next_is_told_with_zone_utc_and_why_a_time_was_moved() {
+    let site = Site::new();
+    in_berlin(&site);
+    site.backup(["schedule", "next", "upload", "--count", "3", "--after", "2027-03-28 01:30"])
+        .exits(0)
+        .says("job upload: `30 2 * * *` and `@hourly`, Europe/Berlin")
+        .says("Sun 2027-03-28 03:00 CEST   2027-03-28T01:00:00Z  02:30 does not exist on 2027-03-28; runs at 03:00")
+        .says("Sun 2027-03-28 05:00 CEST");
+    site.backup(["schedule", "next", "quiet", "night", "--count", "2", "--after", "2027-10-30"])
+        .exits(0)
+        .says("job quiet: no schedule")
+        .says("2027-10-31 02:30 CEST")
+        .says("02:30 comes twice on 2027-10-31; runs the first time only")
+        .does_not_say("02:30 CET");
+    site.backup(["schedule", "next", "upload", "--json", "--count", "1", "--after", "2027-03-28 01:30"])
+        .exits(0)
+        .says(r#""local":"2027-03-28T03:00:00+02:00""#)
+        .says(r#""schedules":["30 2 * * *","@hourly"]"#)
+        .says(r#""type":"firing""#);
+}
+
+#[test]
+fn what_comes_next_is_not_told_of_jobs_that_are_not_there_or_times_that_are_none() {
+    let site = Site::new();
+    site.backup(["schedule", "next"]).exits(2);
+    in_berlin(&site);
+    site.backup(["schedule", "next", "uplod"]).exits(2).says("there is no job uplod");
+    site.backup(["schedule", "next", "--after", "soon"]).exits(2).says("`soon` is not a time");
+    site.backup(["schedule", "next", "--count", "0"]).exits(2);
+    for never in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2 */2"] {
+        let text = format!("stores: {{nas: {{path: /x}}}}\njobs: {{up: {{source: /y, schedule: '{never}'}}}}\n");
+        std::fs::write(site.path().join("backup.yaml"), text).expect("a configuration");
+        site.backup(["schedule", "next"]).exits(2).says(&format!("`{never}` never comes"));
     }
 }

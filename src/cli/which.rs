@@ -56,7 +56,11 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
     let state = state(global, settings.as_ref());
     let patience = silence::deadline(settings.as_ref(), global);
     let stores = match (&which.store, &settings) {
-        (Some(given), settings) => vec![named_store(given, settings.as_ref())],
+        (Some(given), settings) => {
+            let mut store = named_store(given, settings.as_ref());
+            store.require_mount = which.require_mount.clone().unwrap_or(store.require_mount);
+            vec![store]
+        }
         (None, Some(settings)) => settings.stores.values().cloned().collect(),
         (None, None) => {
             return Err(Failure::usage(

@@ -11,6 +11,8 @@ pub enum Scope {
     Job,
     /// In a job's `retention`.
     Retention,
+    /// In a job's `retry`.
+    Retry,
     /// In a job's `verify`.
     Verify,
     /// In `web`.
@@ -48,6 +50,8 @@ pub(super) enum Form {
     Size,
     /// A length of time.
     Duration,
+    /// A length of time, or none: 0s.
+    DurationOrNone,
     /// A length of time, or never.
     DurationOrNever,
     /// linked or full.
@@ -72,6 +76,10 @@ pub(super) enum Form {
     Schedules,
     /// The name of a store.
     StoreName,
+    /// A map of its own, with the keys of [`Scope::Retry`].
+    Attempts,
+    /// 0 to 100.
+    Times,
     /// A map of its own, with the keys of [`Scope::Verify`].
     Proofs,
     /// A map of its own, with the keys of [`Scope::Web`].
@@ -276,6 +284,47 @@ pub(super) const KEYS: &[Key] = &[
         Form::Schedules,
         "",
         "When it is due: a cron expression of five fields, @daily and its like, or a list of them.",
+    ),
+    key(
+        Scope::Job,
+        "catch_up",
+        Some("BACKUP_CATCH_UP"),
+        Form::Bool,
+        "true",
+        "After runs that were missed (the machine was down or asleep) the daemon makes one run for all of them.",
+    ),
+    key(
+        Scope::Job,
+        "catch_up_within",
+        Some("BACKUP_CATCH_UP_WITHIN"),
+        Form::Duration,
+        "24h",
+        "How long after the last missed run it is still made up for.",
+    ),
+    key(
+        Scope::Job,
+        "jitter",
+        Some("BACKUP_JITTER"),
+        Form::DurationOrNone,
+        "0s",
+        "By how much a start is put off at the most, so that many machines do not start at once. The same for a run after every restart; never beyond the next run.",
+    ),
+    key(
+        Scope::Job,
+        "retry",
+        None,
+        Form::Attempts,
+        "",
+        "Further attempts after a run that failed, each pause twice as long, none beyond the next run: {times: 3, after: 10m}.",
+    ),
+    key(Scope::Retry, "times", Some("BACKUP_RETRY_TIMES"), Form::Times, "0", "How many for each run that was due."),
+    key(
+        Scope::Retry,
+        "after",
+        Some("BACKUP_RETRY_AFTER"),
+        Form::Duration,
+        "10m",
+        "How long after the first failure; twice as long after each further one.",
     ),
     key(
         Scope::Job,

@@ -28,4 +28,4 @@ pub use settings::{
     VerifySettings, WebSettings, show,
 };
 pub use settle::{TRASH_FOR, from_flags, load};
-pub use values::duration_of;
+pub use values::{duration_of, mount_of};

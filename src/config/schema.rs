@@ -69,6 +69,7 @@ fn property(key: &Key) -> Value {
         Form::Bool => json!({"type": "boolean"}),
         Form::Size => json!({"type": ["string", "integer"]}),
         Form::Duration => json!({"type": "string", "minLength": 2}),
+        Form::DurationOrNone => json!({"type": ["string", "integer"]}),
         Form::DurationOrNever => json!({"type": "string", "minLength": 2}),
         Form::RunMode => json!({"enum": ["linked", "full"]}),
         Form::Detection => json!({"enum": ["ctime+inode", "ctime", "inode", "mtime"]}),
@@ -77,6 +78,10 @@ fn property(key: &Key) -> Value {
         Form::Rules => json!({
             "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Retention),
         }),
+        Form::Attempts => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Retry),
+        }),
+        Form::Times => json!({"type": "integer", "minimum": 0, "maximum": 100}),
         Form::Proofs => json!({
             "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Verify),
         }),

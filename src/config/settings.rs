@@ -11,11 +11,11 @@ use jiff::tz::TimeZone;
 
 use super::keys::{self, Scope};
 use crate::archive::Codec;
-use crate::domain::{ByteCount, JobName, Level, Percent, Secret};
+use crate::domain::{ByteCount, Host, JobName, Level, Percent, Secret};
 use crate::engine::Reuse;
 use crate::notify::{Email, Ping, Rules, Slack, Webhook, jira};
 use crate::retention::Policy;
-use crate::schedule::Schedule;
+use crate::schedule::{Plan, Retry, Schedule};
 use crate::store::{Permissions, RequireMount};
 
 /// Everything that was configured.
@@ -175,6 +175,12 @@ pub struct JobSettings {
     pub store: String,
     /// In the configured zone.
     pub schedules: Vec<Schedule>,
+    /// How late missed runs are still made up for, by one; none: never.
+    pub catch_up: Option<Duration>,
+    /// By how much a start is put off at the most.
+    pub jitter: Duration,
+    /// Further attempts after a failure.
+    pub retry: Retry,
     /// How frames are compressed.
     pub codec: Codec,
     /// What is built on the snapshot before.
@@ -191,6 +197,19 @@ pub struct JobSettings {
     pub trash_for: Duration,
     /// What the daemon proves by itself; none: nothing.
     pub verify: Option<VerifySettings>,
+}
+
+impl JobSettings {
+    /// What the job wants of time, on this host.
+    pub fn plan(&self, host: &Host) -> Plan {
+        Plan {
+            seed: format!("{}/{}", host.0, self.name),
+            schedules: self.schedules.clone(),
+            catch_up: self.catch_up,
+            jitter: self.jitter,
+            retry: self.retry,
+        }
+    }
 }
 
 /// Where a value came from.
@@ -257,6 +276,7 @@ pub fn show(settings: &Settings) -> Vec<Row> {
     settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
     for job in settings.jobs.keys() {
         scope(Scope::Job, &format!("jobs.{job}."));
+        scope(Scope::Retry, &format!("jobs.{job}.retry."));
         scope(Scope::Retention, &format!("jobs.{job}.retention."));
         if settings.jobs.get(job).is_some_and(|job| job.verify.is_some()) {
             scope(Scope::Verify, &format!("jobs.{job}.verify."));

@@ -17,7 +17,7 @@ use super::values::{self, Refusal};
 use crate::domain::{JobName, Level};
 use crate::engine::Reuse;
 use crate::retention::Policy;
-use crate::schedule::Schedule;
+use crate::schedule::{Plan, Retry, Schedule};
 use crate::source::Excludes;
 use crate::store::{Permissions, RequireMount};
 
@@ -146,6 +146,7 @@ impl Settling<'_> {
         let job_nodes = self.section(tree, top, "jobs");
         self.variables_for_one(Scope::Store, store_nodes.len(), "store");
         self.variables_for_one(Scope::Job, job_nodes.len(), "job");
+        self.variables_for_one(Scope::Retry, job_nodes.len(), "job");
         self.variables_for_one(Scope::Verify, job_nodes.len(), "job");
         if self.variables.contains_key("BACKUP_JOB") {
             let spot = Spot::Named("environment variable BACKUP_JOB".to_owned());
@@ -413,6 +414,9 @@ impl Settling<'_> {
             allow_empty: self.one(job, "allow_empty", &prefix, entries, values::boolean).unwrap_or(false),
             store: String::new(),
             schedules,
+            catch_up: self.catch_up(&prefix, entries),
+            jitter: self.one(job, "jitter", &prefix, entries, values::duration_or_none).unwrap_or_default(),
+            retry: self.retry(&prefix, entries),
             codec: self.one(job, "compression", &prefix, entries, values::codec).unwrap_or_default(),
             reuse: self.reuse(&prefix, entries),
             max_shrink_percent: self.one(job, "max_shrink", &prefix, entries, values::percent).unwrap_or(50),
@@ -423,6 +427,22 @@ impl Settling<'_> {
             retention: self.retention(&prefix, entries),
             trash_for: self.one(job, "trash_for", &prefix, entries, values::duration).unwrap_or(TRASH_FOR),
             verify: self.verify(&prefix, entries, zone),
+        }
+    }
+
+    fn catch_up(&mut self, prefix: &str, entries: Option<&Entries>) -> Option<std::time::Duration> {
+        let is_wanted = self.one(Scope::Job, "catch_up", prefix, entries, values::boolean).unwrap_or(true);
+        let within = self.one(Scope::Job, "catch_up_within", prefix, entries, values::duration);
+        is_wanted.then(|| within.unwrap_or(Plan::CATCH_UP_WITHIN))
+    }
+
+    fn retry(&mut self, prefix: &str, entries: Option<&Entries>) -> Retry {
+        let prefix = format!("{prefix}retry.");
+        let inner = self.inner(Scope::Retry, "retry", entries, "{times: 3, after: 10m}");
+        let default = Retry::default();
+        Retry {
+            times: self.one(Scope::Retry, "times", &prefix, inner, values::times).unwrap_or(default.times),
+            after: self.one(Scope::Retry, "after", &prefix, inner, values::duration).unwrap_or(default.after),
         }
     }
 

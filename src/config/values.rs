@@ -86,6 +86,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     }
 }
 
+/// A length of time that may be none at all: `0s`.
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, Refusal> {
+    if matches!(text.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+/// How many further attempts.
+pub(super) fn times(text: &str) -> Result<u32, Refusal> {
+    match text.trim().parse::<u32>() {
+        Ok(number) if number <= 100 => Ok(number),
+        _ => refuse(format!("`{text}` is not a number of attempts"), "a whole number from 0 to 100"),
+    }
+}
+
 /// A length of time; none for `never`.
 pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, Refusal> {
     if text.trim() == "never" { Ok(None) } else { duration(text).map(Some) }
@@ -121,6 +134,14 @@ pub(super) fn detection(text: &str) -> Result<(bool, bool), Refusal> {
 /// What is wrong with it, in words.
 pub fn duration_of(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|refusal| refusal.what)
+}
+
+/// What a store must be mounted as, as in the file.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn mount_of(text: &str) -> Result<RequireMount, String> {
+    mount(text).map_err(|refusal| refusal.what)
 }
 
 pub(super) fn percent(text: &str) -> Result<u8, Refusal> {

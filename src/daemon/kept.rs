@@ -3,12 +3,12 @@
 //! All of it may be lost. Then nothing is known to have been missed, and the history is taken from the store's own
 //! records (`.runs/`) when that answers. What is read back is taken only if it is whole and of a version we know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{JobName, Level, RunId, StopReason, Verdict};
+use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Verdict};
 use crate::report::RunRecord;
 use crate::schedule::Agenda;
 
@@ -42,9 +42,9 @@ pub struct KeptJob {
     /// Of its verifications.
     #[serde(default)]
     pub verify_agenda: Option<Agenda>,
-    /// When the run that the agenda handed out began; none while it waits for its turn.
+    /// The run at work; none while what the agenda handed out waits for its turn.
     #[serde(default)]
-    pub began: Option<Timestamp>,
+    pub began: Option<Began>,
     /// Oldest first.
     #[serde(default)]
     pub runs: Vec<KeptRun>,
@@ -66,9 +66,21 @@ pub struct KeptJob {
     /// The last that `verify` proved.
     #[serde(default)]
     pub proven: Option<(Timestamp, Level)>,
+    /// Snapshots in which `verify` found damage that nobody has disproved.
+    #[serde(default)]
+    pub damaged: BTreeSet<SnapshotName>,
     /// Whether it was told that there is no good snapshot for too long.
     #[serde(default)]
     pub is_overdue: bool,
+}
+
+/// A run at work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// Which.
+    pub run: RunId,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// How many runs ended how, since this file began.
@@ -158,6 +170,7 @@ impl KeptJob {
             Verdict::Partial => self.counts.partial += 1,
             Verdict::Failed => self.counts.failed += 1,
             Verdict::Skipped => self.counts.skipped += 1,
+            Verdict::Missed => {}
         }
         if record.verdict != Verdict::Ok {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -169,21 +182,21 @@ impl KeptJob {
     pub fn missed(&mut self, count: u64, last: Timestamp, why: &str) {
         self.missed = self.missed.saturating_add(count);
         let why = Some(format!("{count} missed: {why}")).filter(|_| count > 1).or_else(|| Some(why.to_owned()));
-        self.add(KeptRun {
-            run: None,
-            verdict: None,
-            at: last,
-            ended: last,
-            took_ms: 0,
-            bytes: 0,
-            stored: 0,
-            why,
-        });
+        self.add(KeptRun { run: None, verdict: None, at: last, ended: last, took_ms: 0, bytes: 0, stored: 0, why });
+    }
+
+    /// Whether the history says of this run what its record says.
+    pub fn knows(&self, record: &RunRecord) -> bool {
+        let is_older = self.runs.len() >= RUNS_MAX && self.runs.first().is_some_and(|run| record.started < run.at);
+        let is_there = |run: &KeptRun| run.run.as_ref() == Some(&record.run) && run.verdict == Some(record.verdict);
+        is_older || self.runs.iter().any(is_there)
     }
 
     /// Takes what the store says of past runs: those that were made elsewhere, and all after this file was lost.
     pub fn learn(&mut self, records: &[RunRecord]) {
         for record in records {
+            // a run that this process was cut off from may have told the store more than us
+            self.runs.retain(|run| run.run.as_ref() != Some(&record.run) || run.verdict == Some(record.verdict));
             if !self.runs.iter().any(|run| run.run.as_ref() == Some(&record.run)) {
                 self.add(KeptRun::from(record));
             }

@@ -10,6 +10,8 @@
 //! The time line is walked in stretches of one offset. Within a stretch wall and time line run alike, so croner is only
 //! asked about plain dates and times.
 
+use std::fmt;
+
 use croner::Cron;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
@@ -35,6 +37,21 @@ pub enum Moved {
         /// When it comes again and does not run.
         again: Timestamp,
     },
+}
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |at: &DateTime| at.strftime("%H:%M").to_string();
+        match self {
+            Self::Gap { wanted, runs } => {
+                write!(f, "{} does not exist on {}; runs at {}", time(wanted), wanted.date(), time(runs))?;
+                if runs.date() == wanted.date() { Ok(()) } else { write!(f, " on {}", runs.date()) }
+            }
+            Self::Fold { wanted, .. } => {
+                write!(f, "{} comes twice on {}; runs the first time only", time(wanted), wanted.date())
+            }
+        }
+    }
 }
 
 /// A cron expression on the time line of a zone.

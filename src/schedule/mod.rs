@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use agenda::{Agenda, Due, Missed, ON_TIME, REMEMBERED_MAX, Reason, Start, WAKE_MAX, Why};
 pub use firing::Moved;
-pub use plan::{Plan, Retry};
+pub use plan::{Firing, Plan, Retry};
 
 use firing::Firings;
 

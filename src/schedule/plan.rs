@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use twox_hash::XxHash64;
 
-use super::Schedule;
+use super::{Moved, Schedule};
 
 /// What a job wants of time.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,19 @@ impl Default for Retry {
     }
 }
 
+/// A slot and what there is to say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firing {
+    /// When it is due.
+    pub slot: Timestamp,
+    /// When its run starts.
+    pub start: Timestamp,
+    /// The schedules that fire, as written.
+    pub schedules: Vec<String>,
+    /// Why it is not when the text says, if it is not.
+    pub moved: Option<Moved>,
+}
+
 /// However short the interval: a good snapshot is not overdue sooner than this after the next slot.
 const SLACK_MIN: Duration = Duration::from_secs(300);
 
@@ -61,6 +74,24 @@ impl Plan {
     /// The first slot after this instant.
     pub fn slot_after(&self, after: Timestamp) -> Option<Timestamp> {
         self.schedules.iter().filter_map(|schedule| schedule.next_after(after)).min()
+    }
+
+    /// The next slots, with what there is to say of each.
+    pub fn firings(&self, after: Timestamp, count: usize) -> Vec<Firing> {
+        let slots = std::iter::successors(self.slot_after(after), |slot| self.slot_after(*slot));
+        slots.take(count).map(|slot| self.firing(slot)).collect()
+    }
+
+    fn firing(&self, slot: Timestamp) -> Firing {
+        let just_before = slot.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(slot);
+        let fire = |schedule: &&Schedule| schedule.next_after(just_before) == Some(slot);
+        let schedules: Vec<&Schedule> = self.schedules.iter().filter(fire).collect();
+        Firing {
+            slot,
+            start: self.start_of(slot),
+            schedules: schedules.iter().map(|schedule| schedule.text().to_owned()).collect(),
+            moved: schedules.iter().find_map(|schedule| schedule.moved(slot)),
+        }
     }
 
     /// The last slot that is not after this instant, if there is one within the last forty years.

@@ -19,5 +19,5 @@ pub use environment::{
 pub use notifiers::{Notifiers, Sender, desk};
 pub use order::{JobPlan, open_store, order_for, store_order, watch_signals, watch_signals_twice};
 pub use patience::{News, open_watched, watch_calls};
-pub use process::{Call, Init, hear_calls, is_first_process};
+pub use process::{Call, Init, hear_calls, is_first_process, leave_no_core};
 pub use state::{State, StateError};

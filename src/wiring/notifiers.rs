@@ -46,6 +46,11 @@ impl Sender {
         Self { instance: settings.instance.clone().unwrap_or_else(|| host.0.clone()), host, tool: tool(), build_url }
     }
 
+    /// The installation's name.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
     /// An empty message, with an id of its own.
     pub fn message(&self, kind: Kind, at: Timestamp) -> Message {
         Message {

@@ -44,6 +44,12 @@ pub fn hear_calls(hand_on: impl Fn(Call) + Send + 'static) {
     });
 }
 
+/// Lets the kernel write no core files of this process: they would hold its secrets.
+pub fn leave_no_core() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+}
+
 /// Whether the kernel started this process first in its (container's) world.
 pub fn is_first_process() -> bool {
     std::process::id() == 1
@@ -59,7 +65,7 @@ impl Init {
     ///
     /// # Errors
     /// If it cannot be started, or signals cannot be heard.
-    pub fn run(mut command: Command) -> std::io::Result<u8> {
+    pub fn run(command: &mut Command) -> std::io::Result<u8> {
         // before the child is there, so that no signal is lost
         let handed_on = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD];
         let mut signals = signal_hook::iterator::Signals::new(handed_on)?;

@@ -2,6 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read and write the project's own files")]
 
+mod api;
+mod browser;
+mod chromium;
+mod html;
 mod metrics;
 mod systems;
 

@@ -123,23 +123,22 @@ pub fn folder() -> FolderView {
     let mut lost = entry(b"secret.key", None, 0);
     (lost.skipped, lost.modified) = (Some("could not be read: Permission denied".into()), None);
     let long = [b"a-very-long-name-without-any-place-to-break-".repeat(4), b".tar".to_vec()].concat();
+    // a name holds no slash
+    let hostile = HOSTILE.replace('/', "\u{2044}");
     FolderView {
         snapshot: name("upload", 1),
         path: path.clone(),
         entries: vec![
             entry(b"images", Some(Kind::Folder), 0),
-            entry(HOSTILE.as_bytes(), Some(Kind::Folder), 0),
-            entry(HOSTILE.replace('/', "\u{2044}").as_bytes(), Some(Kind::File), 4_096),
+            entry(format!("{hostile}.d").as_bytes(), Some(Kind::Folder), 0),
+            entry(hostile.as_bytes(), Some(Kind::File), 4_096),
             entry(b"bytes-\xff\xfe.bin", Some(Kind::File), 1),
             entry(b"index.html", Some(Kind::File), 18_402),
             link,
             entry(&long, Some(Kind::File), 7_340_032_000),
             entry(b"queue", Some(Kind::Fifo), 0),
             lost,
-        ]
-        .into_iter()
-        .filter(|entry| entry.path.parent().as_ref() == Some(&path))
-        .collect(),
+        ],
         more: 1_200,
     }
 }
