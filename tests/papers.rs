@@ -28,7 +28,8 @@ fn loaded(text: &str, env: &[(&str, &str)]) -> Result<(), String> {
         env: &env,
         overrides: Overrides::default(),
         default_state_dir: "/var/lib/backup".into(),
-        read_secret: &|_: &Path| Ok("secret\n".to_owned()),
+        // long enough for a token, and an address where one is expected
+        read_secret: &|_: &Path| Ok("https://example.org/secret\n".to_owned()),
     })
     .map(|_| ())
     .map_err(|error| error.to_string())
@@ -74,11 +75,17 @@ fn the_example_configuration_loads_and_names_every_key() {
         schema.pointer(at).and_then(|v| v.as_object()).expect("an object").keys().cloned().collect::<Vec<_>>()
     };
     let mut keys = keys_of("/properties");
+    keys.extend(keys_of("/properties/notify/properties"));
+    for channel in ["slack", "jira", "webhook", "ping", "email"] {
+        keys.extend(keys_of(&format!("/properties/notify/properties/{channel}/properties")));
+    }
     keys.extend(keys_of("/properties/stores/additionalProperties/properties"));
     keys.extend(keys_of("/properties/jobs/additionalProperties/properties"));
     assert!(keys.len() > 20);
     for key in keys {
-        assert!(text.contains(&format!("{key}:")), "config/backup.yaml does not show `{key}`");
+        // of a secret and the file that holds it one is shown, and the other is named
+        let shown = [format!("{key}:"), format!("{key}_file:"), format!("{key}."), format!("{key},")];
+        assert!(shown.iter().any(|shown| text.contains(shown)), "config/backup.yaml does not show `{key}`");
     }
 }
 
@@ -131,7 +138,31 @@ fn mistakes_are_shown_where_they_stand_with_what_would_be_right() {
         (with("threads: 0"), &["from 1 to 1024"]),
         (with("source: /again"), &["duplicate mapping key"]),
         (format!("timezone: Europe/Madird\n{HEAD}"), &["is not a time zone", "1:11", "did you mean `Europe/Madrid`?"]),
-        (format!("{HEAD}notify: {{}}\n"), &["`notify` is not a key of the configuration"]),
+        (format!("{HEAD}notfy: {{}}\n"), &["`notfy` is not a key of the configuration", "did you mean `notify`?"]),
+        (format!("{HEAD}notify: {{slak: {{}}}}\n"), &["`slak` is not a key of `notify`", "did you mean `slack`?"]),
+        (format!("{HEAD}notify: {{slack: {{}}}}\n"), &["`slack` has no `webhook_url`", "SLACK_WEBHOOK_URL"]),
+        (
+            format!("{HEAD}notify: {{ping: {{url: 'https://x/y', jobs: uplaod}}}}\n"),
+            &["there is no job `uplaod`", "did you mean `upload`?"],
+        ),
+        (
+            format!("{HEAD}notify: {{webhook: {{url: 'http://example.com/y', on: fialed}}}}\n"),
+            &["this address begins with http://", "`fialed` is none of these", "did you mean `failed`?"],
+        ),
+        (
+            format!("{HEAD}notify: {{jira: {{url: 'https://a.atlassian.net', project: OPS, token: x}}}}\n"),
+            &["`jira` has no `user`"],
+        ),
+        (
+            format!("{HEAD}notify: {{email: {{host: h, from: me, to: [a@b.org], title: '{{{{ jbo }}}}'}}}}\n"),
+            &["`me` is not an e-mail address", "the template fails"],
+        ),
+        (
+            format!(
+                "{HEAD}notify: {{email: {{host: h.org, from: a@b.org, to: a@b.org, user: u, password: p, tls: none}}}}\n"
+            ),
+            &["the password would go over an unprotected line"],
+        ),
         (HEAD.replace("/var/www", "var/www"), &["`var/www` is not an absolute path"]),
         (HEAD.replace("/var/www", "[/a, /a/b]"), &["`/a/b` and `/a` lie in each other"]),
         (HEAD.replace("source", "target"), &["`target` is not a key", "the job has no `source`"]),

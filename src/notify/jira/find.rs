@@ -34,7 +34,8 @@ pub(super) async fn by_key(wire: &Wire<'_>, key: &str) -> Result<Option<Found>, 
     for fields in [with_description.as_str(), Issue::FIELDS] {
         let answer = match wire.get(&["issue", key], &[("fields", fields)]).await {
             Ok(answer) => answer,
-            Err(fault) if fault.status == Some(404) => return Ok(None),
+            // in JIRA's own words; a proxy's 404 says nothing about the ticket
+            Err(fault) if fault.status == Some(404) && !fault.complaint.others.is_empty() => return Ok(None),
             Err(fault) => return Err(fault),
         };
         text.push_str(&answer.body);
@@ -58,8 +59,8 @@ pub(super) async fn by_label(wire: &Wire<'_>, label: &Label) -> Result<Option<Fo
     let mut closed = None;
     for candidate in candidates.iter().take(LOOKED_AT_MAX) {
         let Some(found) = by_key(wire, &candidate.key).await? else { continue };
-        // the screens may have no labels; then it stands in the description
-        if !found.issue.labels.iter().any(|own| own == label.as_str()) && !found.text.contains(label.as_str()) {
+        // the screens may have no labels; then it stands in the description, where the hyphen may be escaped
+        if !found.issue.labels.iter().any(|own| own == label.as_str()) && !found.text.contains(label.digits()) {
             continue;
         }
         if found.issue.is_open() {
@@ -125,7 +126,12 @@ async fn pages(wire: &Wire<'_>, flavour: Flavour, jql: &str) -> Result<Vec<Issue
 pub(super) async fn is_in_comments(wire: &Wire<'_>, key: &str, text: &str) -> Result<bool, Fault> {
     let newest = [("orderBy", "-created"), ("maxResults", "5")];
     let answer = wire.get(&["issue", key, "comment"], &newest).await?;
-    Ok(answer.body.contains(text))
+    if answer.body.contains(text) {
+        return Ok(true);
+    }
+    // only JIRA's own list says that it is not there
+    let is_list = json_of(&answer).is_some_and(|value| value["comments"].is_array());
+    if is_list || answer.is_cut { Ok(false) } else { Err(not_json(&answer)) }
 }
 
 pub(super) fn json_of(answer: &Answer) -> Option<Value> {

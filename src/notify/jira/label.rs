@@ -44,6 +44,11 @@ impl Label {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What it has of its own: the 12 digits.
+    pub(super) fn digits(&self) -> &str {
+        self.0.rsplit('-').next().unwrap_or(&self.0)
+    }
 }
 
 /// A label as JIRA takes it: no blanks, not too long; none if nothing is left.

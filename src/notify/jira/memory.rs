@@ -15,7 +15,7 @@ use super::label::Label;
 use crate::report::Message;
 
 /// How many messages are remembered for each ticket, so that none is written twice.
-const NOTED_MAX: usize = 8;
+const TOLD_MAX: usize = 8;
 
 /// All tickets that we know of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +36,6 @@ pub(super) struct Known {
     /// A ticket that may have been made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<Pending>,
-    /// The ids of messages that may have been written to the ticket, oldest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unsure: Vec<String>,
     /// When we closed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_by_us: Option<Timestamp>,
@@ -79,19 +76,19 @@ impl Known {
 
     /// This message is in the ticket now.
     pub(super) fn note_told(&mut self, id: &str) {
-        self.unsure.retain(|unsure| unsure != id);
-        note(&mut self.told, id);
+        self.told.retain(|told| told != id);
+        self.told.push(id.to_owned());
+        let excess = self.told.len().saturating_sub(TOLD_MAX);
+        self.told.drain(..excess);
     }
 
-    /// This message is about to be written to the ticket.
-    pub(super) fn note_unsure(&mut self, id: &str) {
-        note(&mut self.unsure, id);
-    }
-
-    /// From now on `key` is the ticket.
-    pub(super) fn adopt(&mut self, key: &str) {
-        if self.key.as_deref() != Some(key) {
+    /// From now on `key` is the ticket, and if it is open there is nothing to wait for.
+    pub(super) fn adopt(&mut self, key: &str, is_open: bool) {
+        if is_open || self.key.as_deref() != Some(key) {
             self.closed_by_us = None;
+        }
+        if is_open {
+            self.pending = None;
         }
         self.key = Some(key.to_owned());
     }
@@ -103,30 +100,22 @@ impl Known {
     }
 }
 
-fn note(ids: &mut Vec<String>, id: &str) {
-    ids.retain(|known| known != id);
-    ids.push(id.to_owned());
-    let excess = ids.len().saturating_sub(NOTED_MAX);
-    ids.drain(..excess);
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::label::Label;
     use super::super::tests::message;
-    use super::{JiraMemory, Known, NOTED_MAX};
+    use super::{JiraMemory, Known, TOLD_MAX};
     use crate::report::Kind;
 
     #[test]
     fn it_is_small_and_survives_its_text() {
         let message = message(Kind::Failed);
         let mut known = Known::default();
-        known.adopt("OPS-12");
+        known.adopt("OPS-12", true);
         for number in 0..100 {
-            known.note_unsure(&number.to_string());
             known.note_told(&number.to_string());
         }
-        assert_eq!((known.told.len(), known.unsure.len()), (NOTED_MAX, 0));
+        assert_eq!(known.told.len(), TOLD_MAX);
         let mut memory = JiraMemory::begun(message.at);
         memory.tickets.insert(Label::of(&message), known);
         let text = serde_json::to_string(&memory).expect("plain values");

@@ -69,7 +69,8 @@ impl<'a> Visit<'a> {
         self.mind_the_clock();
         let id = self.message.id.clone();
         if self.message.kind != Kind::Recovered && self.known().has_told(&id) {
-            return Ok("the ticket has it already".to_owned());
+            let key = self.known().key.clone().unwrap_or_else(|| "the ticket".to_owned());
+            return Ok(format!("{key} has it already"));
         }
         let found = self.look().await?;
         let unsettled = match self.memory.tickets.get(&self.label) {
@@ -79,8 +80,11 @@ impl<'a> Visit<'a> {
         let closed_by_us = self.known().closed_by_us;
         let issue = found.as_ref().map(|found| &found.issue);
         let deed = judge(self.message.kind, issue, unsettled, closed_by_us, self.wire.settings, self.wire.now);
-        let is_open = issue.is_some_and(super::issue::Issue::is_open);
-        if is_open || unsettled.is_none() {
+        // a closed ticket is not ours to keep while a newer one may be there unseen
+        if let Some(issue) = issue.filter(|issue| issue.is_open() || unsettled.is_none()) {
+            self.known().adopt(&issue.key, issue.is_open());
+        }
+        if unsettled.is_none() {
             self.known().pending = None;
         }
         match (deed, found) {
@@ -93,7 +97,8 @@ impl<'a> Visit<'a> {
                 Err(Fault::later(why, Some(pause)))
             }
             (Deed::Comment, Some(found)) => {
-                self.comment(&found, None).await.map(|()| format!("{} commented", found.issue.key))
+                let is_new = self.comment(&found, None).await?;
+                Ok(format!("{} {}", found.issue.key, if is_new { "commented" } else { "has it already" }))
             }
             (Deed::Recover, Some(found)) => self.recover(&found).await,
             (Deed::Reopen, Some(found)) => self.reopen(&found).await,
@@ -117,69 +122,33 @@ impl<'a> Visit<'a> {
     async fn look(&mut self) -> Result<Option<Found>, Fault> {
         if let (Some(key), None) = (self.known().key.clone(), &self.known().pending) {
             if let Some(found) = by_key(&self.wire, &key).await? {
-                self.adopt(&found);
                 return Ok(Some(found));
             }
             // deleted, or moved to where we see it by its label only; or nothing is found here just now
             let found = by_label(&self.wire, &self.label).await?;
             self.known().forget();
-            return self.meet(found).await;
+            return Ok(found);
         }
-        let found = by_label(&self.wire, &self.label).await?;
-        self.meet(found).await
+        by_label(&self.wire, &self.label).await
     }
 
-    /// Takes note of a ticket that was found by its label, and of what stands in it.
-    async fn meet(&mut self, found: Option<Found>) -> Result<Option<Found>, Fault> {
-        if let Some(found) = &found {
-            self.adopt(found);
-            // what the lost answer would have said
-            let pending = self.known().pending.as_ref().map(|pending| pending.message.clone());
-            if let Some(id) = pending.filter(|id| found.text.contains(id.as_str())) {
-                self.known().note_told(&id);
-            }
-            let id = self.message.id.clone();
-            if found.text.contains(&id) || is_in_comments(&self.wire, &found.issue.key, &id).await? {
-                self.known().note_told(&id);
-            }
-        }
-        Ok(found)
-    }
-
-    fn adopt(&mut self, found: &Found) {
-        let known = self.known();
-        known.adopt(&found.issue.key);
-        if found.issue.is_open() {
-            known.closed_by_us = None;
-        }
-    }
-
-    /// Writes the message into the ticket, unless it stands there.
-    async fn comment(&mut self, found: &Found, more: Option<&str>) -> Result<(), Fault> {
+    /// Writes the message into the ticket, unless it stands there. That is asked each time: an answer may have been
+    /// lost, or the memory. True if it was written now.
+    async fn comment(&mut self, found: &Found, more: Option<&str>) -> Result<bool, Fault> {
         let id = self.message.id.clone();
-        if self.known().has_told(&id) {
-            return Ok(());
-        }
         let key = &found.issue.key;
-        if self.known().unsure.contains(&id) && is_in_comments(&self.wire, key, &id).await? {
+        if self.known().has_told(&id) || found.text.contains(&id) || is_in_comments(&self.wire, key, &id).await? {
             self.known().note_told(&id);
-            return Ok(());
+            return Ok(false);
         }
-        self.known().note_unsure(&id);
-        self.save();
         let body = json!({"body": self.rendered(&text::comment(self.message, &self.label, more), COMMENT_BYTES_MAX)});
-        match self.wire.post(&["issue", key, "comment"], &body).await {
-            Ok(_) => {
-                self.known().note_told(&id);
-                Ok(())
-            }
-            Err(fault) => {
-                if !fault.is_unsure {
-                    self.known().unsure.retain(|unsure| *unsure != id);
-                }
-                Err(fault)
-            }
+        let answer = self.wire.post(&["issue", key, "comment"], &body).await?;
+        // a page to sign in with is a success as well, by its status
+        if !json_of(&answer).is_some_and(|value| value["id"].is_string()) {
+            return Err(not_json(&answer));
         }
+        self.known().note_told(&id);
+        Ok(true)
     }
 
     async fn recover(&mut self, found: &Found) -> Result<String, Fault> {
@@ -238,7 +207,9 @@ impl<'a> Visit<'a> {
     }
 
     async fn take(&self, key: &str, way: &Transition) -> Result<(), Fault> {
-        self.wire.post(&["issue", key, "transitions"], &json!({"transition": {"id": way.id}})).await.map(drop)
+        let body = json!({"transition": {"id": way.id}});
+        let answer = self.wire.post(&["issue", key, "transitions"], &body).await?;
+        if answer.status == 204 { Ok(()) } else { Err(not_json(&answer)) }
     }
 
     /// Makes a ticket. That it was asked for is written down first.
@@ -252,7 +223,7 @@ impl<'a> Visit<'a> {
                 Ok(answer) => match json_of(&answer).as_ref().and_then(created_key) {
                     Some(key) => {
                         self.known().pending = None;
-                        self.known().adopt(&key);
+                        self.known().adopt(&key, true);
                         self.known().note_told(&id);
                         return Ok(format!("{key} created"));
                     }
