@@ -1,9 +1,10 @@
 //! What there is to see: plain values that the daemon (or `status`) has gathered.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::domain::{JobName, SnapshotName, Verdict};
+use crate::domain::{EntryPath, JobName, Kind, SnapshotName, Verdict};
 use crate::report::RunRecord;
 
 /// Everything at one moment.
@@ -11,6 +12,9 @@ use crate::report::RunRecord;
 pub struct View {
     /// The moment.
     pub now: Timestamp,
+    /// The zone in which people are told times.
+    #[serde(skip)]
+    pub zone: TimeZone,
     /// The installation's name.
     pub instance: String,
     /// The program and its version.
@@ -27,10 +31,12 @@ pub struct View {
     pub spooled: u64,
     /// Messages that were given up.
     pub undelivered: u64,
-    /// Channels whose last delivery failed, with why.
-    pub silent_channels: Vec<(String, String)>,
+    /// Channels whose last delivery failed.
+    pub silent_channels: Vec<SilentChannel>,
     /// Why the newest configuration was not taken, if it was not.
     pub config_refused: Option<String>,
+    /// Whether a token is configured, so that those who have it may browse, download and start runs.
+    pub may_sign_in: bool,
 }
 
 /// A job.
@@ -44,6 +50,9 @@ pub struct JobView {
     pub sources: Vec<String>,
     /// Its schedules as written, with their zone.
     pub schedules: Vec<String>,
+    /// Its first slot since this job is known to the daemon's state; none without a schedule. Until then a job that has
+    /// never had a good run is not late.
+    pub first_due: Option<Timestamp>,
     /// When it is due next.
     pub next_run: Option<Timestamp>,
     /// The longest a good snapshot may be old, in seconds: one and a half of its interval; none without a schedule.
@@ -53,17 +62,50 @@ pub struct JobView {
     /// The last that was ok.
     pub last_success: Option<Timestamp>,
     /// When it was last proven by `verify`, and how well.
-    pub last_verified: Option<(Timestamp, String)>,
+    pub last_verified: Option<Proof>,
     /// Runs in a row that were not ok.
     pub failures_in_a_row: u32,
     /// Slots that came and went without a run, since the daemon's state began.
     pub missed: u64,
+    /// Runs that ended, since the daemon's state began.
+    pub counts: Counts,
     /// Past runs, oldest first, at most 400.
     pub runs: Vec<RunView>,
     /// The last outcome whole.
     pub last: Option<Box<RunRecord>>,
     /// What is in its store, newest first, as last listed.
     pub snapshots: Vec<SnapshotView>,
+}
+
+/// How many runs ended how. What was missed is no run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// A snapshot holds everything.
+    pub ok: u64,
+    /// A snapshot holds most.
+    pub partial: u64,
+    /// No snapshot.
+    pub failed: u64,
+    /// Another run was at work.
+    pub skipped: u64,
+}
+
+/// A channel that could not be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SilentChannel {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it answered, without any secret.
+    pub why: String,
+}
+
+/// That a snapshot was proven by `verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// When.
+    pub at: Timestamp,
+    /// How well: `quick`, `stored`, `deep`, `drill`.
+    pub level: String,
 }
 
 /// A run that goes on.
@@ -92,6 +134,8 @@ pub struct RunView {
     pub bytes: u64,
     /// Bytes written to the store.
     pub stored: u64,
+    /// What went wrong in one line; none if nothing did.
+    pub why: Option<String>,
 }
 
 /// A snapshot.
@@ -108,7 +152,7 @@ pub struct SnapshotView {
     /// Whether its run was ok.
     pub is_ok: bool,
     /// When it was proven, and how well.
-    pub verified: Option<(Timestamp, String)>,
+    pub verified: Option<Proof>,
     /// Why retention keeps it; empty if it does not.
     pub kept_for: Vec<String>,
     /// What is wrong with it.
@@ -126,6 +170,38 @@ pub struct StoreView {
     pub trouble: Option<String>,
     /// Free space in bytes, as last asked.
     pub free: Option<u64>,
+    /// How large it is, in bytes, as last asked.
+    pub total: Option<u64>,
     /// How far its clock is ahead of ours, in seconds, as last asked.
     pub skew_s: Option<i64>,
+}
+
+/// A folder of a snapshot, to be looked through.
+#[derive(Clone, Debug)]
+pub struct FolderView {
+    /// The snapshot.
+    pub snapshot: SnapshotName,
+    /// The folder in it.
+    pub path: EntryPath,
+    /// What lies in it, in order.
+    pub entries: Vec<EntryView>,
+    /// How many more there are than `entries` holds: a page of a million lines helps nobody.
+    pub more: u64,
+}
+
+/// Something in a folder of a snapshot.
+#[derive(Clone, Debug)]
+pub struct EntryView {
+    /// Its path in the snapshot.
+    pub path: EntryPath,
+    /// What it is; none if it is not in the snapshot.
+    pub kind: Option<Kind>,
+    /// Length of its content.
+    pub bytes: u64,
+    /// When it was changed last; none for a folder above a source.
+    pub modified: Option<Timestamp>,
+    /// Where a link points.
+    pub target: Option<Vec<u8>>,
+    /// Why it is missing, or not as it should be.
+    pub skipped: Option<String>,
 }
