@@ -407,8 +407,7 @@ fn what_could_not_be_delivered_is_delivered_by_the_next_daemon() {
     fs::rename(site.source(), site.path().join("gone")).expect("gone");
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     until("it waits", || (daemon.status()["spooled"] == 1).then_some(()));
-    let status = daemon.status();
-    assert_eq!(status["silent_channels"][0]["name"], "webhook", "{status}");
+    until("it is said why", || (daemon.status()["silent_channels"][0]["name"] == "webhook").then_some(()));
     daemon.stop_well();
     // the pause before the next attempt is over
     let outbox = site.path().join("state/notify/outbox");
@@ -441,6 +440,24 @@ fn what_could_not_be_delivered_is_delivered_by_the_next_daemon() {
     assert!(text.contains("\"failed\"") && text.contains("upload"), "{text}");
     until("nothing waits", || (daemon.status()["spooled"] == 0).then_some(()));
     daemon.stop_well();
+}
+
+#[test]
+fn state_that_cannot_be_kept_is_told_once_and_changes_nothing_about_runs() {
+    let site = Site::new();
+    site.file("a", "a");
+    // a folder of this name cannot be replaced by a file, not even by root
+    fs::create_dir_all(site.path().join("state/daemon.json/in the way")).expect("a folder");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.run("upload");
+    fs::remove_dir_all(site.path().join("state/daemon.json")).expect("removed");
+    daemon.until_logged("state-kept");
+    let log = daemon.stop_well();
+    let told: Vec<&Value> = log.iter().filter(|line| line["event"] == "trouble").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["text"].as_str().expect("a text").contains("could not be written"), "{}", told[0]);
+    assert!(site.path().join("state/daemon.json").is_file());
 }
 
 #[test]

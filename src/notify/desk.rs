@@ -12,6 +12,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -105,6 +106,8 @@ pub struct Desk {
     listeners: Vec<Listener>,
     outbox: Outbox,
     book: Book,
+    /// The file is older than the book, because it could not be written.
+    book_is_ahead: bool,
     tickets: Arc<Tickets>,
 }
 
@@ -113,17 +116,22 @@ pub struct Desk {
 struct Tickets {
     file: PathBuf,
     memory: Mutex<JiraMemory>,
+    /// The file is older than what this process knows, because it could not be written.
+    is_ahead: AtomicBool,
 }
 
 impl Tickets {
     /// Before a ticket is asked for, and after. Where it cannot be written, the ticket is wanted all the same.
     fn keep(&self, memory: &JiraMemory) {
         let text = serde_json::to_vec(memory).expect("a memory is plain values");
-        let _ = replace(&self.file, &text);
+        self.is_ahead.store(replace(&self.file, &text).is_err(), Ordering::SeqCst);
     }
 
     /// What another process wrote since. What cannot be read is not known; what this process knows stays.
     async fn read(&self) {
+        if self.is_ahead.load(Ordering::SeqCst) {
+            return;
+        }
         if let Some(memory) = std::fs::read(&self.file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
             *self.memory.lock().await = memory;
         }
@@ -158,8 +166,17 @@ impl Desk {
     /// Tells nobody.
     pub fn silent(folder: PathBuf) -> Self {
         let outbox = Outbox::new(folder.join("outbox"));
-        let tickets = Tickets { file: folder.join("tickets.json"), memory: Mutex::default() };
-        Self { folder, http: None, listeners: Vec::new(), outbox, book: Book::default(), tickets: Arc::new(tickets) }
+        let tickets =
+            Tickets { file: folder.join("tickets.json"), memory: Mutex::default(), is_ahead: AtomicBool::new(false) };
+        Self {
+            folder,
+            http: None,
+            listeners: Vec::new(),
+            outbox,
+            book: Book::default(),
+            book_is_ahead: false,
+            tickets: Arc::new(tickets),
+        }
     }
 
     /// Whether anybody is told when a run of this job begins.
@@ -209,10 +226,13 @@ impl Desk {
         self.read_book();
         self.tickets.read().await;
         let mut own = BTreeSet::new();
+        let book_before = self.book.clone();
         for event in events {
             self.judge(event, now, &mut own, &mut pass);
         }
-        self.keep_book(&mut pass);
+        if self.book != book_before || self.book_is_ahead {
+            self.keep_book(&mut pass);
+        }
         // another process delivers: what is not ours is its own to send
         let only = matches!(lock, Lock::Others).then_some(&own);
         self.carry(only, clock, end, &mut pass.tried).await;
@@ -233,10 +253,9 @@ impl Desk {
         self.tickets.read().await;
         for listener in &self.listeners {
             let name = listener.channel.name();
-            if channel.is_none_or(|wanted| wanted == name) {
-                if let Some(attempt) = self.attempt(&listener.channel) {
-                    answers.push((name, attempt.deliver(message, now).await));
-                }
+            let attempt = self.attempt(&listener.channel).filter(|_| channel.is_none_or(|wanted| wanted == name));
+            if let Some(attempt) = attempt {
+                answers.push((name, attempt.deliver(message, now).await));
             }
         }
         answers
@@ -393,17 +412,19 @@ impl Desk {
 
     fn read_book(&mut self) {
         // what cannot be read is not known; what this process knows itself stays
-        if let Ok(text) = std::fs::read(self.folder.join("told.json"))
+        if !self.book_is_ahead
+            && let Ok(text) = std::fs::read(self.folder.join("told.json"))
             && let Ok(book) = serde_json::from_slice(&text)
         {
             self.book = book;
         }
     }
 
-    fn keep_book(&self, pass: &mut Pass) {
+    fn keep_book(&mut self, pass: &mut Pass) {
         let text = serde_json::to_vec(&self.book).expect("a memory is plain values");
-        let path = self.folder.join("told.json");
-        if let Err(error) = replace(&path, &text) {
+        let kept = replace(&self.folder.join("told.json"), &text);
+        self.book_is_ahead = kept.is_err();
+        if let Err(error) = kept {
             let folder = self.folder.display();
             pass.notices
                 .push(format!("what was told could not be remembered in {folder} ({error}); it may be told again"));
@@ -493,4 +514,30 @@ fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
     .filter(|(count, _)| *count > 0)
     .map(|(count, what)| format!("{count} undelivered messages {what}"))
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AtomicBool, JiraMemory, Mutex, Tickets};
+
+    #[tokio::test]
+    async fn a_file_of_tickets_that_could_not_be_written_is_not_believed_over_what_is_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tickets.json");
+        let tickets = Tickets { file: file.clone(), memory: Mutex::default(), is_ahead: AtomicBool::new(false) };
+        tickets.keep(&JiraMemory::default());
+        // the disk is full: nothing can be written aside
+        let aside = file.with_extension(format!("new-{}", std::process::id()));
+        std::fs::create_dir(&aside).expect("a folder in its way");
+        let known = JiraMemory::begun("2026-11-21T02:00:00Z".parse().expect("a time"));
+        *tickets.memory.lock().await = known.clone();
+        tickets.keep(&known);
+        tickets.read().await;
+        assert_eq!(*tickets.memory.lock().await, known);
+        std::fs::remove_dir(&aside).expect("room again");
+        tickets.keep(&known);
+        *tickets.memory.lock().await = JiraMemory::default();
+        tickets.read().await;
+        assert_eq!(*tickets.memory.lock().await, known, "the file is believed again");
+    }
 }

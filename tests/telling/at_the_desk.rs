@@ -243,6 +243,26 @@ async fn what_cannot_be_kept_is_tried_at_once() {
 }
 
 #[tokio::test]
+async fn repeats_are_held_back_and_counted_also_when_the_memory_cannot_be_written() {
+    for is_full in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (ear, clock) = (Ear::new(&[OK]), Hand::new());
+        let mut desk = desk(folder.path(), vec![slack(&ear)]);
+        for number in 0..4 {
+            desk.work(vec![event(number, Kind::Failed, &clock)], &clock, PATIENCE).await;
+            clock.moves(3 * 3600);
+            if is_full && number == 0 {
+                let aside = format!("notify/told.new-{}", std::process::id());
+                std::fs::create_dir(folder.path().join(aside)).expect("a folder in its way");
+            }
+        }
+        let heard = ear.heard();
+        assert_eq!(heard.len(), 2, "full: {is_full}");
+        assert!(heard[1].json().to_string().contains("1 messages like this"), "full: {is_full}");
+    }
+}
+
+#[tokio::test]
 async fn while_another_process_delivers_only_what_is_new_is_sent() {
     let folder = tempfile::tempdir().expect("a folder");
     let (ear, clock) = (Ear::new(&[Reply::Say(503, "", ""), OK]), Hand::new());
