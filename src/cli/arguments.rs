@@ -48,6 +48,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Run(super::run::Verb),
+    Daemon(super::daemon::Verb),
     List(super::list::Verb),
     Show(super::show::Verb),
     Ls(super::ls::Verb),
@@ -61,12 +62,18 @@ pub enum Verb {
     Hold(super::hold::HoldVerb),
     Release(super::hold::ReleaseVerb),
     Index(super::index::Verb),
+    /// Tell when jobs are due
+    #[command(subcommand)]
+    Schedule(super::schedule::Verb),
     Status(super::status::Verb),
     Init(super::init::Verb),
     Unlock(super::unlock::Verb),
     /// Check, show or describe the configuration
     #[command(subcommand)]
     Config(super::config::Verb),
+    /// Try who would be told
+    #[command(subcommand)]
+    Notify(super::notify::Verb),
     Completions(super::completions::Verb),
     Man(super::man::Verb),
 }
@@ -77,6 +84,9 @@ pub struct Which {
     /// The store: its folder, or its name in the configuration
     #[arg(long, short, value_name = "STORE")]
     pub store: Option<PathBuf>,
+    /// What the store must be mounted as, where the daemon passes on what its configuration says
+    #[arg(long, hide = true, requires = "store", value_parser = crate::config::mount_of)]
+    pub require_mount: Option<crate::store::RequireMount>,
     /// The job; needed where a store or a configuration holds several
     #[arg(long, short, value_name = "NAME")]
     pub job: Option<String>,

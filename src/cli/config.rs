@@ -23,7 +23,9 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         return Ok(Exit::Ok);
     }
     let overrides = Overrides { state_dir: global.state_dir.clone(), ..Overrides::default() };
-    let settings = which::load(global, overrides).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let loaded = which::loaded(global, overrides).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    loaded.notices.iter().for_each(|notice| screen.note(notice));
+    let settings = loaded.settings;
     match verb {
         Verb::Check => {
             let jobs: Vec<String> = settings.jobs.keys().map(ToString::to_string).collect();

@@ -8,6 +8,7 @@ mod arguments;
 mod cat;
 mod completions;
 mod config;
+mod daemon;
 mod diff;
 mod drill;
 mod entries;
@@ -20,9 +21,11 @@ mod junit;
 mod list;
 mod ls;
 mod man;
+mod notify;
 mod prune;
 mod restore;
 mod run;
+mod schedule;
 mod screen;
 mod show;
 mod silence;
@@ -40,12 +43,17 @@ pub use arguments::{Arguments, Global, Verb};
 pub use exit::{Exit, Failure};
 pub use screen::Screen;
 
+use crate::daemon::{LOOK_VERB, run_look};
 use crate::wiring;
 
 /// Runs the program and gives its exit status.
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == wiring::CHILD_VERB) {
         let told = wiring::run_child(&mut std::io::stdin().lock(), std::io::stdout());
+        return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
+    }
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == LOOK_VERB) {
+        let told = run_look(&mut std::io::stdin().lock(), &mut std::io::stdout());
         return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
     }
     let arguments = match Arguments::try_parse() {
@@ -58,6 +66,9 @@ pub fn main() -> ExitCode {
         }
     };
     let screen = Screen::new(&arguments.global);
+    if matches!(arguments.verb, Verb::Daemon(_)) && wiring::is_first_process() {
+        return daemon::as_first_process(&screen);
+    }
     match dispatch(&arguments, &screen) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -84,10 +95,13 @@ fn dispatch(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failure> {
         Verb::Hold(verb) => hold::hold(verb, global, screen),
         Verb::Release(verb) => hold::release(verb, global, screen),
         Verb::Index(verb) => index::run(verb, global, screen),
+        Verb::Daemon(verb) => daemon::run(verb, global, screen),
+        Verb::Schedule(verb) => schedule::run(verb, global, screen),
         Verb::Status(verb) => status::run(verb, global, screen),
         Verb::Init(verb) => init::run(verb, global, screen),
         Verb::Unlock(verb) => unlock::run(verb, global, screen),
         Verb::Config(verb) => config::run(verb, global, screen),
+        Verb::Notify(verb) => notify::run(verb, global, screen),
         Verb::Completions(verb) => completions::run(verb, screen),
         Verb::Man(verb) => man::run(verb, screen),
     }

@@ -12,7 +12,7 @@ use crate::config::{self, JobSettings, Overrides, Settings, StoreSettings};
 use crate::domain::{Advise, Cancel, Clock, Outcome, Stop, SystemClock};
 use crate::report::{Next, RunRecord, summary};
 use crate::supervise::{Child, supervise};
-use crate::wiring::{self, CHILD_VERB, Environment, JobPlan, LoadError, State};
+use crate::wiring::{self, CHILD_VERB, Environment, JobPlan, LoadError, Notifiers, State};
 
 /// How long a run may take to clean up after a signal.
 const GRACE: Duration = Duration::from_secs(30);
@@ -56,9 +56,11 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     };
     let (settings, plans) = match &verb.to {
         Some(to) => from_flags(verb, to, overrides)?,
-        None => from_configuration(verb, global, overrides)?,
+        None => from_configuration(verb, global, overrides, screen)?,
     };
     let state = which::state(global, Some(&settings));
+    // before anything that can fail, so that it can be told
+    let mut notifiers = Notifiers::new(&settings, &state, &Environment::read());
     let cancel = Cancel::new();
     wiring::watch_signals(&cancel);
     let mut worst = Exit::Ok;
@@ -68,7 +70,17 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             Some(Stop::Terminated) => return Ok(Exit::Terminated),
             None => {}
         }
-        let outcome = run_one(&plan, &state, &settings, &cancel, screen)?;
+        complain(screen, notifiers.started(&plan.job.name));
+        let (outcome, next_run) = match run_one(&plan, &state, &settings, &cancel, screen) {
+            Ok(done) => done,
+            Err(failure) => {
+                let trouble = notifiers.sender().about_trouble(failure.trouble.clone(), SystemClock::new().now());
+                complain(screen, notifiers.tell(vec![trouble]));
+                return Err(failure);
+            }
+        };
+        let message = notifiers.sender().about_run(&outcome, &plan.store.name, next_run, SystemClock::new().now());
+        complain(screen, notifiers.tell(message.into_iter().collect()));
         worst = worse(worst, Exit::from(&outcome));
     }
     Ok(worst)
@@ -80,7 +92,7 @@ fn run_one(
     settings: &Settings,
     cancel: &Cancel,
     screen: &Screen,
-) -> Result<Outcome, Failure> {
+) -> Result<(Outcome, Option<jiff::Timestamp>), Failure> {
     let clock = SystemClock::new();
     let order = wiring::order_for(plan, &settings.timezone, state, screen.is_watched());
     let program = wiring::own_path().map_err(|error| Failure {
@@ -121,7 +133,12 @@ fn run_one(
     if !screen.is_json() {
         show(screen, &ended.outcome, &text);
     }
-    Ok(ended.outcome)
+    Ok((ended.outcome, next.due))
+}
+
+/// Who could not be told. The outcome and the exit code stay what they are.
+fn complain(screen: &Screen, lines: Vec<String>) {
+    lines.iter().for_each(|line| screen.complain(&format!("notify: {line}")));
 }
 
 /// What went well goes to standard output; what did not, to standard error, also with --quiet.
@@ -158,8 +175,15 @@ fn from_flags(verb: &Verb, to: &std::path::Path, overrides: Overrides) -> Result
     Ok((settings, plans))
 }
 
-fn from_configuration(verb: &Verb, global: &Global, overrides: Overrides) -> Result<(Settings, Vec<JobPlan>), Failure> {
-    let settings = which::load(global, overrides).map_err(|error| Failure::of(Exit::Usage, &error))?;
+fn from_configuration(
+    verb: &Verb,
+    global: &Global,
+    overrides: Overrides,
+    screen: &Screen,
+) -> Result<(Settings, Vec<JobPlan>), Failure> {
+    let loaded = which::loaded(global, overrides).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    loaded.notices.iter().for_each(|notice| screen.note(notice));
+    let settings = loaded.settings;
     let known: Vec<String> = settings.jobs.keys().map(ToString::to_string).collect();
     let jobs: Vec<&JobSettings> = match (verb.jobs.as_slice(), verb.all) {
         ([], true) => settings.jobs.values().collect(),

@@ -68,6 +68,11 @@ impl Screen {
         }
     }
 
+    /// Something that went wrong beside the command's own work. Shown whatever was asked for, on standard error.
+    pub fn complain(&self, text: &str) {
+        let _ = writeln!(anstream::stderr(), "{text}");
+    }
+
     /// Why the command failed. Shown whatever was asked for.
     pub fn failure(&self, failure: &Failure) {
         if self.json {

@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, jobs_in};
 use crate::config::{Overrides, Settings, StoreSettings};
 use crate::domain::{JobName, SnapshotName};
 use crate::store::Store;
-use crate::wiring::{self, Environment, LoadError, State};
+use crate::wiring::{self, Environment, LoadError, Loaded, State};
 
 /// The settings, if there is a configuration; none if there is none at all.
 pub(super) fn settings(global: &Global) -> Result<Option<Settings>, Failure> {
@@ -25,7 +25,12 @@ pub(super) fn settings(global: &Global) -> Result<Option<Settings>, Failure> {
 }
 
 pub(super) fn load(global: &Global, overrides: Overrides) -> Result<Settings, LoadError> {
-    Ok(Environment::read().load(global.config.as_deref(), overrides)?.settings)
+    Ok(loaded(global, overrides)?.settings)
+}
+
+/// The settings with what is worth a line about them.
+pub(super) fn loaded(global: &Global, overrides: Overrides) -> Result<Loaded, LoadError> {
+    Environment::read().load(global.config.as_deref(), overrides)
 }
 
 /// Where state lies.
@@ -51,7 +56,11 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
     let state = state(global, settings.as_ref());
     let patience = silence::deadline(settings.as_ref(), global);
     let stores = match (&which.store, &settings) {
-        (Some(given), settings) => vec![named_store(given, settings.as_ref())],
+        (Some(given), settings) => {
+            let mut store = named_store(given, settings.as_ref());
+            store.require_mount = which.require_mount.clone().unwrap_or(store.require_mount);
+            vec![store]
+        }
         (None, Some(settings)) => settings.stores.values().cloned().collect(),
         (None, None) => {
             return Err(Failure::usage(

@@ -11,6 +11,24 @@ pub enum Scope {
     Job,
     /// In a job's `retention`.
     Retention,
+    /// In a job's `retry`.
+    Retry,
+    /// In a job's `verify`.
+    Verify,
+    /// In `web`.
+    Web,
+    /// In `notify`.
+    Notify,
+    /// In `notify.slack`.
+    Slack,
+    /// In `notify.jira`.
+    Jira,
+    /// In `notify.webhook`.
+    Webhook,
+    /// In `notify.ping`.
+    Ping,
+    /// In `notify.email`.
+    Email,
 }
 
 /// What a key takes.
@@ -32,6 +50,8 @@ pub(super) enum Form {
     Size,
     /// A length of time.
     Duration,
+    /// A length of time, or none: 0s.
+    DurationOrNone,
     /// A length of time, or never.
     DurationOrNever,
     /// linked or full.
@@ -56,6 +76,42 @@ pub(super) enum Form {
     Schedules,
     /// The name of a store.
     StoreName,
+    /// A map of its own, with the keys of [`Scope::Retry`].
+    Attempts,
+    /// 0 to 100.
+    Times,
+    /// A map of its own, with the keys of [`Scope::Verify`].
+    Proofs,
+    /// A map of its own, with the keys of [`Scope::Web`].
+    Door,
+    /// quick, stored, deep or drill.
+    Level,
+    /// 1% to 100%.
+    Share,
+    /// An address with its port, or no.
+    Listen,
+    /// A token that is shown to nobody, not guessed, and at least 16 characters long.
+    Secret,
+    /// Any text that is shown to nobody.
+    Hidden,
+    /// Any text of one line.
+    Text,
+    /// An address that begins with https://.
+    Url,
+    /// One or several kinds of messages.
+    Kinds,
+    /// One or several names.
+    Names,
+    /// A template for a message.
+    Template,
+    /// A port.
+    Port,
+    /// starttls, tls or none.
+    Protection,
+    /// auto, cloud or datacenter.
+    JiraApi,
+    /// A map of its own, with the keys of this scope.
+    Inner(Scope),
 }
 
 /// One key.
@@ -103,6 +159,48 @@ pub(super) const KEYS: &[Key] = &[
         "/var/lib/backup",
         "Where this machine remembers which store was where, and outcomes that have not reached a store. May be lost.",
     ),
+    key(
+        Scope::Top,
+        "grace",
+        Some("BACKUP_GRACE"),
+        Form::Duration,
+        "",
+        "How long the daemon lets a running job go on after SIGTERM; default: it is asked to stop at once. Either way it then has six seconds to clean up.",
+    ),
+    key(
+        Scope::Top,
+        "web",
+        None,
+        Form::Door,
+        "",
+        "The daemon's page, health, metrics and API. {listen: 127.0.0.1:9180, token_file: FILE}.",
+    ),
+    key(
+        Scope::Web,
+        "listen",
+        Some("BACKUP_WEB_LISTEN"),
+        Form::Listen,
+        "127.0.0.1:9180",
+        "The address and port to answer at, or `no`. Health, metrics and state are answered to anybody who reaches it.",
+    ),
+    key(
+        Scope::Web,
+        "token",
+        Some("BACKUP_WEB_TOKEN"),
+        Form::Secret,
+        "",
+        "Who says it may start runs, and read and download what is in snapshots; without it nobody may. Better in a file: token_file.",
+    ),
+    key(Scope::Web, "token_file", None, Form::Path, "", "The file that holds the token."),
+    key(
+        Scope::Top,
+        "instance",
+        Some("BACKUP_INSTANCE"),
+        Form::Text,
+        "",
+        "What this installation is called in messages and tickets; default: the name of the machine.",
+    ),
+    key(Scope::Top, "notify", None, Form::Inner(Scope::Notify), "", "Who is told: slack, jira, webhook, ping, email."),
     key(
         Scope::Store,
         "path",
@@ -189,6 +287,47 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         Scope::Job,
+        "catch_up",
+        Some("BACKUP_CATCH_UP"),
+        Form::Bool,
+        "true",
+        "After runs that were missed (the machine was down or asleep) the daemon makes one run for all of them.",
+    ),
+    key(
+        Scope::Job,
+        "catch_up_within",
+        Some("BACKUP_CATCH_UP_WITHIN"),
+        Form::Duration,
+        "24h",
+        "How long after the last missed run it is still made up for.",
+    ),
+    key(
+        Scope::Job,
+        "jitter",
+        Some("BACKUP_JITTER"),
+        Form::DurationOrNone,
+        "0s",
+        "By how much a start is put off at the most, so that many machines do not start at once. The same for a run after every restart; never beyond the next run.",
+    ),
+    key(
+        Scope::Job,
+        "retry",
+        None,
+        Form::Attempts,
+        "",
+        "Further attempts after a run that failed, each pause twice as long, none beyond the next run: {times: 3, after: 10m}.",
+    ),
+    key(Scope::Retry, "times", Some("BACKUP_RETRY_TIMES"), Form::Times, "0", "How many for each run that was due."),
+    key(
+        Scope::Retry,
+        "after",
+        Some("BACKUP_RETRY_AFTER"),
+        Form::Duration,
+        "10m",
+        "How long after the first failure; twice as long after each further one.",
+    ),
+    key(
+        Scope::Job,
         "compression",
         Some("BACKUP_COMPRESSION"),
         Form::Codec,
@@ -268,6 +407,38 @@ pub(super) const KEYS: &[Key] = &[
         "24h",
         "How long a removed snapshot can be taken back with `backup undelete`.",
     ),
+    key(
+        Scope::Job,
+        "verify",
+        None,
+        Form::Proofs,
+        "",
+        "When and how well the daemon proves what is stored: {schedule: \"0 5 * * 0\", level: deep}.",
+    ),
+    key(
+        Scope::Verify,
+        "schedule",
+        Some("BACKUP_VERIFY_SCHEDULE"),
+        Form::Schedules,
+        "",
+        "When the snapshot that was proven longest ago is verified again.",
+    ),
+    key(
+        Scope::Verify,
+        "level",
+        Some("BACKUP_VERIFY_LEVEL"),
+        Form::Level,
+        "stored",
+        "quick, stored, deep or drill, as `backup verify` has them.",
+    ),
+    key(
+        Scope::Verify,
+        "sample",
+        Some("BACKUP_VERIFY_SAMPLE"),
+        Form::Share,
+        "",
+        "Only this share of the frames, another one each time: 10%. Not with quick or drill.",
+    ),
     key(Scope::Retention, "last", Some("BACKUP_RETENTION_LAST"), Form::Number, "0", "The newest so many."),
     key(
         Scope::Retention,
@@ -305,11 +476,270 @@ pub(super) const KEYS: &[Key] = &[
         "50",
         "If more would be removed at once, none is.",
     ),
+    key(
+        Scope::Notify,
+        "ca_file",
+        None,
+        Form::Path,
+        "",
+        "Certificates in PEM that are trusted besides the built-in ones, for all channels.",
+    ),
+    key(
+        Scope::Notify,
+        "allow_http",
+        None,
+        Form::Bool,
+        "false",
+        "Let messages go over http:// to addresses outside this machine and private networks.",
+    ),
+    key(Scope::Notify, "slack", None, Form::Inner(Scope::Slack), "", "An incoming webhook of Slack."),
+    key(
+        Scope::Notify,
+        "jira",
+        None,
+        Form::Inner(Scope::Jira),
+        "",
+        "A ticket for each trouble in JIRA, Cloud or Data Center.",
+    ),
+    key(Scope::Notify, "webhook", None, Form::Inner(Scope::Webhook), "", "JSON to a program of one's own, signed."),
+    key(
+        Scope::Notify,
+        "ping",
+        None,
+        Form::Inner(Scope::Ping),
+        "",
+        "A dead man's switch in the manner of healthchecks.",
+    ),
+    key(Scope::Notify, "email", None, Form::Inner(Scope::Email), "", "E-mail over SMTP."),
+    key(
+        Scope::Slack,
+        "webhook_url",
+        Some("SLACK_WEBHOOK_URL"),
+        Form::Hidden,
+        "",
+        "The address of the incoming webhook; a secret. Better in a file: webhook_url_file.",
+    ),
+    key(Scope::Slack, "webhook_url_file", None, Form::Path, "", "The file that holds it."),
+    key(
+        Scope::Slack,
+        "on",
+        None,
+        Form::Kinds,
+        "failed, partial, missed, overdue, damage, recovered",
+        "What is told: failed, partial, missed, recovered, ok, overdue, damage.",
+    ),
+    key(Scope::Slack, "jobs", None, Form::Names, "", "Only of these jobs."),
+    key(
+        Scope::Slack,
+        "repeat_after",
+        None,
+        Form::Duration,
+        "6h",
+        "The same trouble is held back for so long; what was held back is counted.",
+    ),
+    key(
+        Scope::Slack,
+        "after_failures",
+        None,
+        Form::Count,
+        "1",
+        "Tell of runs that were not ok only when so many in a row were not.",
+    ),
+    key(Scope::Slack, "title", None, Form::Template, "", "A template for the headline; the fields are in README."),
+    key(
+        Scope::Slack,
+        "body",
+        None,
+        Form::Template,
+        "",
+        "A template for the text below it, in place of the built-in one.",
+    ),
+    key(
+        Scope::Jira,
+        "url",
+        Some("JIRA_URL"),
+        Form::Url,
+        "",
+        "The address of JIRA, such as https://acme.atlassian.net.",
+    ),
+    key(Scope::Jira, "project", Some("JIRA_PROJECT"), Form::Text, "", "The key of the project, such as OPS."),
+    key(Scope::Jira, "issue_type", Some("JIRA_ISSUE_TYPE"), Form::Text, "Task", "The name of the issue type."),
+    key(
+        Scope::Jira,
+        "user",
+        Some("JIRA_USER"),
+        Form::Text,
+        "",
+        "On Cloud the e-mail address of the account. Without it the token is a personal access token of Data Center.",
+    ),
+    key(
+        Scope::Jira,
+        "token",
+        Some("JIRA_TOKEN"),
+        Form::Hidden,
+        "",
+        "The API token or personal access token; a secret. Better in a file: token_file.",
+    ),
+    key(Scope::Jira, "token_file", None, Form::Path, "", "The file that holds it."),
+    key(
+        Scope::Jira,
+        "api",
+        None,
+        Form::JiraApi,
+        "auto",
+        "cloud, datacenter, or auto: cloud for addresses under atlassian.net.",
+    ),
+    key(Scope::Jira, "labels", None, Form::Names, "", "Labels besides our own; blanks become `-`."),
+    key(Scope::Jira, "priority", None, Form::Text, "", "The name of a priority."),
+    key(
+        Scope::Jira,
+        "reopen_within",
+        None,
+        Form::Duration,
+        "7d",
+        "A ticket that was closed less than this ago is opened again; later there is a new one.",
+    ),
+    key(
+        Scope::Jira,
+        "resolve",
+        None,
+        Form::Bool,
+        "false",
+        "Close the ticket when all is well again; otherwise it gets a comment.",
+    ),
+    key(
+        Scope::Jira,
+        "on",
+        None,
+        Form::Kinds,
+        "failed, missed, overdue, damage",
+        "What is told: failed, partial, missed, recovered, ok, overdue, damage.",
+    ),
+    key(Scope::Jira, "jobs", None, Form::Names, "", "Only of these jobs."),
+    key(
+        Scope::Jira,
+        "repeat_after",
+        None,
+        Form::Duration,
+        "6h",
+        "The same trouble is held back for so long; what was held back is counted.",
+    ),
+    key(
+        Scope::Jira,
+        "after_failures",
+        None,
+        Form::Count,
+        "1",
+        "Tell of runs that were not ok only when so many in a row were not.",
+    ),
+    key(
+        Scope::Webhook,
+        "url",
+        Some("WEBHOOK_URL"),
+        Form::Hidden,
+        "",
+        "Where to; taken for a secret. Better in a file: url_file.",
+    ),
+    key(Scope::Webhook, "url_file", None, Form::Path, "", "The file that holds it."),
+    key(
+        Scope::Webhook,
+        "secret",
+        Some("WEBHOOK_SECRET"),
+        Form::Hidden,
+        "",
+        "The key of the signature X-Backup-Signature. Better in a file: secret_file.",
+    ),
+    key(Scope::Webhook, "secret_file", None, Form::Path, "", "The file that holds it."),
+    key(
+        Scope::Webhook,
+        "on",
+        None,
+        Form::Kinds,
+        "failed, partial, missed, overdue, damage, recovered, ok",
+        "What is told: failed, partial, missed, recovered, ok, overdue, damage.",
+    ),
+    key(Scope::Webhook, "jobs", None, Form::Names, "", "Only of these jobs."),
+    key(
+        Scope::Webhook,
+        "repeat_after",
+        None,
+        Form::Duration,
+        "1s",
+        "The same trouble is held back for so long; what was held back is counted.",
+    ),
+    key(
+        Scope::Webhook,
+        "after_failures",
+        None,
+        Form::Count,
+        "1",
+        "Tell of runs that were not ok only when so many in a row were not.",
+    ),
+    key(
+        Scope::Ping,
+        "url",
+        Some("PING_URL"),
+        Form::Hidden,
+        "",
+        "The address that is pinged, with /start and /fail behind it; {job} in it is the job's name. Taken for a secret.",
+    ),
+    key(Scope::Ping, "url_file", None, Form::Path, "", "The file that holds it."),
+    key(Scope::Ping, "jobs", None, Form::Names, "", "Only for these jobs."),
+    key(Scope::Email, "host", Some("SMTP_HOST"), Form::Text, "", "The mail server."),
+    key(Scope::Email, "port", Some("SMTP_PORT"), Form::Port, "", "Its port; default: 587, 465 or 25, by `tls`."),
+    key(
+        Scope::Email,
+        "tls",
+        Some("SMTP_TLS"),
+        Form::Protection,
+        "starttls",
+        "starttls, tls (from the first byte), or none: for a server on this machine or in a private network.",
+    ),
+    key(Scope::Email, "user", Some("SMTP_USER"), Form::Text, "", "Who we are there."),
+    key(
+        Scope::Email,
+        "password",
+        Some("SMTP_PASSWORD"),
+        Form::Hidden,
+        "",
+        "The password; a secret. Better in a file: password_file.",
+    ),
+    key(Scope::Email, "password_file", None, Form::Path, "", "The file that holds it."),
+    key(Scope::Email, "from", Some("SMTP_FROM"), Form::Text, "", "From whom."),
+    key(Scope::Email, "to", Some("SMTP_TO"), Form::Names, "", "To whom; one or several."),
+    key(
+        Scope::Email,
+        "on",
+        None,
+        Form::Kinds,
+        "failed, partial, missed, overdue, damage, recovered",
+        "What is told: failed, partial, missed, recovered, ok, overdue, damage.",
+    ),
+    key(Scope::Email, "jobs", None, Form::Names, "", "Only of these jobs."),
+    key(
+        Scope::Email,
+        "repeat_after",
+        None,
+        Form::Duration,
+        "6h",
+        "The same trouble is held back for so long; what was held back is counted.",
+    ),
+    key(
+        Scope::Email,
+        "after_failures",
+        None,
+        Form::Count,
+        "1",
+        "Tell of runs that were not ok only when so many in a row were not.",
+    ),
+    key(Scope::Email, "title", None, Form::Template, "", "A template for the subject; the fields are in README."),
+    key(Scope::Email, "body", None, Form::Template, "", "A template for the text."),
 ];
 
 /// Variables that are no key of the file: read elsewhere, or only for a job without a file.
 pub(super) const OTHER_VARIABLES: &[(&str, &str)] = &[
     ("BACKUP_CONFIG", "the configuration file"),
+    ("BACKUP_LOG_FORMAT", "how the daemon writes its log: `json` or `text`"),
     ("BACKUP_JOB", "the name of the job that the environment makes; default: the name of the folder"),
 ];
 

@@ -88,7 +88,14 @@ pub(super) struct Said {
 pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     let known: Vec<&str> = keys::environment_names().map(|(name, _)| name).collect();
     let mut values = BTreeMap::new();
-    for (name, value) in inputs.env.iter().filter(|(name, _)| name.starts_with("BACKUP_")) {
+    // names that are not ours alone are left empty by many a compose file
+    let is_ours = |name: &str| name.starts_with("BACKUP_");
+    let is_meant = |name: &str, value: &str| {
+        is_ours(name)
+            || !value.trim().is_empty()
+                && (known.contains(&name) || name.strip_suffix("_FILE").is_some_and(|base| known.contains(&base)))
+    };
+    for (name, value) in inputs.env.iter().filter(|(name, value)| is_meant(name, value)) {
         let mut problem = |what: String, allowed: &str, meant| {
             let spot = Spot::Named(format!("environment variable {name}"));
             problems.push(Problem { spot, what, allowed: allowed.to_owned(), meant });
@@ -98,7 +105,7 @@ pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
             continue;
         }
         match name.strip_suffix("_FILE").filter(|base| known.contains(base)) {
-            Some(base) if inputs.env.contains_key(base) => {
+            Some(base) if inputs.env.get(base).is_some_and(|value| is_meant(base, value)) => {
                 problem(format!("{base} is set as well"), "set one of the two", None);
             }
             Some(base) => match (inputs.read_secret)(Path::new(value)) {
@@ -137,9 +144,13 @@ pub(super) fn say(
     {
         let spot = Spot::Named(format!("environment variable {name}"));
         let is_list = matches!(key.form, Form::Paths | Form::Patterns);
-        let separators: &[char] = if is_list { &[':', '\n'] } else { &['\n'] };
+        let separators: &[char] = match key.form {
+            _ if is_list => &[':', '\n'],
+            Form::Names | Form::Kinds => &[',', '\n'],
+            _ => &['\n'],
+        };
         let texts: Vec<(String, Spot)> = match key.form {
-            Form::Paths | Form::Patterns | Form::Schedules => value
+            Form::Paths | Form::Patterns | Form::Schedules | Form::Names | Form::Kinds => value
                 .split(separators)
                 .map(str::trim)
                 .filter(|text| !text.is_empty())
@@ -157,7 +168,7 @@ pub(super) fn say(
 /// The texts of a node; a problem if it has not the shape that the key takes.
 fn texts_of(key: &Key, node: &At<Node>, problems: &mut Vec<Problem>) -> Option<Vec<(String, Spot)>> {
     let spot = |span: &Range<usize>| Spot::File(span.clone());
-    let takes_list = matches!(key.form, Form::Paths | Form::Patterns | Form::Schedules);
+    let takes_list = matches!(key.form, Form::Paths | Form::Patterns | Form::Schedules | Form::Names | Form::Kinds);
     let mut wrong = |node: &At<Node>, expected: &str| {
         problems.push(Problem {
             spot: Spot::File(node.span.clone()),
@@ -168,7 +179,7 @@ fn texts_of(key: &Key, node: &At<Node>, problems: &mut Vec<Problem>) -> Option<V
     };
     match &node.value {
         Node::Scalar(text) if key.form != Form::Bool => Some(vec![(text.clone(), spot(&node.span))]),
-        Node::Bool(value) if matches!(key.form, Form::Bool | Form::Mount) => {
+        Node::Bool(value) if matches!(key.form, Form::Bool | Form::Mount | Form::Listen) => {
             Some(vec![(value.to_string(), spot(&node.span))])
         }
         Node::List(items) if takes_list => {

@@ -11,6 +11,8 @@
 mod file;
 mod keys;
 mod layers;
+mod mask;
+mod notifying;
 mod problem;
 mod schema;
 mod settings;
@@ -21,6 +23,9 @@ pub use keys::{Key, Scope, environment_names};
 pub use layers::{Inputs, Overrides, makes_a_job};
 pub use problem::ConfigErrors;
 pub use schema::schema;
-pub use settings::{JobSettings, Origin, Row, Settings, StoreSettings, show};
+pub use settings::{
+    ChannelSettings, JobSettings, ListenerSettings, NotifySettings, Origin, Row, Settings, StoreSettings,
+    VerifySettings, WebSettings, show,
+};
 pub use settle::{TRASH_FOR, from_flags, load};
-pub use values::duration_of;
+pub use values::{duration_of, mount_of};

@@ -63,6 +63,7 @@ pub(super) fn draw(mut problems: Vec<Problem>, file: &Text) -> ConfigErrors {
     });
     problems.dedup();
     let count = problems.len();
+    let file = &Text { path: file.path.clone(), text: super::mask::masked(&file.text) };
     let drawn: Vec<String> = problems.iter().map(|problem| draw_one(problem, file)).collect();
     ConfigErrors { text: drawn.join("\n\n"), count }
 }

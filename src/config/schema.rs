@@ -69,6 +69,7 @@ fn property(key: &Key) -> Value {
         Form::Bool => json!({"type": "boolean"}),
         Form::Size => json!({"type": ["string", "integer"]}),
         Form::Duration => json!({"type": "string", "minLength": 2}),
+        Form::DurationOrNone => json!({"type": ["string", "integer"]}),
         Form::DurationOrNever => json!({"type": "string", "minLength": 2}),
         Form::RunMode => json!({"enum": ["linked", "full"]}),
         Form::Detection => json!({"enum": ["ctime+inode", "ctime", "inode", "mtime"]}),
@@ -77,6 +78,32 @@ fn property(key: &Key) -> Value {
         Form::Rules => json!({
             "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Retention),
         }),
+        Form::Attempts => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Retry),
+        }),
+        Form::Times => json!({"type": "integer", "minimum": 0, "maximum": 100}),
+        Form::Proofs => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Verify),
+        }),
+        Form::Door => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(Scope::Web),
+        }),
+        Form::Level => json!({"enum": ["quick", "stored", "deep", "drill"]}),
+        Form::Share => text("^[0-9]{1,3} ?%$"),
+        Form::Listen => json!({"anyOf": [text("^.+:[0-9]{1,5}$"), {"enum": ["no", false]}]}),
+        Form::Inner(inner) => json!({
+            "type": ["object", "null"], "additionalProperties": false, "properties": scope(inner),
+        }),
+        Form::Hidden | Form::Text | Form::Template => json!({"type": "string", "minLength": 1}),
+        Form::Url => text("^https?://"),
+        Form::Names => one_or_several(json!({"type": "string", "minLength": 1})),
+        Form::Kinds => one_or_several(json!({
+            "enum": ["failed", "partial", "missed", "recovered", "ok", "overdue", "damage"],
+        })),
+        Form::Port => json!({"type": "integer", "minimum": 1, "maximum": 65535}),
+        Form::Protection => json!({"enum": ["starttls", "tls", "none"]}),
+        Form::JiraApi => json!({"enum": ["auto", "cloud", "datacenter"]}),
+        Form::Secret => json!({"type": "string", "minLength": 16}),
         Form::Count => json!({"type": "integer", "minimum": 1, "maximum": 1024}),
         Form::Mode => json!({"anyOf": [text("^(0o?)?[0-7]{1,4}$"), {"type": "integer"}]}),
         Form::Mount => json!({"enum": ["no", "any", "nfs", "cifs", true, false]}),

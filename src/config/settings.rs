@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +11,11 @@ use jiff::tz::TimeZone;
 
 use super::keys::{self, Scope};
 use crate::archive::Codec;
-use crate::domain::{ByteCount, JobName};
+use crate::domain::{ByteCount, Host, JobName, Level, Percent, Secret};
 use crate::engine::Reuse;
+use crate::notify::{Email, Ping, Rules, Slack, Webhook, jira};
 use crate::retention::Policy;
-use crate::schedule::Schedule;
+use crate::schedule::{Plan, Retry, Schedule};
 use crate::store::{Permissions, RequireMount};
 
 /// Everything that was configured.
@@ -23,12 +25,97 @@ pub struct Settings {
     pub timezone: TimeZone,
     /// Where state lies.
     pub state_dir: PathBuf,
+    /// How long a running job may go on after SIGTERM; none: it is asked to stop at once.
+    pub grace: Option<Duration>,
+    /// The daemon's HTTP door.
+    pub web: WebSettings,
+    /// What this installation is called; none: as the machine.
+    pub instance: Option<String>,
+    /// Who is told.
+    pub notify: NotifySettings,
     /// By name.
     pub stores: BTreeMap<String, StoreSettings>,
     /// By name.
     pub jobs: BTreeMap<JobName, JobSettings>,
     /// Every value and where it came from, in order.
     pub(super) rows: Vec<Row>,
+}
+
+/// The daemon's HTTP door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSettings {
+    /// Where it answers; none: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Who says it may start runs and read what is in snapshots.
+    pub token: Option<Secret>,
+}
+
+impl WebSettings {
+    /// Where it answers unless something else is said.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self { listen: Some(Self::LISTEN), token: None }
+    }
+}
+
+/// Who is told what.
+#[derive(Clone, Debug, Default)]
+pub struct NotifySettings {
+    /// Certificates that are trusted besides the built-in ones, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Each channel once.
+    pub listeners: Vec<ListenerSettings>,
+}
+
+/// One channel and what it is told.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Where to.
+    pub channel: ChannelSettings,
+    /// What.
+    pub rules: Rules,
+}
+
+/// A channel that is not live yet.
+#[derive(Clone, Debug)]
+pub enum ChannelSettings {
+    /// Slack.
+    Slack(Slack),
+    /// JIRA.
+    Jira(Box<jira::Settings>),
+    /// JSON for programs.
+    Webhook(Webhook),
+    /// A dead man's switch.
+    Ping(Ping),
+    /// E-mail.
+    Email(Box<Email>),
+}
+
+impl ChannelSettings {
+    /// As in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Jira(_) => "jira",
+            Self::Webhook(_) => "webhook",
+            Self::Ping(_) => "ping",
+            Self::Email(_) => "email",
+        }
+    }
+}
+
+/// What the daemon proves by itself.
+#[derive(Clone, Debug)]
+pub struct VerifySettings {
+    /// When.
+    pub schedules: Vec<Schedule>,
+    /// How deep.
+    pub level: Level,
+    /// Which share of the frames.
+    pub sample: Option<Percent>,
 }
 
 /// A store.
@@ -88,6 +175,12 @@ pub struct JobSettings {
     pub store: String,
     /// In the configured zone.
     pub schedules: Vec<Schedule>,
+    /// How late missed runs are still made up for, by one; none: never.
+    pub catch_up: Option<Duration>,
+    /// By how much a start is put off at the most.
+    pub jitter: Duration,
+    /// Further attempts after a failure.
+    pub retry: Retry,
     /// How frames are compressed.
     pub codec: Codec,
     /// What is built on the snapshot before.
@@ -102,6 +195,21 @@ pub struct JobSettings {
     pub retention: Policy,
     /// How long a removed one can be taken back.
     pub trash_for: Duration,
+    /// What the daemon proves by itself; none: nothing.
+    pub verify: Option<VerifySettings>,
+}
+
+impl JobSettings {
+    /// What the job wants of time, on this host.
+    pub fn plan(&self, host: &Host) -> Plan {
+        Plan {
+            seed: format!("{}/{}", host.0, self.name),
+            schedules: self.schedules.clone(),
+            catch_up: self.catch_up,
+            jitter: self.jitter,
+            retry: self.retry,
+        }
+    }
 }
 
 /// Where a value came from.
@@ -153,10 +261,26 @@ pub fn show(settings: &Settings) -> Vec<Row> {
         }
     };
     scope(Scope::Top, "");
+    scope(Scope::Web, "web.");
+    scope(Scope::Notify, "notify.");
+    for listener in &settings.notify.listeners {
+        let of = match &listener.channel {
+            ChannelSettings::Slack(_) => Scope::Slack,
+            ChannelSettings::Jira(_) => Scope::Jira,
+            ChannelSettings::Webhook(_) => Scope::Webhook,
+            ChannelSettings::Ping(_) => Scope::Ping,
+            ChannelSettings::Email(_) => Scope::Email,
+        };
+        scope(of, &format!("notify.{}.", listener.channel.name()));
+    }
     settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
     for job in settings.jobs.keys() {
         scope(Scope::Job, &format!("jobs.{job}."));
+        scope(Scope::Retry, &format!("jobs.{job}.retry."));
         scope(Scope::Retention, &format!("jobs.{job}.retention."));
+        if settings.jobs.get(job).is_some_and(|job| job.verify.is_some()) {
+            scope(Scope::Verify, &format!("jobs.{job}.verify."));
+        }
     }
     rows
 }

@@ -9,12 +9,15 @@ use super::file::{self, At, Node};
 use super::keys::{self, Key, Scope};
 use super::layers::{Inputs, Overrides, Said, environment, say};
 use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
-use super::settings::{JobSettings, LEASE_TERM, Origin, Row, Settings, StoreSettings, UNNAMED_STORE};
+use super::settings::{
+    JobSettings, LEASE_TERM, NotifySettings, Origin, Row, Settings, StoreSettings, UNNAMED_STORE, VerifySettings,
+    WebSettings,
+};
 use super::values::{self, Refusal};
-use crate::domain::JobName;
+use crate::domain::{JobName, Level};
 use crate::engine::Reuse;
 use crate::retention::Policy;
-use crate::schedule::Schedule;
+use crate::schedule::{Plan, Retry, Schedule};
 use crate::source::Excludes;
 use crate::store::{Permissions, RequireMount};
 
@@ -78,6 +81,10 @@ pub fn from_flags(
         Settings {
             timezone: zone,
             state_dir,
+            grace: None,
+            web: WebSettings::default(),
+            instance: None,
+            notify: NotifySettings::default(),
             stores: BTreeMap::from([(store.name.clone(), store)]),
             jobs: BTreeMap::from([(name, job)]),
             rows: Vec::new(),
@@ -86,9 +93,9 @@ pub fn from_flags(
     settling.finish(settings)
 }
 
-struct Settling<'a> {
-    inputs: &'a Inputs<'a>,
-    variables: BTreeMap<String, String>,
+pub(super) struct Settling<'a> {
+    pub(super) inputs: &'a Inputs<'a>,
+    pub(super) variables: BTreeMap<String, String>,
     text: &'a Text,
     problems: Vec<Problem>,
     rows: Vec<Row>,
@@ -98,7 +105,7 @@ struct Settling<'a> {
 pub const TRASH_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// The entries of a map, by key.
-type Entries = [(At<String>, At<Node>)];
+pub(super) type Entries = [(At<String>, At<Node>)];
 
 impl Settling<'_> {
     fn finish(self, settings: Option<Settings>) -> Result<Settings, ConfigErrors> {
@@ -108,8 +115,18 @@ impl Settling<'_> {
         }
     }
 
-    fn problem(&mut self, spot: Spot, what: impl Into<String>, allowed: impl Into<String>, meant: Option<String>) {
+    pub(super) fn problem(
+        &mut self,
+        spot: Spot,
+        what: impl Into<String>,
+        allowed: impl Into<String>,
+        meant: Option<String>,
+    ) {
         self.problems.push(Problem { spot, what: what.into(), allowed: allowed.into(), meant });
+    }
+
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.len()
     }
 
     fn by_file(&mut self, tree: &At<Node>) -> Option<Settings> {
@@ -122,10 +139,15 @@ impl Settling<'_> {
         self.unknown(top, &names, "the configuration");
         let zone = self.zone(find(top, "timezone"));
         let state_dir = self.state_dir(find(top, "state_dir"));
+        let grace = self.one(Scope::Top, "grace", "", Some(top.as_slice()), values::duration);
+        let web = self.web(Some(top.as_slice()));
+        let instance = self.one(Scope::Top, "instance", "", Some(top.as_slice()), values::line);
         let store_nodes = self.section(tree, top, "stores");
         let job_nodes = self.section(tree, top, "jobs");
         self.variables_for_one(Scope::Store, store_nodes.len(), "store");
         self.variables_for_one(Scope::Job, job_nodes.len(), "job");
+        self.variables_for_one(Scope::Retry, job_nodes.len(), "job");
+        self.variables_for_one(Scope::Verify, job_nodes.len(), "job");
         if self.variables.contains_key("BACKUP_JOB") {
             let spot = Spot::Named("environment variable BACKUP_JOB".to_owned());
             self.problem(spot, "there is a file, which names its jobs itself", "unset it", None);
@@ -145,12 +167,15 @@ impl Settling<'_> {
             self.choose_store(&mut job, find(entries, "store"), &store_nodes, name);
             jobs.insert(job_name, job);
         }
-        Some(Settings { timezone: zone, state_dir, stores, jobs, rows: Vec::new() })
+        let notify = self.notify(Some(top.as_slice()), &jobs);
+        Some(Settings { timezone: zone, state_dir, grace, web, instance, notify, stores, jobs, rows: Vec::new() })
     }
 
     fn by_environment(&mut self) -> Option<Settings> {
         let zone = self.zone(None);
         let state_dir = self.state_dir(None);
+        let grace = self.one(Scope::Top, "grace", "", None, values::duration);
+        let web = self.web(None);
         let store = self.store(UNNAMED_STORE, None);
         let name = self.variables.get("BACKUP_JOB").cloned();
         let spot = Spot::Named("environment variable BACKUP_JOB".to_owned());
@@ -163,7 +188,10 @@ impl Settling<'_> {
         let mut job = self.job(&name, None, &zone, None);
         UNNAMED_STORE.clone_into(&mut job.store);
         let stores = BTreeMap::from([(UNNAMED_STORE.to_owned(), store?)]);
-        Some(Settings { timezone: zone, state_dir, stores, jobs: BTreeMap::from([(name, job)]), rows: Vec::new() })
+        let jobs = BTreeMap::from([(name, job)]);
+        let instance = self.one(Scope::Top, "instance", "", None, values::line);
+        let notify = self.notify(None, &jobs);
+        Some(Settings { timezone: zone, state_dir, grace, web, instance, notify, stores, jobs, rows: Vec::new() })
     }
 
     /// The given name, or one made from the source's folder.
@@ -266,13 +294,16 @@ impl Settling<'_> {
         let text = &self.text.text;
         let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let said = say(key, &self.inputs.overrides, &self.variables, node, &line_of, &mut self.problems)?;
-        let value = said.texts.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(", ");
+        let value = match key.form {
+            keys::Form::Secret | keys::Form::Hidden => "(secret)".to_owned(),
+            _ => said.texts.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(", "),
+        };
         self.rows.push(Row { key: format!("{prefix}{}", key.name), value, origin: said.origin.clone() });
         Some(said)
     }
 
     /// One value of a key; a problem if it is wrong.
-    fn one<T>(
+    pub(super) fn one<T>(
         &mut self,
         scope: Scope,
         name: &str,
@@ -363,20 +394,14 @@ impl Settling<'_> {
         let prefix = format!("jobs.{name}.");
         let entries = at.map(|(_, entries)| entries);
         let sources = given_sources.unwrap_or_else(|| self.sources(&prefix, at));
-        let exclude = self.many("exclude", &prefix, entries, |text| {
+        let exclude = self.many(Scope::Job, "exclude", &prefix, entries, |text| {
             Excludes::new(&[text.to_owned()]).map(|_| text.to_owned()).map_err(|error| Refusal {
                 what: format!("`{text}` is not a pattern: {}", error.source),
                 allowed: "a glob: *.tmp, cache/**, /only/at/the/root, build/".to_owned(),
                 meant: None,
             })
         });
-        let schedules = self.many("schedule", &prefix, entries, |text| {
-            Schedule::parse(text, zone.clone()).map_err(|error| Refusal {
-                what: error.to_string(),
-                allowed: "minute, hour, day of month, month, day of week: `0 2 * * *` is every day at two; or @daily, @hourly".to_owned(),
-                meant: None,
-            })
-        });
+        let schedules = self.many(Scope::Job, "schedule", &prefix, entries, |text| schedule(text, zone));
         let job = Scope::Job;
         JobSettings {
             name: name.clone(),
@@ -389,6 +414,9 @@ impl Settling<'_> {
             allow_empty: self.one(job, "allow_empty", &prefix, entries, values::boolean).unwrap_or(false),
             store: String::new(),
             schedules,
+            catch_up: self.catch_up(&prefix, entries),
+            jitter: self.one(job, "jitter", &prefix, entries, values::duration_or_none).unwrap_or_default(),
+            retry: self.retry(&prefix, entries),
             codec: self.one(job, "compression", &prefix, entries, values::codec).unwrap_or_default(),
             reuse: self.reuse(&prefix, entries),
             max_shrink_percent: self.one(job, "max_shrink", &prefix, entries, values::percent).unwrap_or(50),
@@ -398,6 +426,23 @@ impl Settling<'_> {
             threads: self.one(job, "threads", &prefix, entries, values::count),
             retention: self.retention(&prefix, entries),
             trash_for: self.one(job, "trash_for", &prefix, entries, values::duration).unwrap_or(TRASH_FOR),
+            verify: self.verify(&prefix, entries, zone),
+        }
+    }
+
+    fn catch_up(&mut self, prefix: &str, entries: Option<&Entries>) -> Option<std::time::Duration> {
+        let is_wanted = self.one(Scope::Job, "catch_up", prefix, entries, values::boolean).unwrap_or(true);
+        let within = self.one(Scope::Job, "catch_up_within", prefix, entries, values::duration);
+        is_wanted.then(|| within.unwrap_or(Plan::CATCH_UP_WITHIN))
+    }
+
+    fn retry(&mut self, prefix: &str, entries: Option<&Entries>) -> Retry {
+        let prefix = format!("{prefix}retry.");
+        let inner = self.inner(Scope::Retry, "retry", entries, "{times: 3, after: 10m}");
+        let default = Retry::default();
+        Retry {
+            times: self.one(Scope::Retry, "times", &prefix, inner, values::times).unwrap_or(default.times),
+            after: self.one(Scope::Retry, "after", &prefix, inner, values::duration).unwrap_or(default.after),
         }
     }
 
@@ -421,20 +466,8 @@ impl Settling<'_> {
 
     fn retention(&mut self, prefix: &str, entries: Option<&Entries>) -> Policy {
         let prefix = format!("{prefix}retention.");
-        let node = entries.and_then(|entries| find(entries, "retention"));
-        let rules = node.and_then(|node| match &node.value {
-            Node::Map(rules) => Some(rules.as_slice()),
-            Node::Null => None,
-            other => {
-                let what = format!("`retention` takes a map, and this is {}", other.words());
-                self.problem(Spot::File(node.span.clone()), what, "rules: {last: 7, daily: 14, weekly: 8}", None);
-                None
-            }
-        });
-        if let Some(rules) = rules {
-            let names: Vec<&str> = keys::of(Scope::Retention).map(|key| key.name).collect();
-            self.unknown(rules, &names, "`retention`");
-        }
+        let hint = "rules: {last: 7, daily: 14, weekly: 8}";
+        let rules = self.inner(Scope::Retention, "retention", entries, hint);
         let default = Policy::default();
         let mut number = |name: &'static str, default: u32| {
             self.one(Scope::Retention, name, &prefix, rules, values::number).unwrap_or(default)
@@ -453,14 +486,87 @@ impl Settling<'_> {
         Policy { within: self.one(Scope::Retention, "within", &prefix, rules, values::duration), ..policy }
     }
 
-    fn many<T>(
+    /// A map of settings within a map; nothing where it is left empty.
+    pub(super) fn inner<'n>(
         &mut self,
+        scope: Scope,
+        name: &str,
+        entries: Option<&'n Entries>,
+        hint: &str,
+    ) -> Option<&'n Entries> {
+        let node = entries.and_then(|entries| find(entries, name))?;
+        let inner = match &node.value {
+            Node::Map(inner) => inner.as_slice(),
+            Node::Null => return None,
+            other => {
+                let what = format!("`{name}` takes a map, and this is {}", other.words());
+                self.problem(Spot::File(node.span.clone()), what, hint, None);
+                return None;
+            }
+        };
+        let names: Vec<&str> = keys::of(scope).map(|key| key.name).collect();
+        self.unknown(inner, &names, &format!("`{name}`"));
+        Some(inner)
+    }
+
+    /// What the daemon proves by itself: nothing without a schedule.
+    fn verify(&mut self, prefix: &str, entries: Option<&Entries>, zone: &TimeZone) -> Option<VerifySettings> {
+        let prefix = format!("{prefix}verify.");
+        let node = entries.and_then(|entries| find(entries, "verify"));
+        let inner = self.inner(Scope::Verify, "verify", entries, "{schedule: \"0 5 * * 0\", level: deep}");
+        let schedules = self.many(Scope::Verify, "schedule", &prefix, inner, |text| schedule(text, zone));
+        let level = self.one(Scope::Verify, "level", &prefix, inner, values::level).unwrap_or(Level::Stored);
+        let sample = self.one(Scope::Verify, "sample", &prefix, inner, values::share);
+        let spot =
+            || node.map_or_else(|| Spot::Named("the job's verify".to_owned()), |node| Spot::File(node.span.clone()));
+        if sample.is_some() && matches!(level, Level::Quick | Level::Drill) {
+            let what = format!("a sample of the level {}", level.word());
+            self.problem(spot(), what, "`sample` goes with stored and deep", None);
+        }
+        if schedules.is_empty() && inner.is_some_and(|inner| find(inner, "schedule").is_none()) {
+            self.problem(spot(), "`verify` has no `schedule`", "when, such as `0 5 * * 0`: Sundays at five", None);
+        }
+        (!schedules.is_empty()).then_some(VerifySettings { schedules, level, sample })
+    }
+
+    /// The HTTP door. The token stands in the file, or in a file of its own.
+    fn web(&mut self, top: Option<&Entries>) -> WebSettings {
+        let inner = self.inner(Scope::Web, "web", top, "{listen: 127.0.0.1:9180, token_file: /run/secrets/backup_web}");
+        let default = WebSettings::default();
+        let listen = self.one(Scope::Web, "listen", "web.", inner, values::listen);
+        let token = self.one(Scope::Web, "token", "web.", inner, values::token);
+        let file = self.one(Scope::Web, "token_file", "web.", inner, values::path);
+        let spot = inner.and_then(|inner| find(inner, "token_file")).map(|node| Spot::File(node.span.clone()));
+        let spot = spot.unwrap_or_else(|| Spot::Named("web.token_file".to_owned()));
+        let token = match (token, file) {
+            (Some(_), Some(_)) => {
+                self.problem(spot, "both `token` and `token_file` are given", "give one of them", None);
+                None
+            }
+            (None, Some(path)) => match (self.inputs.read_secret)(&path) {
+                Ok(text) => values::token(&text)
+                    .map_err(|refusal| self.problem(spot, refusal.what, refusal.allowed, refusal.meant))
+                    .ok(),
+                Err(error) => {
+                    let what = format!("`{}` could not be read: {error}", path.display());
+                    self.problem(spot, what, "a file that this user may read", None);
+                    None
+                }
+            },
+            (token, None) => token,
+        };
+        WebSettings { listen: listen.unwrap_or(default.listen), token }
+    }
+
+    pub(super) fn many<T>(
+        &mut self,
+        scope: Scope,
         name: &str,
         prefix: &str,
         entries: Option<&Entries>,
         parse: impl Fn(&str) -> Result<T, Refusal>,
     ) -> Vec<T> {
-        let key = keys::find(Scope::Job, name).expect("asked for by a name of the table");
+        let key = keys::find(scope, name).expect("asked for by a name of the table");
         let said = self.said(key, prefix, entries.and_then(|entries| find(entries, name)));
         said.map(|said| self.parse_all(&said, parse)).unwrap_or_default()
     }
@@ -536,7 +642,16 @@ impl Settling<'_> {
     }
 }
 
+fn schedule(text: &str, zone: &TimeZone) -> Result<Schedule, Refusal> {
+    Schedule::parse(text, zone.clone()).map_err(|error| Refusal {
+        what: error.to_string(),
+        allowed: "minute, hour, day of month, month, day of week: `0 2 * * *` is every day at two; or @daily, @hourly"
+            .to_owned(),
+        meant: None,
+    })
+}
+
 /// The value of a key; `source` may be spelt either way by its caller.
-fn find<'n>(entries: &'n Entries, name: &str) -> Option<&'n At<Node>> {
+pub(super) fn find<'n>(entries: &'n Entries, name: &str) -> Option<&'n At<Node>> {
     entries.iter().find(|(key, _)| key.value == name).map(|(_, value)| value)
 }

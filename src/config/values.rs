@@ -1,5 +1,6 @@
 //! From text to values: one function for each form, each saying what is allowed when it refuses.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,11 @@ use jiff::tz::TimeZone;
 
 use super::problem::nearest;
 use crate::archive::Codec;
-use crate::domain::ByteCount;
+use crate::domain::{ByteCount, Level, Percent, Secret};
+use crate::notify::http::{Address, AddressError};
+use crate::notify::jira::Flavour;
+use crate::notify::{self, Protection};
+use crate::report::Kind;
 use crate::store::RequireMount;
 
 /// What is wrong with a text.
@@ -81,6 +86,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, Refusal> {
     }
 }
 
+/// A length of time that may be none at all: `0s`.
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, Refusal> {
+    if matches!(text.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+/// How many further attempts.
+pub(super) fn times(text: &str) -> Result<u32, Refusal> {
+    match text.trim().parse::<u32>() {
+        Ok(number) if number <= 100 => Ok(number),
+        _ => refuse(format!("`{text}` is not a number of attempts"), "a whole number from 0 to 100"),
+    }
+}
+
 /// A length of time; none for `never`.
 pub(super) fn duration_or_never(text: &str) -> Result<Option<Duration>, Refusal> {
     if text.trim() == "never" { Ok(None) } else { duration(text).map(Some) }
@@ -118,12 +136,136 @@ pub fn duration_of(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|refusal| refusal.what)
 }
 
+/// What a store must be mounted as, as in the file.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn mount_of(text: &str) -> Result<RequireMount, String> {
+    mount(text).map_err(|refusal| refusal.what)
+}
+
 pub(super) fn percent(text: &str) -> Result<u8, Refusal> {
     let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<u8>().ok());
     match number {
         Some(number) if number <= 100 => Ok(number),
         _ => refuse(format!("`{text}` is not a share"), "a whole number from 0% to 100%, with its sign"),
     }
+}
+
+/// Text of one line.
+pub(super) fn line(text: &str) -> Result<String, Refusal> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().any(char::is_control) || text.len() > 200 {
+        return refuse("this is not a text of one line", "one line of at most 200 characters");
+    }
+    Ok(text.to_owned())
+}
+
+/// A secret of any length. The text is never repeated.
+pub(super) fn hidden(text: &str) -> Result<Secret, Refusal> {
+    let secret = Secret::new(text);
+    if secret.reveal().is_empty() || secret.reveal().chars().any(char::is_control) {
+        return refuse("the secret is empty, or has several lines", "one line");
+    }
+    Ok(secret)
+}
+
+pub(super) fn port(text: &str) -> Result<u16, Refusal> {
+    match text.trim().parse() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => refuse(format!("`{text}` is not a port"), "a whole number from 1 to 65535"),
+    }
+}
+
+/// What is told.
+pub(super) fn kind(text: &str) -> Result<Kind, Refusal> {
+    const ALL: [(&str, Kind); 7] = [
+        ("failed", Kind::Failed),
+        ("partial", Kind::Partial),
+        ("missed", Kind::Missed),
+        ("recovered", Kind::Recovered),
+        ("ok", Kind::Ok),
+        ("overdue", Kind::Overdue),
+        ("damage", Kind::Damage),
+    ];
+    one_of(text, &ALL)
+}
+
+pub(super) fn protection(text: &str) -> Result<Protection, Refusal> {
+    one_of(text, &[("starttls", Protection::StartTls), ("tls", Protection::Tls), ("none", Protection::Off)])
+}
+
+/// None: by the address.
+pub(super) fn jira_api(text: &str) -> Result<Option<Flavour>, Refusal> {
+    one_of(text, &[("auto", None), ("cloud", Some(Flavour::Cloud)), ("datacenter", Some(Flavour::DataCenter))])
+}
+
+fn one_of<T: Copy>(text: &str, all: &[(&str, T)]) -> Result<T, Refusal> {
+    let found = all.iter().find(|(name, _)| *name == text);
+    found.map(|(_, value)| *value).ok_or_else(|| Refusal {
+        what: format!("`{text}` is none of these"),
+        allowed: all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        meant: nearest(text, all.iter().map(|(name, _)| *name)),
+    })
+}
+
+/// A template that renders.
+pub(super) fn template(text: &str) -> Result<String, Refusal> {
+    match notify::check_template(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(why) => refuse(format!("the template fails: {why}"), "{{ job }} on {{ host }}: the fields are in README"),
+    }
+}
+
+/// An address for messages. The text is never repeated: it may be the secret.
+pub(super) fn address(text: &str, allow_http: bool) -> Result<Address, Refusal> {
+    Address::parse(text, allow_http).or_else(|error| match error {
+        AddressError::NoUrl => refuse("this is no address", "an address that begins with https://"),
+        AddressError::Plain => refuse(
+            "this address begins with http://, and everybody on the way could read the message",
+            "https://, or `allow_http: true` in `notify`",
+        ),
+    })
+}
+
+/// How deep is verified.
+pub(super) fn level(text: &str) -> Result<Level, Refusal> {
+    const ALL: [Level; 4] = [Level::Quick, Level::Stored, Level::Deep, Level::Drill];
+    ALL.into_iter().find(|level| level.word() == text).ok_or_else(|| Refusal {
+        what: format!("`{text}` is not a level"),
+        allowed: "quick, stored, deep or drill".to_owned(),
+        meant: nearest(text, ALL.into_iter().map(Level::word)),
+    })
+}
+
+pub(super) fn share(text: &str) -> Result<Percent, Refusal> {
+    text.trim().parse().or_else(|_| refuse(format!("`{text}` is not a share"), "a whole number from 1% to 100%"))
+}
+
+/// An address with its port; none for `no`.
+pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, Refusal> {
+    match text {
+        "no" | "false" => Ok(None),
+        _ => text.parse().map(Some).or_else(|_| {
+            refuse(
+                format!("`{text}` is not an address with a port"),
+                "such as 127.0.0.1:9180, [::1]:9180, 0.0.0.0:9180; or no",
+            )
+        }),
+    }
+}
+
+/// A token that is not guessed. The text is never repeated.
+pub(super) fn token(text: &str) -> Result<Secret, Refusal> {
+    let secret = Secret::new(text);
+    let is_plain = secret.reveal().bytes().all(|b| b.is_ascii_graphic());
+    if secret.reveal().len() < 16 || !is_plain {
+        return refuse(
+            "the token is too short, or holds blanks or letters beyond ASCII",
+            "at least 16 characters: openssl rand -hex 32",
+        );
+    }
+    Ok(secret)
 }
 
 pub(super) fn count(text: &str) -> Result<NonZeroUsize, Refusal> {

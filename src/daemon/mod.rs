@@ -2,3 +2,79 @@
 //!
 //! The danger here is to stop without anybody noticing, or to say that all is well because nothing was asked. What is due
 //! is decided by `schedule`, what is shown by `page`, what is told by `notify`: this room only connects them with time.
+//!
+//! One thread owns everything (`owner`); runs, looks at stores, signals and the door tell it by message and never wait for
+//! it. Nothing here touches a store or a source: children do, and each has a deadline.
+
+mod door;
+mod events;
+mod kept;
+mod live;
+mod log;
+mod look;
+mod news;
+mod owner;
+mod people;
+mod runs;
+mod stores;
+mod supervisor;
+mod telling;
+mod view;
+mod watched;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::json;
+
+pub use live::{BYTES_MAX as LIVE_BYTES_MAX, FILE as LIVE_FILE, Live, LiveJob};
+pub use log::{Log, LogFormat, Weight};
+pub use look::{LOOK_VERB, run_look};
+pub use news::Inbox;
+pub use owner::{Given, Load};
+
+use crate::domain::Advise;
+
+/// The daemon could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The door could not be opened.
+    #[error("nothing can be answered at {address}")]
+    Door {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Advise for DaemonError {
+    fn advice(&self) -> String {
+        match self {
+            Self::Door { .. } => {
+                "another daemon may be at work; else give another address as `web.listen`, or `no`".to_owned()
+            }
+        }
+    }
+}
+
+/// Runs all day, until it is asked to stop by a signal.
+///
+/// # Errors
+/// If it cannot begin. Once it has begun, nothing ends it but a signal.
+pub fn run(given: Given, inbox: Inbox) -> Result<(), DaemonError> {
+    let log = given.log.clone();
+    let folder = given.state.folder().to_owned();
+    let shared = Arc::new(door::Shared::new(given.program.clone(), folder, inbox.tell.clone()));
+    let listen = given.settings.web.listen;
+    let mut owner = owner::Owner::new(given, inbox, Arc::clone(&shared));
+    if let Some(address) = listen {
+        let bound = door::open(address, shared).map_err(|source| DaemonError::Door { address, source })?;
+        owner.say(Weight::Info, "listening", &format!("answering at http://{bound}/"), &[("address", json!(bound))]);
+    }
+    owner.run();
+    drop(owner);
+    log.finish(std::time::Duration::from_secs(1));
+    Ok(())
+}

@@ -51,6 +51,12 @@ impl std::str::FromStr for Percent {
     }
 }
 
+impl std::fmt::Display for Percent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 impl Percent {
     /// In how many runs everything has been seen: 100 divided by it, rounded up.
     pub fn turns(self) -> u32 {

@@ -1,17 +1,30 @@
 //! When a job is due: cron expressions in the job's time zone.
 //!
-//! Arithmetic with the time as an argument. At daylight-saving changes the rules of Vixie cron hold: a time that does
-//! not exist runs once, right after the gap; a time that comes twice runs once; intervals run by elapsed time.
+//! Arithmetic with the time as an argument. At daylight-saving changes the rules of Vixie cron hold (`firing`): a time
+//! that does not exist runs once, right after the gap; a time that comes twice runs once; what has a star in minute or
+//! hour follows the clock on the wall. Above it, a job's `Plan` makes slots of its schedules, and its `Agenda` accounts
+//! for each of them once, whatever becomes of the machine and its clock.
+
+mod agenda;
+mod firing;
+mod plan;
 
 use std::fmt;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
-/// How far ahead a firing is looked for: what does not fire within it never fires.
-const HORIZON_YEARS: i64 = 10;
+pub use agenda::{Agenda, Due, Missed, ON_TIME, REMEMBERED_MAX, Reason, Start, WAKE_MAX, Why};
+pub use firing::Moved;
+pub use plan::{Firing, Plan, Retry};
+
+use firing::Firings;
+
+/// How far ahead a firing is looked for: what does not fire within it never fires. A leap day comes within eight years,
+/// and falls on every day of the week within forty.
+const HORIZON: SignedDuration = SignedDuration::from_hours(40 * 366 * 24);
 
 /// A cron expression in a zone.
 #[derive(Clone)]
@@ -19,6 +32,8 @@ pub struct Schedule {
     text: String,
     cron: Cron,
     zone: TimeZone,
+    /// No star in minute and hour.
+    is_fixed: bool,
 }
 
 impl fmt::Debug for Schedule {
@@ -69,12 +84,15 @@ impl Schedule {
                 "it has {fields} fields, and five are expected: minute, hour, day of month, month, day of week"
             )));
         }
-        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let stars = Stars::of(trimmed);
+        let parser = CronParser::builder()
+            .seconds(Seconds::Disallowed)
+            .year(Year::Disallowed)
+            .dom_and_dow(stars.on_a_day)
+            .build();
         let cron = parser.parse(trimmed).map_err(|error| refuse(error.to_string()))?;
-        let schedule = Self { text: trimmed.to_owned(), cron, zone };
-        // a leap day comes within eight years of any day; any day of a month and week within forty
-        let reference = Timestamp::UNIX_EPOCH;
-        if schedule.next_within(reference, 4 * HORIZON_YEARS).is_none() {
+        let schedule = Self { text: trimmed.to_owned(), cron, zone, is_fixed: !stars.on_the_clock };
+        if schedule.next_after(Timestamp::UNIX_EPOCH).is_none() {
             return Err(ScheduleError::Never { text: text.to_owned() });
         }
         Ok(schedule)
@@ -90,9 +108,20 @@ impl Schedule {
         self.cron.describe()
     }
 
-    /// The first firing after `after`. None if none comes within ten years or time ends.
+    /// The zone that it is read in.
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// The first firing after `after`. None if none comes within forty years or time ends.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        self.next_within(after, HORIZON_YEARS)
+        let next = self.firings().next_after(after)?;
+        (next.duration_since(after) < HORIZON).then_some(next)
+    }
+
+    /// Why a firing is not where the text says, if it is not.
+    pub fn moved(&self, firing: Timestamp) -> Option<Moved> {
+        self.firings().moved(firing)
     }
 
     /// The next `count` firings after `after`.
@@ -100,11 +129,33 @@ impl Schedule {
         std::iter::successors(self.next_after(after), |last| self.next_after(*last)).take(count).collect()
     }
 
-    fn next_within(&self, after: Timestamp, years: i64) -> Option<Timestamp> {
-        let from = after.to_zoned(self.zone.clone());
-        let next = self.cron.find_next_occurrence(&from, false).ok()?.timestamp();
-        let span = next.duration_since(after).as_secs();
-        (next > after && span < years * 366 * 86_400).then_some(next)
+    fn firings(&self) -> Firings<'_> {
+        Firings { cron: &self.cron, zone: &self.zone, is_fixed: self.is_fixed }
+    }
+}
+
+/// Where an expression has stars; two of cron's rules hang on that.
+struct Stars {
+    /// In minute or hour: it follows the clock on the wall.
+    on_the_clock: bool,
+    /// At the beginning of day of month or day of week: then both must match, as in `0 0 */2 * 1`. With none in either,
+    /// one is enough.
+    on_a_day: bool,
+}
+
+impl Stars {
+    fn of(text: &str) -> Self {
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        match fields.as_slice() {
+            [minute, hour, day, _, weekday] => {
+                let is_star = |field: &&str| field.starts_with(['*', '?']);
+                Self {
+                    on_the_clock: [minute, hour].iter().any(|field| field.contains(['*', '?'])),
+                    on_a_day: [day, weekday].into_iter().any(is_star),
+                }
+            }
+            _ => Self { on_the_clock: text.eq_ignore_ascii_case("@hourly"), on_a_day: false },
+        }
     }
 }
 

@@ -35,6 +35,16 @@ impl RequireMount {
         }
     }
 
+    /// As a configuration says it.
+    pub fn flag(&self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Any => "any",
+            Self::Nfs => "nfs",
+            Self::Cifs => "cifs",
+        }
+    }
+
     /// For people.
     pub fn words(&self) -> &'static str {
         match self {

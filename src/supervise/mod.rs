@@ -13,5 +13,5 @@ mod parent;
 mod pipe;
 
 pub use order::{Order, StoreOrder};
-pub use parent::{Child, Ended, supervise};
+pub use parent::{Child, Ended, cut_off, inherit_nothing, supervise};
 pub use pipe::{Message, PipeObserver};

@@ -7,6 +7,7 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::order::Order;
@@ -61,24 +62,40 @@ pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cance
     let began = clock.since_start();
     let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None };
     let failure = watch.run(child, order, clock, cancel, observer).err();
-    let outcome = watch.outcome.take().unwrap_or_else(|| Outcome {
+    let outcome = watch.outcome.take().unwrap_or_else(|| {
+        let died = || died("its process ended without telling how the run went", &[]);
+        let took = clock.since_start().saturating_sub(began);
+        untold(order, started, clock.now(), took, failure.unwrap_or_else(died))
+    });
+    Ended { outcome, recorded: watch.recorded, store: watch.store }
+}
+
+/// A run that nobody watched to its end: its watcher was cut off from it.
+pub fn cut_off(order: &Order, started: Timestamp, finished: Timestamp, why: &str) -> Ended {
+    let took = Duration::try_from(finished.duration_since(started)).unwrap_or_default();
+    let outcome = untold(order, started, finished, took, died(why, &[]));
+    Ended { outcome, recorded: Vec::new(), store: None }
+}
+
+/// The outcome of a run that did not tell one.
+fn untold(order: &Order, started: Timestamp, finished: Timestamp, took: Duration, failure: Failure) -> Outcome {
+    Outcome {
         job: order.job.clone(),
         run: order.run.clone(),
         host: order.host.clone(),
         store: order.store.path.to_string_lossy().into_owned(),
         sources: order.sources.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
         started,
-        finished: clock.now(),
-        took_ms: u64::try_from(clock.since_start().saturating_sub(began).as_millis()).unwrap_or(u64::MAX),
+        finished,
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         snapshot: None,
         record: None,
         totals: Totals::default(),
         skips: Skips::default(),
         doubts: Vec::new(),
         notices: Vec::new(),
-        failure: Some(failure.unwrap_or_else(|| died("its process ended without telling how the run went", &[]))),
-    });
-    Ended { outcome, recorded: watch.recorded, store: watch.store }
+        failure: Some(failure),
+    }
 }
 
 struct Watch {
@@ -102,6 +119,8 @@ impl Watch {
         inherit_nothing();
         let spawned = Command::new(&child.program)
             .args(&child.arguments)
+            // an order is all that a child is told: this process's environment may hold secrets
+            .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -157,7 +176,7 @@ impl Watch {
         let tail: Vec<String> = words.lines().rev().take(5).map(str::to_owned).collect();
         let tail: Vec<String> = tail.into_iter().rev().collect();
         Err(match cancel.asked() {
-            Some(stop) => self.left_behind(stop, child.grace),
+            Some(stop) => self.cut_short(stop, &status),
             None => died(&format!("its process ended without telling how the run went ({status})"), &tail),
         })
     }
@@ -211,6 +230,13 @@ impl Watch {
             Phase::Publishing => "whether the snapshot was published is not known (`backup list` shows it if it was)",
             _ => "nothing was published",
         }
+    }
+
+    /// It ended when it was asked to, without another word: before it could hear the signal as one.
+    fn cut_short(&self, stop: Stop, status: &str) -> Failure {
+        let what = format!("the run was stopped while {} and told no more ({status})", self.phase.words());
+        let advice = format!("{}; the next run cleans up what it left, if anything", self.published());
+        (stop.into(), Trouble { what, causes: Vec::new(), advice })
     }
 
     fn left_behind(&self, stop: Stop, grace: Duration) -> Failure {
@@ -284,7 +310,7 @@ fn reap(process: &mut std::process::Child, clock: &dyn Clock) -> String {
 
 /// Marks every descriptor above the standard ones as not to be inherited. Ours are so marked from birth; a shell or a
 /// build server may have left others open, and a child that hangs with one of them would hang its owner.
-fn inherit_nothing() {
+pub fn inherit_nothing() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<i32> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();

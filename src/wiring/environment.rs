@@ -1,5 +1,6 @@
 //! The machine's side of a start: environment, files of configuration, name, randomness.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -63,15 +64,19 @@ impl Environment {
                 Some((path.clone(), text))
             }
         };
+        let notices = RefCell::new(Vec::new());
         let settings = config::load(config::Inputs {
             file,
             env: &self.variables,
             overrides,
             default_state_dir: self.default_state_dir(),
-            read_secret: &|path| read_text(path, CONFIG_BYTES_MAX),
+            read_secret: &|path| {
+                notices.borrow_mut().extend(open_to_others(path));
+                read_small(path)
+            },
         })
         .map_err(LoadError::Wrong)?;
-        Ok(Loaded { settings, path: found })
+        Ok(Loaded { settings, path: found, notices: notices.into_inner() })
     }
 }
 
@@ -82,6 +87,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file.
     pub path: Option<PathBuf>,
+    /// What is worth a line although it is no error: a secret that others can read.
+    pub notices: Vec<String>,
 }
 
 /// No configuration.
@@ -116,6 +123,19 @@ impl Advise for LoadError {
             Self::Wrong(_) => "correct it; `backup config check` checks it without running anything".to_owned(),
         }
     }
+}
+
+/// A secret's file that everybody may read.
+fn open_to_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o007 != 0)
+        .then(|| format!("{} holds a secret, and every user of this machine may open it", path.display()))
+}
+
+/// A file of a page or two.
+pub(super) fn read_small(path: &Path) -> io::Result<String> {
+    read_text(path, CONFIG_BYTES_MAX)
 }
 
 fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {

@@ -5,8 +5,10 @@
 
 mod child;
 mod environment;
+mod notifiers;
 mod order;
 mod patience;
+mod process;
 mod state;
 
 pub use child::{CHILD_VERB, run_child};
@@ -14,6 +16,8 @@ pub use environment::{
     Environment, LoadError, Loaded, allow_many_open_files, claim, machine_name, own_path, pid, random_run,
     random_store, tool,
 };
-pub use order::{JobPlan, order_for, watch_signals, watch_signals_twice};
+pub use notifiers::{Notifiers, Sender, desk};
+pub use order::{JobPlan, open_store, order_for, store_order, watch_signals, watch_signals_twice};
 pub use patience::{News, open_watched, watch_calls};
+pub use process::{Call, Init, hear_calls, is_first_process, leave_no_core};
 pub use state::{State, StateError};

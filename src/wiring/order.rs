@@ -57,7 +57,8 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
     }
 }
 
-pub(super) fn store_order(store: &StoreSettings, state: &State, init: bool) -> StoreOrder {
+/// A store as a child opens it.
+pub fn store_order(store: &StoreSettings, state: &State, init: bool) -> StoreOrder {
     StoreOrder {
         path: store.path.clone().into_os_string(),
         require_mount: store.require_mount.clone(),
@@ -95,7 +96,7 @@ pub(super) fn engine_job(order: &Order) -> Result<Job, ExcludeError> {
 ///
 /// # Errors
 /// If it is not there, not the expected one, or not mounted as it must be.
-pub(super) fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<String>), StoreError> {
+pub fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<String>), StoreError> {
     let opened =
         FolderStore::open(Path::new(&order.path), &order.require_mount, order.permissions, order.expected.as_ref())?;
     Ok((Arc::new(opened.store), opened.notices))

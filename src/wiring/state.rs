@@ -39,6 +39,13 @@ pub struct State {
     folder: PathBuf,
 }
 
+/// Whether a file must be on the disk before it takes its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    Yes,
+    No,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Stores {
     #[serde(default)]
@@ -71,7 +78,7 @@ impl State {
             return Ok(());
         }
         let text = serde_json::to_string_pretty(&stores).expect("paths and ids are plain values");
-        self.replace(&self.folder.join("stores.json"), text.as_bytes())
+        self.replace(&self.folder.join("stores.json"), text.as_bytes(), Flush::Yes)
     }
 
     /// Forgets which store was at `path`: a person said that another is right.
@@ -84,7 +91,7 @@ impl State {
             return Ok(());
         }
         let text = serde_json::to_string_pretty(&stores).expect("paths and ids are plain values");
-        self.replace(&self.folder.join("stores.json"), text.as_bytes())
+        self.replace(&self.folder.join("stores.json"), text.as_bytes(), Flush::Yes)
     }
 
     /// Keeps an outcome until it can be stored.
@@ -94,7 +101,7 @@ impl State {
     pub fn keep_outcome(&self, record: &RunRecord) -> Result<(), StateError> {
         let folder = self.folder.join("outcomes");
         let name = format!("{}-{}.json", crate::domain::stamp_text(record.started), record.run);
-        self.replace(&folder.join(name), record.encode().as_bytes())?;
+        self.replace(&folder.join(name), record.encode().as_bytes(), Flush::Yes)?;
         let mut names = self.outcome_files();
         names.sort();
         for old in names.iter().rev().skip(PENDING_MAX) {
@@ -123,6 +130,31 @@ impl State {
         }
     }
 
+    /// Replaces the file `name` of this folder, flushed: what must be there after a power cut.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.replace(&self.folder.join(name), bytes, Flush::Yes)
+    }
+
+    /// Replaces the file `name` of this folder without waiting for the disk: what is told again soon.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn show(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.replace(&self.folder.join(name), bytes, Flush::No)
+    }
+
+    /// The content of the file `name`, up to `bytes_max`; none if it is not there, is longer or cannot be read.
+    pub fn kept(&self, name: &str, bytes_max: u64) -> Option<Vec<u8>> {
+        use std::io::Read;
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(self.folder.join(name)).ok()?;
+        let read = file.take(bytes_max + 1).read_to_end(&mut bytes).ok()?;
+        (read as u64 <= bytes_max).then_some(bytes)
+    }
+
     fn outcome_files(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.folder.join("outcomes")) else { return Vec::new() };
         let paths = entries.flatten().map(|entry| entry.path());
@@ -135,7 +167,7 @@ impl State {
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that replaces files, all of them its own")]
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    fn replace(&self, path: &Path, bytes: &[u8], flush: Flush) -> Result<(), StateError> {
         let fail = |deed| move |source| StateError { path: path.to_owned(), deed, source };
         let folder = path.parent().unwrap_or(&self.folder);
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail("created"))?;
@@ -144,7 +176,9 @@ impl State {
             let mut file =
                 std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
             file.write_all(bytes)?;
-            file.sync_all()?;
+            if flush == Flush::Yes {
+                file.sync_all()?;
+            }
             std::fs::rename(&aside, path)
         })();
         if written.is_err() {

@@ -1,0 +1,324 @@
+//! What follows from what has happened: it is remembered, logged, and told.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::kept::Began;
+use super::log::Weight;
+use super::look::Look;
+use super::news::Proof;
+use super::owner::Owner;
+use super::runs::start_proof;
+use super::telling::Tale;
+use crate::config::JobSettings;
+use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
+use crate::report::{Kind, RunRecord};
+use crate::schedule::{Agenda, Missed, Plan, Start, Why};
+use crate::supervise::Ended;
+
+impl Owner {
+    /// A run is over: by its own word, by its watcher's, or left behind.
+    pub(super) fn ended(&mut self, name: &JobName, ended: Ended) {
+        let now = self.clock.now();
+        let running = self.running.remove(name);
+        let record = RunRecord::from(&ended.outcome);
+        let store = running.map(|running| running.store).unwrap_or_default();
+        if let (Some(id), Some(settings)) = (&ended.store, self.settings.stores.get(&store)) {
+            self.note(self.state.remember_store(&settings.path, id));
+        }
+        self.state.drop_outcomes(&ended.recorded);
+        if !ended.recorded.contains(&record.run) {
+            self.note(self.state.keep_outcome(&record));
+        }
+        let is_cut_off = self.stopping.is_some() && is_stopped(&record);
+        let plan = self.plans.get(name).cloned();
+        let job = self.job_kept(name);
+        job.ended(&record);
+        let failed = matches!(record.verdict, Verdict::Failed | Verdict::Skipped | Verdict::Missed);
+        let again = match (&mut job.agenda, plan) {
+            // the slot stays open: the next daemon makes up for it once
+            (Some(_), _) if is_cut_off => None,
+            (Some(agenda), Some(plan)) => agenda.ended(&plan, now, failed),
+            (Some(agenda), None) => {
+                let _ = agenda.withdraw();
+                None
+            }
+            (None, _) => None,
+        };
+        if let Some(at) = again {
+            let values = [("job", json!(name)), ("at", json!(at))];
+            self.say(Weight::Info, "retry", &format!("{name} is tried again"), &values);
+        }
+        if let Some(watch) = self.stores.get_mut(&store) {
+            watch.want_deep();
+        }
+        self.tell_outcome(name, store, record);
+    }
+
+    fn tell_outcome(&mut self, name: &JobName, store: String, record: RunRecord) {
+        let kind = match record.verdict {
+            Verdict::Ok => Kind::Ok,
+            Verdict::Partial => Kind::Partial,
+            Verdict::Failed => Kind::Failed,
+            // another run was at work: told from the second in a row on
+            Verdict::Skipped | Verdict::Missed => Kind::Missed,
+        };
+        for notice in &record.notices {
+            self.say(Weight::Info, "notice", notice, &[("job", json!(name))]);
+        }
+        let job = self.kept.jobs.get(name);
+        let tale = Tale {
+            size_before: job.and_then(|job| job.size_before(&record.run)),
+            snapshot: record.snapshot.clone(),
+            outcome: Some(Box::new(record)),
+            ..self.tale_of(kind, name, store)
+        };
+        self.tell(tale);
+    }
+
+    /// What is known of a job, for whatever is told of it.
+    fn tale_of(&self, kind: Kind, name: &JobName, store: String) -> Tale {
+        let job = self.kept.jobs.get(name);
+        Tale {
+            job: Some(name.clone()),
+            store: Some(store),
+            next_run: self.next_run(name, self.clock.now()),
+            last_success: job.and_then(|job| job.last_success),
+            in_a_row: job.map_or(0, |job| job.failures_in_a_row),
+            ..Tale::of(kind)
+        }
+    }
+
+    pub(super) fn next_run(&self, name: &JobName, now: Timestamp) -> Option<Timestamp> {
+        let agenda = self.kept.jobs.get(name)?.agenda.as_ref()?;
+        Some(agenda.next(self.plans.get(name)?, now)?.0)
+    }
+
+    /// The daemon before this one ended with a run handed out.
+    pub(super) fn was_cut_off(&mut self, name: &JobName, start: Start, began: Option<Began>, now: Timestamp) {
+        let Some(job) = self.settings.jobs.get(name).cloned() else { return };
+        let Some(began) = began else {
+            // it told its end before the daemon left, or never began; then its slot was missed, and is made up for
+            if start.why == Why::Slot && !self.kept.jobs.get(name).is_some_and(|job| job.was_stopped()) {
+                let reason = crate::schedule::Reason::Withdrawn;
+                let missed = Missed { count: 1, first: start.slot, last: start.slot, reason };
+                self.job_kept(name).missed(1, start.slot, reason.words());
+                self.tell_missed(name, &missed);
+            }
+            return;
+        };
+        let record = RunRecord::from(&self.cut_off_outcome(&job, began, now));
+        self.job_kept(name).ended(&record);
+        self.tell_outcome(name, job.store, record);
+    }
+
+    fn cut_off_outcome(&self, job: &JobSettings, began: Began, now: Timestamp) -> Outcome {
+        let trouble = Trouble {
+            what: "the daemon ended while this run was at work".to_owned(),
+            causes: Vec::new(),
+            advice:
+                "it is made up for if it is not too late; `backup list` shows the snapshot if it was published, and \
+                     the log and the kernel's say why the daemon ended"
+                    .to_owned(),
+        };
+        let path = self.settings.stores.get(&job.store).map(|store| store.path.display().to_string());
+        Outcome {
+            job: job.name.clone(),
+            run: began.run,
+            host: self.host.clone(),
+            store: path.unwrap_or_default(),
+            sources: job.sources.iter().map(|path| path.display().to_string()).collect(),
+            started: began.at,
+            finished: now,
+            took_ms: u64::try_from(now.duration_since(began.at).as_millis()).unwrap_or(0),
+            snapshot: None,
+            record: None,
+            totals: Totals::default(),
+            skips: Skips::default(),
+            doubts: Vec::new(),
+            notices: Vec::new(),
+            failure: Some((StopReason::Program, trouble)),
+        }
+    }
+
+    pub(super) fn tell_missed(&mut self, name: &JobName, missed: &Missed) {
+        let zone = &self.settings.timezone;
+        let at = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+        let what = match missed.count {
+            1 => format!("{name} was due at {} and did not start: {}", at(missed.last), missed.reason.words()),
+            count => {
+                let (first, last) = (at(missed.first), at(missed.last));
+                format!(
+                    "{name} was due {count} times from {first} to {last} and did not start: {}",
+                    missed.reason.words()
+                )
+            }
+        };
+        let advice = "one run makes up for all of them, if `catch_up` allows; nothing else needs to be done".to_owned();
+        let store = self.settings.jobs.get(name).map(|job| job.store.clone()).unwrap_or_default();
+        let trouble = Some(Trouble { what, causes: Vec::new(), advice });
+        self.tell(Tale { trouble, ..self.tale_of(Kind::Missed, name, store) });
+    }
+
+    /// Tells, once, of jobs whose newest good snapshot is too old.
+    pub(super) fn watch_ages(&mut self, now: Timestamp) {
+        let mut late = Vec::new();
+        for (name, plan) in &self.plans {
+            let Some(job) = self.kept.jobs.get(name).filter(|job| !job.is_overdue) else { continue };
+            let since = job.last_success.or_else(|| first_due(plan, job.agenda.as_ref()));
+            if let Some(since) = since.filter(|since| plan.is_overdue(*since, now)) {
+                late.push((name.clone(), job.last_success, since));
+            }
+        }
+        for (name, success, since) in late {
+            self.job_kept(&name).is_overdue = true;
+            let ago = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+            let ago = crate::report::duration_words(ago);
+            let what = match success {
+                Some(_) => format!("{name} has had no good run for {ago}"),
+                None => format!("{name} has never had a good run, and the first was due {ago} ago"),
+            };
+            let advice = "see what its last runs met: `backup status`".to_owned();
+            let store = self.settings.jobs.get(&name).map(|job| job.store.clone()).unwrap_or_default();
+            let trouble = Some(Trouble { what, causes: Vec::new(), advice });
+            self.tell(Tale { trouble, ..self.tale_of(Kind::Overdue, &name, store) });
+        }
+    }
+
+    /// Starts one verification, if one is due, none is at work, and no run of its store is.
+    pub(super) fn start_proofs(&mut self, now: Timestamp) {
+        if self.proving.is_some() {
+            return;
+        }
+        let jobs: Vec<JobSettings> = self.settings.jobs.values().filter(|job| job.verify.is_some()).cloned().collect();
+        for job in jobs {
+            let Some(verify) = &job.verify else { continue };
+            if self.running.values().any(|running| running.store == job.store) {
+                continue;
+            }
+            let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
+            let next = self.to_prove(&job.name);
+            let kept = self.kept.jobs.entry(job.name.clone()).or_default();
+            let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
+            let due = agenda.due(&plan, now);
+            if due != crate::schedule::Due::default() {
+                self.kept_changed();
+            }
+            if due.start.is_none() {
+                continue;
+            }
+            let Some(snapshot) = next else {
+                let _ = self.job_kept(&job.name).verify_agenda.as_mut().and_then(Agenda::withdraw);
+                self.say(
+                    Weight::Warning,
+                    "verify-nothing",
+                    "there is nothing to verify yet",
+                    &[("job", json!(job.name))],
+                );
+                continue;
+            };
+            let store = self.settings.stores.get(&job.store).cloned();
+            let store = store.expect("the configuration was checked: a job's store exists");
+            let values = [("job", json!(job.name)), ("snapshot", json!(snapshot)), ("level", json!(verify.level))];
+            self.say(Weight::Info, "verify-started", "a verification starts", &values);
+            let (program, folder) = (self.program().clone(), self.state.folder().to_owned());
+            let tell = self.inbox.tell.clone();
+            self.proving = Some(start_proof(&program, &job, &store, verify, snapshot, &folder, tell));
+            return;
+        }
+    }
+
+    /// The snapshot that was proven longest ago; of those that never were, the newest.
+    fn to_prove(&self, name: &JobName) -> Option<SnapshotName> {
+        let snapshots = &self.seen.get(name)?.snapshots;
+        let age = |at: usize| (snapshots[at].verified.map(|(at, _)| at), at);
+        (0..snapshots.len()).min_by_key(|at| age(*at)).map(|at| snapshots[at].name.clone())
+    }
+
+    /// A verification is over.
+    pub(super) fn proven(&mut self, name: &JobName, snapshot: &SnapshotName, proof: Proof) {
+        self.proving = None;
+        let now = self.clock.now();
+        let job = self.settings.jobs.get(name).cloned();
+        let level = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.level);
+        let schedules = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.schedules.clone());
+        let plan = Plan::of(format!("{}/{name}/verify", self.host.0), schedules.unwrap_or_default());
+        let kept = self.job_kept(name);
+        if let Some(agenda) = &mut kept.verify_agenda {
+            let _ = agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)));
+        }
+        let store = job.map(|job| job.store).unwrap_or_default();
+        if let Some(watch) = self.stores.get_mut(&store) {
+            watch.want_deep();
+        }
+        let values = [("job", json!(name)), ("snapshot", json!(snapshot))];
+        match proof {
+            Proof::Well(at) => {
+                self.say(Weight::Info, "verify-ok", "a snapshot was verified and is well", &values);
+                let kept = self.job_kept(name);
+                kept.proven = level.map(|level| (at, level)).or(kept.proven);
+                let was_damaged = kept.damaged.remove(snapshot) && kept.damaged.is_empty();
+                if was_damaged {
+                    self.tell(Tale { snapshot: Some(snapshot.clone()), ..self.tale_of(Kind::Recovered, name, store) });
+                }
+            }
+            Proof::Damaged(causes, count) => {
+                self.job_kept(name).damaged.insert(snapshot.clone());
+                let what = format!("{snapshot} is damaged: {count} places were found");
+                let advice =
+                    "check the store's disk; everything that is not named can still be restored; the next run \
+                              reads what is damaged from the source again"
+                        .to_owned();
+                let trouble = Some(Trouble { what, causes, advice });
+                let snapshot = Some(snapshot.clone());
+                self.tell(Tale { trouble, snapshot, ..self.tale_of(Kind::Damage, name, store) });
+            }
+            Proof::Failed(_) if self.stopping.is_some() => {}
+            Proof::Failed(why) => {
+                let what = format!("{snapshot} could not be verified");
+                let advice = "its turn comes again at the next slot; `backup verify` tells more".to_owned();
+                let trouble = Some(Trouble { what, causes: vec![why], advice });
+                self.tell(Tale { trouble, ..self.tale_of(Kind::Trouble, name, store) });
+            }
+        }
+    }
+
+    /// A look at a store is over.
+    pub(super) fn looked(&mut self, store: &str, is_deep: bool, look: Look) {
+        let now = self.clock.since_start();
+        let Some(watch) = self.stores.get_mut(store) else { return };
+        let before = watch.trouble.clone();
+        let seen = watch.looked(is_deep, look, now);
+        let after = watch.trouble.clone();
+        if before != after {
+            match &after {
+                Some(why) => self.say(Weight::Error, "store-trouble", why, &[("store", json!(store))]),
+                None => self.say(Weight::Info, "store-well", "the store can be used", &[("store", json!(store))]),
+            }
+        }
+        for job in seen {
+            let name = job.job.clone();
+            if self.kept.jobs.get(&name).is_none_or(|kept| job.runs.iter().any(|run| !kept.knows(run))) {
+                self.job_kept(&name).learn(&job.runs);
+            }
+            let kept = self.kept.jobs.entry(name.clone()).or_default();
+            let count = kept.damaged.len();
+            kept.damaged.retain(|damaged| job.snapshots.iter().any(|snapshot| snapshot.name == *damaged));
+            if kept.damaged.len() != count {
+                self.kept_changed();
+            }
+            self.seen.insert(name, job);
+        }
+    }
+}
+
+fn is_stopped(record: &RunRecord) -> bool {
+    matches!(record.reason, Some(StopReason::Terminated | StopReason::Interrupted))
+}
+
+/// The first slot since the agenda began.
+pub(super) fn first_due(plan: &Plan, agenda: Option<&Agenda>) -> Option<Timestamp> {
+    plan.slot_after(agenda?.began())
+}

@@ -1,0 +1,176 @@
+//! A look at a store, in a child: whether it can be used, how much room it has, and what lies in it.
+//!
+//! The loop itself never touches a store: a dead mount would hold it for ever. The child gets the question as JSON on its
+//! standard input and answers with JSON. It writes nothing into the store.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{Catalog, CatalogError, Verification, verdict};
+use crate::domain::{Advise, Clock, JobName, Level, SnapshotName, StoreId, SystemClock, Trouble, Verdict};
+use crate::prune;
+use crate::report::RunRecord;
+use crate::retention::Policy;
+use crate::store::Store;
+use crate::supervise::StoreOrder;
+use crate::wiring::open_store;
+
+/// The hidden verb that makes this program a look's child.
+pub const LOOK_VERB: &str = "__look";
+
+/// Of a run's skipped entries so many are told: the page shows no more.
+const SKIPS_TOLD: usize = 100;
+
+/// What is wanted to be known.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LookOrder {
+    /// The store.
+    pub store: StoreOrder,
+    /// The zone of retention's calendar.
+    pub zone: String,
+    /// The jobs whose folders are to be looked into; none: only whether the store can be used.
+    pub jobs: Vec<LookJob>,
+}
+
+/// A job whose folder is looked into.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LookJob {
+    /// Its name.
+    pub job: JobName,
+    /// What stays, and why.
+    pub retention: Policy,
+    /// So many of its newest runs are told.
+    pub runs: usize,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Look {
+    /// The store can be used.
+    Seen(Box<Seen>),
+    /// It cannot.
+    Trouble(Trouble),
+}
+
+/// A store that can be used.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seen {
+    /// Which.
+    pub id: StoreId,
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+    /// What was asked for.
+    pub jobs: Vec<SeenJob>,
+}
+
+/// What lies in a job's folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SeenJob {
+    /// Its name.
+    pub job: JobName,
+    /// Newest first.
+    pub snapshots: Vec<SeenSnapshot>,
+    /// Newest first.
+    pub runs: Vec<RunRecord>,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SeenSnapshot {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Bytes of content.
+    pub bytes: u64,
+    /// Entries.
+    pub entries: u64,
+    /// Whether its run was ok.
+    pub is_ok: bool,
+    /// When it was verified, and how well.
+    pub verified: Option<(Timestamp, Level)>,
+    /// Why it stays.
+    pub kept_for: Vec<String>,
+    /// What is wrong with it.
+    pub damage: Option<String>,
+}
+
+/// The child: reads an order from `input`, looks, and answers to `output`. False if there was no order.
+pub fn run_look(input: &mut dyn Read, output: &mut dyn Write) -> bool {
+    // whoever asked is gone: nobody wants the answer
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let mut text = Vec::new();
+    let Ok(Ok(order)) = input.read_to_end(&mut text).map(|_| serde_json::from_slice::<LookOrder>(&text)) else {
+        return false;
+    };
+    let look = look(&order, SystemClock::new().now());
+    let text = serde_json::to_vec(&look).expect("a look is plain values");
+    output.write_all(&text).and_then(|()| output.flush()).is_ok()
+}
+
+fn look(order: &LookOrder, now: Timestamp) -> Look {
+    let store = match open_store(&order.store) {
+        Ok((store, _)) => store,
+        Err(error) => return Look::Trouble(Trouble::from(&error)),
+    };
+    match seen(order, &store, now) {
+        Ok(seen) => Look::Seen(Box::new(seen)),
+        Err(error) => Look::Trouble(Trouble::of(&error as &dyn Advise, &error)),
+    }
+}
+
+fn seen(order: &LookOrder, store: &Arc<dyn Store>, now: Timestamp) -> Result<Seen, CatalogError> {
+    let room = store.room()?;
+    let zone = TimeZone::get(&order.zone).unwrap_or(TimeZone::UTC);
+    let mut jobs = Vec::new();
+    for job in &order.jobs {
+        jobs.push(seen_job(job, &zone, store, now)?);
+    }
+    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, jobs })
+}
+
+fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timestamp) -> Result<SeenJob, CatalogError> {
+    let catalog = Catalog::new(Arc::clone(store), job.job.clone());
+    let mut runs = catalog.runs(job.runs)?;
+    runs.iter_mut().for_each(|run| run.skips.truncate(SKIPS_TOLD));
+    let what = prune::Order { policy: job.retention, zone: zone.clone(), now, trash_for: std::time::Duration::ZERO };
+    let plan = prune::plan(&catalog, &what)?;
+    let mut verifications = catalog.verifications()?;
+    let why: BTreeMap<&SnapshotName, Vec<String>> = plan
+        .judgement
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            let reasons = verdict.reasons.iter().map(|reason| reason.word().to_owned()).collect();
+            (&verdict.snapshot.name, reasons)
+        })
+        .collect();
+    let mut snapshots = Vec::new();
+    for name in catalog.snapshots()?.into_iter().rev() {
+        let verified = verifications.remove(&name);
+        let known: Option<&Verification> = verified.as_deref().and_then(verdict);
+        let record = match catalog.record(&name) {
+            Ok((record, _)) => Ok(record),
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            Err(error) => Err(error.to_string()),
+        };
+        let damages = plan.damages.get(&name).map(|damages| damages.join("; "));
+        snapshots.push(SeenSnapshot {
+            bytes: record.as_ref().map_or(0, |record| record.totals.content_bytes.0),
+            entries: record.as_ref().map_or(0, |record| record.totals.entries),
+            is_ok: record.as_ref().is_ok_and(|record| record.verdict == Verdict::Ok),
+            verified: known.map(|known| (known.at, known.level)),
+            kept_for: why.get(&name).cloned().unwrap_or_default(),
+            damage: damages.or(record.err()),
+            name,
+        });
+    }
+    Ok(SeenJob { job: job.job.clone(), snapshots, runs })
+}

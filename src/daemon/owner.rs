@@ -1,0 +1,520 @@
+//! The loop: the one owner of what the daemon knows, which decides nothing about time and touches no store.
+//!
+//! What is due is the agenda's word, how a run goes is its child's. The loop hands out, hears, remembers, tells. It
+//! goes round at least every [`TICK`], looks at the wall clock anew each time, and whoever supervises it is told that
+//! it is alive only from here.
+//!
+//! The order of one round is the promise: the agenda is asked, the state is saved, and only then anything starts. A
+//! crash in between costs a run that is told and made up for, and never makes a second one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::door::Shared;
+use super::kept::{self, Kept, KeptJob};
+use super::live::Live;
+use super::log::{Log, Weight};
+use super::look::SeenJob;
+use super::news::{Inbox, News, RunNow};
+use super::people::People;
+use super::runs::{Proving, Running, STOP_WITHIN};
+use super::stores::{Eyes, StoreWatch};
+use super::supervisor::Supervisor;
+use super::telling::Tale;
+use crate::config::{JobSettings, Settings};
+use crate::domain::{Advise, Cancel, Clock, Host, JobName, Stop, SystemClock, Trouble};
+use crate::schedule::{Agenda, Plan, Start};
+use crate::wiring::{self, Call, State};
+
+/// The loop goes round at least so often, whatever happens or does not.
+pub(super) const TICK: Duration = Duration::from_secs(10);
+
+/// What is on the page is at most so old while something moves; drawing it for every message would be waste.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
+
+/// Reads the configuration again, as it was read at the start.
+pub type Load = Arc<dyn Fn() -> Result<Settings, Trouble> + Send + Sync>;
+
+/// What a daemon needs.
+pub struct Given {
+    /// Checked.
+    pub settings: Settings,
+    /// For SIGHUP.
+    pub load: Load,
+    /// Where state lies.
+    pub state: State,
+    /// This program's own file.
+    pub program: PathBuf,
+    /// Where events are logged.
+    pub log: Log,
+}
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Given")
+    }
+}
+
+/// The owner.
+pub(super) struct Owner {
+    pub(super) settings: Settings,
+    load: Load,
+    pub(super) state: State,
+    program: PathBuf,
+    pub(super) log: Log,
+    pub(super) inbox: Inbox,
+    pub(super) clock: SystemClock,
+    pub(super) host: Host,
+    pub(super) tool: String,
+    pub(super) started: Timestamp,
+    pub(super) kept: Kept,
+    is_kept_saved: bool,
+    pub(super) plans: BTreeMap<JobName, Plan>,
+    pub(super) running: BTreeMap<JobName, Running>,
+    waiting: VecDeque<(JobName, Start)>,
+    pub(super) proving: Option<Proving>,
+    pub(super) stores: BTreeMap<String, StoreWatch>,
+    pub(super) seen: BTreeMap<JobName, SeenJob>,
+    pub(super) config_refused: Option<String>,
+    is_state_in_trouble: bool,
+    pub(super) stopping: Option<Stopping>,
+    shown: Option<Duration>,
+    /// Whether something happened since.
+    is_behind: bool,
+    pub(super) shared: Arc<Shared>,
+    supervisor: Supervisor,
+    pub(super) people: People,
+}
+
+/// A daemon that was asked to stop.
+pub(super) struct Stopping {
+    why: Stop,
+    since: Duration,
+    /// Since when the runs have been asked to stop.
+    asked: Option<Duration>,
+}
+
+impl Owner {
+    pub(super) fn new(given: Given, inbox: Inbox, shared: Arc<Shared>) -> Self {
+        let Given { settings, load, state, program, log } = given;
+        let clock = SystemClock::new();
+        let now = clock.now();
+        let people = People::new(&settings, &state, &log);
+        let mut owner = Self {
+            people,
+            plans: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            kept: Kept::default(),
+            settings,
+            load,
+            state,
+            program,
+            log,
+            inbox,
+            clock,
+            host: wiring::machine_name(),
+            tool: wiring::tool(),
+            started: now,
+            is_kept_saved: true,
+            running: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            proving: None,
+            seen: BTreeMap::new(),
+            config_refused: None,
+            is_state_in_trouble: false,
+            stopping: None,
+            shown: None,
+            is_behind: false,
+            shared,
+            supervisor: Supervisor::new(),
+        };
+        owner.settle();
+        owner.remember(now);
+        // before the door opens, so that whoever asks first sees something
+        owner.show(now);
+        owner
+    }
+
+    /// Goes round until it was asked to stop, and everything has.
+    pub(super) fn run(&mut self) {
+        self.say(Weight::Info, "started", "the daemon has started", &[("jobs", json!(self.settings.jobs.len()))]);
+        loop {
+            self.round();
+            if self.is_over() {
+                break;
+            }
+            match self.inbox.news.recv_timeout(self.rest()) {
+                Ok(news) => self.hear(news),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            // what came meanwhile is heard before anything is decided; the inbox is bounded, and so is this
+            for _ in 0..self.inbox.news.len() {
+                if let Ok(news) = self.inbox.news.try_recv() {
+                    self.hear(news);
+                }
+            }
+        }
+        self.leave();
+    }
+
+    /// One round: everything that the moment asks for.
+    fn round(&mut self) {
+        let now = self.clock.now();
+        if self.stopping.is_none() {
+            self.ask_agendas(now);
+            self.save(now);
+            self.start_waiting();
+            self.start_proofs(now);
+            self.watch_ages(now);
+        }
+        self.stop_what_must();
+        self.look_at_stores();
+        self.save(now);
+        self.show(now);
+        self.supervisor.alive(&self.status_line(now));
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Call(Call::Reload) => self.reload(),
+            News::Call(Call::Stop(why)) => self.stop(why),
+            News::Loaded(loaded) => self.take(loaded.map(|settings| *settings)),
+            News::Progress { job, phase, entries, bytes } => {
+                if let Some(running) = self.running.get_mut(&job) {
+                    (running.phase, running.entries, running.bytes) = (phase, entries, bytes);
+                }
+            }
+            News::Ended { job, ended } => self.ended(&job, *ended),
+            News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
+            News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
+            News::Silent { store, is_deep } => {
+                self.stores.entry(store).or_default().silent(is_deep);
+            }
+            News::Gone { store, is_deep } => {
+                let now = self.clock.since_start();
+                self.stores.entry(store).or_default().gone(is_deep, now);
+            }
+            News::RunNow { job, answer } => {
+                // whoever asked may be gone
+                let _ = answer.send(self.run_now(&job));
+            }
+        }
+    }
+
+    /// How long nothing needs to be done.
+    fn rest(&self) -> Duration {
+        let now = self.clock.now();
+        let mut rest = TICK.min(self.supervisor.patience());
+        if self.stopping.is_some() {
+            return rest.min(Duration::from_millis(100));
+        }
+        for (name, plan) in &self.plans {
+            let agenda = self.kept.jobs.get(name).and_then(|job| job.agenda.as_ref());
+            if let Some(agenda) = agenda.filter(|agenda| agenda.running().is_none()) {
+                let until = agenda.wake_at(plan, now).duration_since(now);
+                rest = rest.min(Duration::try_from(until).unwrap_or_default());
+            }
+        }
+        // stores are looked at more often than the loop must go round
+        let rest = rest.min(super::stores::LOOK_EVERY);
+        if self.is_behind { rest.min(SHOW_EVERY) } else { rest }
+    }
+
+    /// Makes what follows from the settings.
+    fn settle(&mut self) {
+        self.plans = self.settings.jobs.values().map(|job| (job.name.clone(), self.plan_of(job))).collect();
+        let names: Vec<String> = self.settings.stores.keys().cloned().collect();
+        self.stores.retain(|name, _| names.contains(name));
+        for name in names {
+            // a store under this name may be another one now
+            self.stores.entry(name).or_default().want_deep();
+        }
+        self.seen.retain(|name, _| self.settings.jobs.contains_key(name));
+        self.shared.settle(&self.settings);
+    }
+
+    fn plan_of(&self, job: &JobSettings) -> Plan {
+        job.plan(&self.host)
+    }
+
+    /// Takes up what was left: state, agendas, and runs that were cut off.
+    fn remember(&mut self, now: Timestamp) {
+        let bytes = self.state.kept(kept::FILE, kept::BYTES_MAX);
+        let found = bytes.as_deref().and_then(Kept::decode);
+        if bytes.is_some() && found.is_none() {
+            self.say(Weight::Warning, "state-lost", "the remembered state could not be read; it begins anew", &[]);
+        }
+        self.kept = found.unwrap_or_default();
+        for (name, plan) in self.plans.clone() {
+            let job = self.kept.jobs.entry(name.clone()).or_default();
+            let cut_off = job.agenda.get_or_insert_with(|| Agenda::begin(&plan, now)).resume(&plan, now);
+            let began = job.began.take();
+            if let Some(verify) = &mut job.verify_agenda {
+                // what it proved is in the store; its turn comes again
+                let _ = verify.resume(&plan, now);
+            }
+            if let Some(start) = cut_off {
+                self.was_cut_off(&name, start, began, now);
+            }
+        }
+        self.is_kept_saved = false;
+    }
+
+    /// Asks every agenda what is due.
+    fn ask_agendas(&mut self, now: Timestamp) {
+        let mut tales = Vec::new();
+        for (name, plan) in &self.plans {
+            let job = self.kept.jobs.entry(name.clone()).or_default();
+            let agenda = job.agenda.get_or_insert_with(|| Agenda::begin(plan, now));
+            let due = agenda.due(plan, now);
+            if due == crate::schedule::Due::default() {
+                continue;
+            }
+            self.is_kept_saved = false;
+            if let Some(back) = due.set_back {
+                let text = format!("the clock was set back by {} s", back.as_secs());
+                self.log.tell(now, Weight::Warning, "clock-set-back", &text, &[("job", json!(name))]);
+            }
+            if let Some(missed) = due.missed {
+                job.missed(missed.count, missed.last, missed.reason.words());
+                tales.push((name.clone(), missed));
+            }
+            if let Some(start) = due.start {
+                self.waiting.push_back((name.clone(), start));
+            }
+        }
+        self.save(now);
+        for (name, missed) in tales {
+            self.tell_missed(&name, &missed);
+        }
+    }
+
+    /// Starts those of the waiting runs whose store has none at work.
+    fn start_waiting(&mut self) {
+        let mut later = VecDeque::new();
+        while let Some((name, start)) = self.waiting.pop_front() {
+            let Some(job) = self.settings.jobs.get(&name).cloned() else {
+                // it is not configured any more; if it comes back, it is not at work
+                let _ = self.job_kept(&name).agenda.as_mut().and_then(Agenda::withdraw);
+                continue;
+            };
+            if self.running.values().any(|running| running.store == job.store) {
+                later.push_back((name, start));
+            } else {
+                self.start(&job, start);
+            }
+        }
+        self.waiting = later;
+    }
+
+    fn start(&mut self, job: &JobSettings, start: Start) {
+        let store = self.settings.stores.get(&job.store).cloned();
+        let store = store.expect("the configuration was checked: a job's store exists");
+        let plan = wiring::JobPlan { job: job.clone(), store, init: false };
+        let order = wiring::order_for(&plan, &self.settings.timezone, &self.state, false);
+        let (now, cancel) = (self.clock.now(), Cancel::new());
+        let kept = self.kept.jobs.entry(job.name.clone()).or_default();
+        kept.began = Some(kept::Began { run: order.run.clone(), at: now });
+        self.is_kept_saved = false;
+        self.save(now);
+        let values = [("job", json!(job.name)), ("run", json!(order.run)), ("why", json!(start.why))];
+        self.say(Weight::Info, "run-started", &format!("{} starts", job.name), &values);
+        let running = Running {
+            store: job.store.clone(),
+            started: now,
+            phase: crate::observe::Phase::Opening.words(),
+            entries: 0,
+            bytes: 0,
+            cancel: cancel.clone(),
+        };
+        self.running.insert(job.name.clone(), running);
+        self.announce_start(&job.name);
+        let tell = self.inbox.tell.clone();
+        super::runs::start_run(self.program.clone(), order, job.progress_timeout, cancel, tell);
+    }
+
+    fn run_now(&mut self, name: &JobName) -> RunNow {
+        let now = self.clock.now();
+        if self.stopping.is_some() {
+            return RunNow::Stopping;
+        }
+        let Some(plan) = self.plans.get(name) else { return RunNow::NoJob };
+        let job = self.kept.jobs.entry(name.clone()).or_default();
+        match job.agenda.get_or_insert_with(|| Agenda::begin(plan, now)).ask(now) {
+            None => RunNow::AtWork,
+            Some(start) => {
+                self.is_kept_saved = false;
+                self.waiting.push_back((name.clone(), start));
+                self.say(Weight::Info, "run-asked", "somebody asked for a run", &[("job", json!(name))]);
+                RunNow::Taken(name.clone())
+            }
+        }
+    }
+
+    fn look_at_stores(&mut self) {
+        let now = self.clock.since_start();
+        let eyes =
+            Eyes { program: &self.program, settings: &self.settings, state: &self.state, tell: &self.inbox.tell };
+        let jobs = &self.kept.jobs;
+        let is_new = |name: &JobName| jobs.get(name).is_none_or(|job| job.runs.is_empty());
+        for store in self.settings.stores.values() {
+            self.stores.entry(store.name.clone()).or_default().look(store, &eyes, now, &is_new);
+        }
+    }
+
+    /// Reads the configuration in a thread of its own: it may lie on a disk that does not answer.
+    fn reload(&mut self) {
+        self.supervisor.reloading();
+        let (load, tell) = (Arc::clone(&self.load), self.inbox.tell.clone());
+        std::thread::spawn(move || {
+            let _ = tell.send(News::Loaded(load().map(Box::new)));
+        });
+    }
+
+    /// Takes a configuration whole, or keeps the one it has and says why.
+    fn take(&mut self, loaded: Result<Settings, Trouble>) {
+        match loaded {
+            Ok(settings) => {
+                let stays =
+                    (settings.web.listen, &settings.state_dir) == (self.settings.web.listen, &self.settings.state_dir);
+                if !stays {
+                    let text = "`web.listen` and `state_dir` change when the daemon is started again";
+                    self.say(Weight::Warning, "config-later", text, &[]);
+                }
+                self.settings = settings;
+                self.config_refused = None;
+                self.settle();
+                self.take_notifiers();
+                self.say(Weight::Info, "config-taken", "the configuration was read again and taken", &[]);
+            }
+            Err(trouble) => {
+                let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
+                self.config_refused = Some(format!("{}{causes}", trouble.what));
+                let what = "the new configuration was not taken; the one before stays at work".to_owned();
+                let mut causes = vec![trouble.what];
+                causes.extend(trouble.causes);
+                self.tell(Tale::trouble(what, causes, &trouble.advice));
+            }
+        }
+        self.supervisor.ready();
+    }
+
+    fn stop(&mut self, why: Stop) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.supervisor.stopping();
+        let word = if why == Stop::Interrupted { "SIGINT" } else { "SIGTERM" };
+        let text = format!("{word}: nothing starts any more");
+        self.say(Weight::Info, "stopping", &text, &[("running", json!(self.running.len()))]);
+        self.stopping = Some(Stopping { why, since: self.clock.since_start(), asked: None });
+    }
+
+    /// Asks what is at work to stop, at once or when the grace is over.
+    fn stop_what_must(&mut self) {
+        let Some(stopping) = &mut self.stopping else { return };
+        let now = self.clock.since_start();
+        let grace = self.settings.grace.unwrap_or_default();
+        if stopping.asked.is_none() && now.saturating_sub(stopping.since) >= grace {
+            stopping.asked = Some(now);
+            self.running.values().for_each(|running| running.cancel.ask(stopping.why));
+            if let Some(proving) = &self.proving {
+                proving.stop(rustix::process::Signal::TERM);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(stopping) = &self.stopping else { return false };
+        // each run's watcher gives up after `STOP_WITHIN`; if even that does not come, nothing is waited for
+        let limit = STOP_WITHIN + Duration::from_millis(2500);
+        let is_late = |asked: Duration| self.clock.since_start().saturating_sub(asked) > limit;
+        self.running.is_empty() || stopping.asked.is_some_and(is_late)
+    }
+
+    fn leave(&mut self) {
+        if let Some(proving) = &self.proving {
+            proving.stop(rustix::process::Signal::KILL);
+        }
+        let now = self.clock.now();
+        self.save(now);
+        self.leave_notifiers();
+        self.show(now);
+        self.say(Weight::Info, "stopped", "the daemon has stopped", &[]);
+    }
+
+    /// Saves what must survive, if it has changed.
+    fn save(&mut self, now: Timestamp) {
+        if self.is_kept_saved {
+            return;
+        }
+        let result = self.state.keep(kept::FILE, &self.kept.encode());
+        self.is_kept_saved = result.is_ok();
+        match (result, self.is_state_in_trouble) {
+            (Ok(()), was) => {
+                self.is_state_in_trouble = false;
+                if was {
+                    self.log.tell(now, Weight::Info, "state-kept", "state can be kept again", &[]);
+                }
+            }
+            // told once; it is tried again each round
+            (Err(_), true) => {}
+            (Err(error), false) => {
+                self.is_state_in_trouble = true;
+                let trouble = Trouble::from(&error);
+                self.tell(Tale { trouble: Some(trouble), ..Tale::of(crate::report::Kind::Trouble) });
+            }
+        }
+    }
+
+    /// Shows the state of things: to the door at once, to `backup status` by a file.
+    fn show(&mut self, now: Timestamp) {
+        let since = self.clock.since_start();
+        if self.shown.is_some_and(|at| since.saturating_sub(at) < SHOW_EVERY) && self.stopping.is_none() {
+            // the loop is alive all the same
+            self.shared.ticked();
+            self.is_behind = true;
+            return;
+        }
+        (self.shown, self.is_behind) = (Some(since), false);
+        let view = self.view(now);
+        let live = Live::of(&view, wiring::pid(), self.stopping.is_some());
+        self.shared.show(view);
+        if let Some(text) = self.shared.live_changed(live) {
+            // a disk that takes nothing is told by `save`
+            let _ = self.state.show(super::live::FILE, &text);
+        }
+    }
+
+    pub(super) fn kept_changed(&mut self) {
+        self.is_kept_saved = false;
+    }
+
+    pub(super) fn job_kept(&mut self, name: &JobName) -> &mut KeptJob {
+        self.is_kept_saved = false;
+        self.kept.jobs.entry(name.clone()).or_default()
+    }
+
+    pub(super) fn program(&self) -> &PathBuf {
+        &self.program
+    }
+
+    pub(super) fn say(&self, weight: Weight, event: &'static str, text: &str, values: &[(&str, serde_json::Value)]) {
+        self.log.tell(self.clock.now(), weight, event, text, values);
+    }
+
+    /// Logs an error that changes nothing.
+    pub(super) fn note<E: Advise + 'static>(&self, result: Result<(), E>) {
+        if let Err(error) = result {
+            let trouble = Trouble::from(&error);
+            let values = [("advice", json!(trouble.advice)), ("causes", json!(trouble.causes.join("; ")))];
+            self.say(Weight::Warning, "state", &trouble.what, &values);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the daemon knows of its stores: whether they can be used, as far as looks have told.
+//!
+//! Two kinds of looks, each at most once at a time for each store: a short one every few seconds (marker and room, which
+//! decides whether the store can be used), and a deep one seldom and after runs (what lies in it). A look that gets no
+//! answer is left behind, and the next one waits until its child is gone: a dead server does not fill the machine with
+//! processes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use jiff::tz::TimeZone;
+
+use super::look::{LOOK_VERB, Look, LookJob, LookOrder, SeenJob};
+use super::news::News;
+use super::watched::{NoAnswer, Question, ask};
+use crate::config::{Settings, StoreSettings};
+use crate::domain::{JobName, Trouble};
+use crate::wiring::{State, store_order};
+
+/// Between the end of a short look and the next.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Between deep looks, if nothing happened in between.
+const DEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// A short look without an answer for so long: the store does not answer. A busy server takes some seconds.
+const SHORT_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A deep look may read thousands of small files.
+const DEEP_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Ten thousand snapshots of a hundred jobs.
+const LOOK_BYTES_MAX: u64 = 256 << 20;
+
+/// Past runs that are asked for: all that are kept where none are known, else what may have been made elsewhere.
+const RUNS_ALL: usize = super::kept::RUNS_MAX;
+const RUNS_NEW: usize = 20;
+
+/// A store, as known.
+#[derive(Debug, Default)]
+pub(super) struct StoreWatch {
+    /// Why it cannot be used; none before the first look as well, see `is_known`.
+    pub(super) trouble: Option<String>,
+    pub(super) free: Option<u64>,
+    pub(super) total: Option<u64>,
+    /// Whether any look has ended.
+    pub(super) is_known: bool,
+    short: Looking,
+    deep: Looking,
+    deep_wanted: bool,
+}
+
+/// One kind of look.
+#[derive(Debug, Default)]
+struct Looking {
+    at_work: bool,
+    /// When the last one ended, by a clock that does not step.
+    ended: Option<Duration>,
+}
+
+impl Looking {
+    fn is_due(&self, now: Duration, every: Duration) -> bool {
+        !self.at_work && self.ended.is_none_or(|ended| now.saturating_sub(ended) >= every)
+    }
+
+    fn end(&mut self, now: Duration) {
+        *self = Self { at_work: false, ended: Some(now) };
+    }
+}
+
+/// What the looks need of the daemon.
+pub(super) struct Eyes<'a> {
+    pub(super) program: &'a PathBuf,
+    pub(super) settings: &'a Settings,
+    pub(super) state: &'a State,
+    pub(super) tell: &'a Sender<News>,
+}
+
+impl StoreWatch {
+    /// Something happened in it: it is looked into again soon.
+    pub(super) fn want_deep(&mut self) {
+        self.deep_wanted = true;
+    }
+
+    /// Starts the looks whose time has come. `is_new` says of which jobs no history is known.
+    pub(super) fn look(
+        &mut self,
+        store: &StoreSettings,
+        eyes: &Eyes<'_>,
+        now: Duration,
+        is_new: &dyn Fn(&JobName) -> bool,
+    ) {
+        if self.short.is_due(now, LOOK_EVERY) {
+            self.short.at_work = true;
+            start(store, eyes, Vec::new(), false);
+        }
+        let wanted = self.deep_wanted && !self.deep.at_work;
+        if self.is_known && self.trouble.is_none() && (wanted || self.deep.is_due(now, DEEP_EVERY)) {
+            self.deep.at_work = true;
+            self.deep_wanted = false;
+            let jobs = eyes.settings.jobs.values().filter(|job| job.store == store.name);
+            let jobs = jobs.map(|job| LookJob {
+                job: job.name.clone(),
+                retention: job.retention,
+                runs: if is_new(&job.name) { RUNS_ALL } else { RUNS_NEW },
+            });
+            start(store, eyes, jobs.collect(), true);
+        }
+    }
+
+    /// A look has ended; gives what lies in the store, if it was a deep one.
+    pub(super) fn looked(&mut self, is_deep: bool, look: Look, now: Duration) -> Vec<SeenJob> {
+        if is_deep {
+            self.deep.end(now)
+        } else {
+            self.short.end(now)
+        }
+        match look {
+            Look::Seen(seen) => {
+                self.is_known = true;
+                (self.free, self.total) = (Some(seen.free), Some(seen.total));
+                if !is_deep {
+                    self.trouble = None;
+                }
+                seen.jobs
+            }
+            Look::Trouble(trouble) => {
+                // a deep look may fail at one folder: whether the store can be used, the short one says
+                if !is_deep {
+                    self.is_known = true;
+                    self.trouble = Some(words(&trouble));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// A look got no answer.
+    pub(super) fn silent(&mut self, is_deep: bool) {
+        if !is_deep {
+            self.is_known = true;
+            self.trouble = Some(format!("it has not answered for {} s", SHORT_DEADLINE.as_secs()));
+        }
+    }
+
+    /// The child of a look that got no answer is gone.
+    pub(super) fn gone(&mut self, is_deep: bool, now: Duration) {
+        if is_deep { self.deep.end(now) } else { self.short.end(now) }
+    }
+}
+
+fn words(trouble: &Trouble) -> String {
+    let causes: String = trouble.causes.iter().map(|cause| format!(" ({cause})")).collect();
+    format!("{}{causes}; {}", trouble.what, trouble.advice)
+}
+
+/// A look in a thread of its own, which reports by message and ends with its child.
+fn start(store: &StoreSettings, eyes: &Eyes<'_>, jobs: Vec<LookJob>, is_deep: bool) {
+    let zone: &TimeZone = &eyes.settings.timezone;
+    let order = LookOrder {
+        store: store_order(store, eyes.state, false),
+        zone: zone.iana_name().unwrap_or("UTC").to_owned(),
+        jobs,
+    };
+    let question = Question {
+        arguments: vec![LOOK_VERB.into()],
+        input: serde_json::to_vec(&order).expect("an order is plain values"),
+        answer_bytes_max: LOOK_BYTES_MAX,
+    };
+    let (program, tell, store) = (eyes.program.clone(), eyes.tell.clone(), store.name.clone());
+    std::thread::spawn(move || {
+        let deadline = if is_deep { DEEP_DEADLINE } else { SHORT_DEADLINE };
+        let answer = match ask(&program, question, deadline) {
+            Ok(answer) => serde_json::from_slice::<Look>(&answer.out)
+                .map_err(|_| format!("a look at it ended without an answer: {}", answer.err.trim())),
+            Err(NoAnswer::Failed(why)) => Err(why),
+            Err(NoAnswer::Silent(gone)) => {
+                let _ = tell.send(News::Silent { store: store.clone(), is_deep });
+                let _ = gone.recv();
+                let _ = tell.send(News::Gone { store, is_deep });
+                return;
+            }
+        };
+        let advice = || "see the log; it is tried again".to_owned();
+        let look = answer.unwrap_or_else(|what| Look::Trouble(Trouble { what, causes: Vec::new(), advice: advice() }));
+        let _ = tell.send(News::Looked { store, is_deep, look: Box::new(look) });
+    });
+}

@@ -1,0 +1,496 @@
+//! The desk: where an event becomes letters, and letters are carried out until there is no more time.
+//!
+//! The danger here is to hold somebody up, or to fall silent because something of our own is broken. All that is done
+//! ends with the patience it was given; what is not delivered by then waits in the outbox. A folder that cannot be
+//! written, a lock that another process keeps, a memory that is damaged: each is a notice, and the message is tried all
+//! the same.
+//!
+//! Channels are tried side by side, so that one that hangs holds up no other; each sends one message at a time. The
+//! ticket comes first, for a moment, so that the others can name it.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use super::channel::Delivery;
+use super::email::Email;
+use super::http::Http;
+use super::jira::{Jira, JiraMemory};
+use super::outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, replace};
+use super::ping::Ping;
+use super::rules::{Memory, Rules, Ruling};
+use super::slack::{self, Slack};
+use super::webhook::Webhook;
+use super::words::Ticket;
+use crate::domain::{Clock, JobName, Trouble, Verdict};
+use crate::report::{Kind, Message};
+
+/// How often is looked whether another process has let go of the lock.
+const LOCK_LOOKS: Duration = Duration::from_millis(50);
+
+/// How long the other channels wait for a ticket that they could name.
+const TICKET_FIRST: Duration = Duration::from_secs(4);
+
+/// One way to somebody.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// Slack.
+    Slack(Slack),
+    /// A ticket in JIRA.
+    Jira(Box<Jira>),
+    /// JSON for programs.
+    Webhook(Webhook),
+    /// A dead man's switch.
+    Ping(Ping),
+    /// E-mail.
+    Email(Box<Email>),
+}
+
+impl Channel {
+    /// Its name in the configuration, in the outbox and in metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Slack(_) => "slack",
+            Self::Jira(_) => "jira",
+            Self::Webhook(_) => "webhook",
+            Self::Ping(_) => "ping",
+            Self::Email(_) => "email",
+        }
+    }
+
+    /// Whether only the newest message of a job matters.
+    fn replaces(&self) -> bool {
+        matches!(self, Self::Ping(_))
+    }
+
+    /// Time between two messages.
+    fn pace(&self) -> Duration {
+        if matches!(self, Self::Slack(_)) { slack::PACE } else { Duration::ZERO }
+    }
+}
+
+/// A channel and what it is told.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where to.
+    pub channel: Channel,
+    /// What.
+    pub rules: Rules,
+}
+
+/// What became of the letters that were tried, and what else is worth a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Channel and answer, in the order in which they came.
+    pub tried: Vec<(&'static str, Delivery)>,
+    /// Of our own: state that could not be written, letters that were let go of.
+    pub notices: Vec<String>,
+    /// Letters that wait.
+    pub waiting: usize,
+}
+
+/// The desk. One for each process; several processes may share the folder.
+#[derive(Debug)]
+pub struct Desk {
+    folder: PathBuf,
+    http: Option<Http>,
+    listeners: Vec<Listener>,
+    outbox: Outbox,
+    book: Book,
+    tickets: Arc<Tickets>,
+}
+
+/// What is known of tickets, and where that is written down.
+#[derive(Debug)]
+struct Tickets {
+    file: PathBuf,
+    memory: Mutex<JiraMemory>,
+}
+
+impl Tickets {
+    /// Before a ticket is asked for, and after. Where it cannot be written, the ticket is wanted all the same.
+    fn keep(&self, memory: &JiraMemory) {
+        let text = serde_json::to_vec(memory).expect("a memory is plain values");
+        let _ = replace(&self.file, &text);
+    }
+
+    /// What another process wrote since. What cannot be read is not known; what this process knows stays.
+    async fn read(&self) {
+        if let Some(memory) = std::fs::read(&self.file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            *self.memory.lock().await = memory;
+        }
+    }
+}
+
+/// What is remembered between messages. Losing it costs one message more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Book {
+    /// By channel, then by job.
+    told: BTreeMap<String, BTreeMap<String, Memory>>,
+    jobs: BTreeMap<String, History>,
+}
+
+/// How the runs of a job went, for callers that do not know themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct History {
+    in_a_row: u32,
+    skipped_in_a_row: u32,
+    last_success: Option<Timestamp>,
+    size: Option<u64>,
+}
+
+impl Desk {
+    /// With its letters and its memory in `folder`, which need not be there.
+    pub fn new(folder: PathBuf, http: Http, listeners: Vec<Listener>) -> Self {
+        Self { http: Some(http), listeners, ..Self::silent(folder) }
+    }
+
+    /// Tells nobody.
+    pub fn silent(folder: PathBuf) -> Self {
+        let outbox = Outbox::new(folder.join("outbox"));
+        let tickets = Tickets { file: folder.join("tickets.json"), memory: Mutex::default() };
+        Self { folder, http: None, listeners: Vec::new(), outbox, book: Book::default(), tickets: Arc::new(tickets) }
+    }
+
+    /// Whether anybody is told when a run of this job begins.
+    pub fn hears_beginnings(&self, job: &JobName) -> bool {
+        self.listeners.iter().any(|one| {
+            matches!(one.channel, Channel::Ping(_)) && one.rules.jobs.as_ref().is_none_or(|jobs| jobs.contains(job))
+        })
+    }
+
+    /// Whether anybody listens.
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty()
+    }
+
+    /// Letters that wait, as they were last seen.
+    pub fn waiting(&self) -> usize {
+        self.outbox.letters().count()
+    }
+
+    /// Letters that wait, with their channel, attempts and the last failure.
+    pub fn letters(&self) -> impl Iterator<Item = &Letter> {
+        self.outbox.letters().map(|(_, letter)| letter)
+    }
+
+    /// What will not be delivered, since this desk was made.
+    pub fn lost(&self) -> &Lost {
+        self.outbox.lost()
+    }
+
+    /// When another pass may be worth it; none if nothing waits.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.outbox.next_due()
+    }
+
+    /// Tells `events` to whom their rules say, and delivers what waits, for `patience` at the most. With no events it
+    /// delivers what is due.
+    pub async fn work(&mut self, events: Vec<Message>, clock: &dyn Clock, patience: Duration) -> Pass {
+        let mut pass = Pass::default();
+        if self.listeners.is_empty() {
+            return pass;
+        }
+        let end = Instant::now() + patience;
+        let lost_before = self.outbox.lost().clone();
+        let lock = self.lock(Instant::now() + patience / 2, &mut pass).await;
+        let now = clock.now();
+        self.outbox.refresh(now);
+        self.read_book();
+        self.tickets.read().await;
+        let mut own = BTreeSet::new();
+        for event in events {
+            self.judge(event, now, &mut own, &mut pass);
+        }
+        self.keep_book(&mut pass);
+        // another process delivers: what is not ours is its own to send
+        let only = matches!(lock, Lock::Others).then_some(&own);
+        self.carry(only, clock, end, &mut pass.tried).await;
+        drop(lock);
+        pass.notices.extend(lost_words(&lost_before, self.outbox.lost()));
+        pass.waiting = self.waiting();
+        pass
+    }
+
+    /// Sends `message` through each channel, or the one that is named, past all rules and past the outbox.
+    pub async fn test(
+        &self,
+        channel: Option<&str>,
+        message: &Message,
+        now: Timestamp,
+    ) -> Vec<(&'static str, Delivery)> {
+        let mut answers = Vec::new();
+        self.tickets.read().await;
+        for listener in &self.listeners {
+            let name = listener.channel.name();
+            if channel.is_none_or(|wanted| wanted == name) {
+                if let Some(attempt) = self.attempt(&listener.channel) {
+                    answers.push((name, attempt.deliver(message, now).await));
+                }
+            }
+        }
+        answers
+    }
+
+    /// Says to a dead man's switch that a run begins. It is not tried again: the end of the run says more.
+    pub async fn started(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
+        let mut answers = Vec::new();
+        let Some(http) = &self.http else { return answers };
+        for Listener { channel, rules } in &self.listeners {
+            let Channel::Ping(ping) = channel else { continue };
+            if rules.jobs.as_ref().is_some_and(|jobs| !jobs.contains(job)) {
+                continue;
+            }
+            let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
+            let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
+            answers.push((channel.name(), answer.unwrap_or_else(|_| late())));
+        }
+        answers
+    }
+
+    fn attempt(&self, channel: &Channel) -> Option<Attempt> {
+        let http = self.http.clone()?;
+        let jira = self.listeners.iter().find_map(|listener| match &listener.channel {
+            Channel::Jira(jira) => Some(jira.clone()),
+            _ => None,
+        });
+        Some(Attempt { channel: channel.clone(), http, tickets: Arc::clone(&self.tickets), jira })
+    }
+
+    /// One event: facts that its teller did not know, then a letter for each channel that is to hear it.
+    fn judge(&mut self, mut event: Message, now: Timestamp, own: &mut BTreeSet<LetterId>, pass: &mut Pass) {
+        if !self.book.complete(&mut event) {
+            return;
+        }
+        let job = event.job.as_ref().map_or("", JobName::as_str).to_owned();
+        for Listener { channel, rules } in &self.listeners {
+            let told = self.book.told.entry(channel.name().to_owned()).or_default();
+            let memory = told.entry(job.clone()).or_default();
+            match rules.judge(memory, event.kind, event.job.as_ref(), event.in_a_row, now) {
+                Ruling::Tell { kind, held_back } => {
+                    let letter = Message { kind, held_back, ..event.clone() };
+                    match self.outbox.put(channel.name(), letter, channel.replaces(), now) {
+                        // a ticket is asked for only by whoever holds the lock: two at once would make two
+                        Ok(_) if matches!(channel, Channel::Jira(_)) => {}
+                        Ok(id) => drop(own.insert(id)),
+                        Err(error) => pass.notices.push(format!(
+                            "a message could not be kept in {} ({error}); it is tried now and lost if that fails",
+                            self.folder.display()
+                        )),
+                    }
+                }
+                Ruling::Hold | Ruling::Pass => {}
+            }
+        }
+    }
+
+    /// Carries letters out until none is due before `end`.
+    async fn carry(
+        &mut self,
+        only: Option<&BTreeSet<LetterId>>,
+        clock: &dyn Clock,
+        end: Instant,
+        tried: &mut Vec<(&'static str, Delivery)>,
+    ) {
+        let mut under_way: JoinSet<(&'static str, Duration, Delivery)> = JoinSet::new();
+        let mut busy: BTreeMap<&'static str, LetterId> = BTreeMap::new();
+        let ticket_until = Instant::now() + TICKET_FIRST.min(end.saturating_duration_since(Instant::now()) / 2);
+        let mut is_first = true;
+        loop {
+            let now = clock.now();
+            let due = self.outbox.due(now);
+            // the ticket first, for a moment, so that the others can name it
+            is_first = is_first
+                && Instant::now() < ticket_until
+                && due.iter().any(|(id, letter)| letter.channel == "jira" && only.is_none_or(|only| only.contains(id)))
+                && self.listeners.iter().any(|listener| matches!(listener.channel, Channel::Jira(_)));
+            for (id, letter) in due {
+                if is_first && letter.channel != "jira" {
+                    continue;
+                }
+                let is_ours = only.is_none_or(|only| only.contains(&id) || self.outbox.is_in_memory(&id));
+                let known = self.listeners.iter().find(|listener| listener.channel.name() == letter.channel);
+                let Some(Listener { channel, .. }) = known.filter(|_| is_ours) else { continue };
+                if let Entry::Vacant(free) = busy.entry(channel.name()) {
+                    free.insert(id);
+                    let Some(attempt) = self.attempt(channel) else { return };
+                    under_way.spawn(async move {
+                        let delivery = attempt.deliver(&letter.message, now).await;
+                        (attempt.channel.name(), attempt.channel.pace(), delivery)
+                    });
+                }
+            }
+            let until = if is_first { ticket_until } else { end };
+            match timeout_at(until, under_way.join_next()).await {
+                Err(_) if is_first => is_first = false,
+                Ok(Some(Ok((channel, pace, delivery)))) => {
+                    let now = clock.now();
+                    if !pace.is_zero() {
+                        self.outbox.leave_alone(channel, pace, now);
+                    }
+                    if let Some(id) = busy.remove(channel) {
+                        self.outbox.settle(&id, &delivery, now);
+                    }
+                    tried.push((channel, delivery));
+                    is_first = false;
+                }
+                // a channel that panics is one that did not deliver: its letter stays, and it is not tried in this pass
+                Ok(Some(Err(_))) => is_first = false,
+                Ok(None) if is_first => is_first = false,
+                Ok(None) => {
+                    let Some(next) = self.next_due_of(only) else { return };
+                    let wait = Duration::try_from(next.duration_since(clock.now())).unwrap_or(Duration::ZERO);
+                    if Instant::now() + wait >= end || wait.is_zero() {
+                        return;
+                    }
+                    tokio::time::sleep(wait).await;
+                }
+                Err(_) => {
+                    for (channel, id) in busy {
+                        let why = "there was no answer in the time that was left".to_owned();
+                        let delivery = Delivery::Later { why, after: None };
+                        self.outbox.settle(&id, &delivery, clock.now());
+                        tried.push((channel, delivery));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// As [`Self::next_due`], of channels that are configured and letters that are ours to send.
+    fn next_due_of(&self, only: Option<&BTreeSet<LetterId>>) -> Option<Timestamp> {
+        let is_known = |channel: &str| self.listeners.iter().any(|listener| listener.channel.name() == channel);
+        self.outbox.next_due_of(|id, letter| {
+            is_known(&letter.channel) && only.is_none_or(|only| only.contains(id) || self.outbox.is_in_memory(id))
+        })
+    }
+
+    async fn lock(&self, until: Instant, pass: &mut Pass) -> Lock {
+        loop {
+            match self.outbox.lock() {
+                Ok(Some(lock)) => return Lock::Ours(lock),
+                Ok(None) if Instant::now() >= until => return Lock::Others,
+                Ok(None) => tokio::time::sleep(LOCK_LOOKS).await,
+                Err(error) => {
+                    let folder = self.folder.display();
+                    pass.notices.push(format!("messages cannot be kept in {folder} ({error}); they are tried now"));
+                    return Lock::Impossible;
+                }
+            }
+        }
+    }
+
+    fn read_book(&mut self) {
+        // what cannot be read is not known; what this process knows itself stays
+        if let Ok(text) = std::fs::read(self.folder.join("told.json"))
+            && let Ok(book) = serde_json::from_slice(&text)
+        {
+            self.book = book;
+        }
+    }
+
+    fn keep_book(&self, pass: &mut Pass) {
+        let text = serde_json::to_vec(&self.book).expect("a memory is plain values");
+        let path = self.folder.join("told.json");
+        if let Err(error) = replace(&path, &text) {
+            let folder = self.folder.display();
+            pass.notices
+                .push(format!("what was told could not be remembered in {folder} ({error}); it may be told again"));
+        }
+    }
+}
+
+impl Book {
+    /// Fills in what the teller did not know of a job's runs, and remembers this one. False if there is nothing to tell.
+    fn complete(&mut self, event: &mut Message) -> bool {
+        let (Some(job), Some(outcome)) = (&event.job, &event.outcome) else { return true };
+        let history = self.jobs.entry(job.to_string()).or_default();
+        event.last_success = event.last_success.or(history.last_success);
+        event.size_before = event.size_before.or(history.size);
+        if outcome.verdict == Verdict::Skipped {
+            history.skipped_in_a_row = history.skipped_in_a_row.saturating_add(1);
+            // once is another run at work; twice is a slot in which nothing was made
+            if event.kind == Kind::Missed && history.skipped_in_a_row >= 2 && event.trouble.is_none() {
+                event.trouble = Some(Trouble {
+                    what: format!("{} runs in a row did not start", history.skipped_in_a_row),
+                    causes: outcome.failure.iter().map(|trouble| trouble.what.clone()).collect(),
+                    advice: "see what the other run is doing: `backup status`".to_owned(),
+                });
+            }
+            return history.skipped_in_a_row >= 2;
+        }
+        history.skipped_in_a_row = 0;
+        if outcome.verdict == Verdict::Ok {
+            let totals = &outcome.totals;
+            history.in_a_row = 0;
+            history.last_success = Some(outcome.finished);
+            history.size = Some(totals.stored_bytes.0 + totals.reused_bytes.0);
+        } else {
+            history.in_a_row = history.in_a_row.saturating_add(1).max(event.in_a_row);
+            event.in_a_row = history.in_a_row;
+        }
+        true
+    }
+}
+
+/// Whose turn it is to deliver.
+enum Lock {
+    Ours(#[expect(dead_code, reason = "held until it is dropped")] OutboxLock),
+    Others,
+    /// There can be none here, so there is nobody else either.
+    Impossible,
+}
+
+/// All that an attempt needs, so that it can run beside others.
+struct Attempt {
+    channel: Channel,
+    http: Http,
+    tickets: Arc<Tickets>,
+    /// The ticket of the same trouble, looked up when the attempt begins.
+    jira: Option<Box<Jira>>,
+}
+
+impl Attempt {
+    async fn deliver(&self, message: &Message, now: Timestamp) -> Delivery {
+        match &self.channel {
+            Channel::Slack(slack) => slack.deliver(&self.http, message, self.ticket(message).as_ref(), now).await,
+            Channel::Webhook(webhook) => webhook.deliver(&self.http, message, now).await,
+            Channel::Ping(ping) => ping.deliver(&self.http, message, now).await,
+            Channel::Email(email) => email.deliver(message, now).await,
+            Channel::Jira(jira) => {
+                let mut memory = self.tickets.memory.lock().await;
+                jira.deliver(message, &mut memory, &|memory| self.tickets.keep(memory), now).await
+            }
+        }
+    }
+
+    /// None while JIRA is being asked: nobody waits for a link.
+    fn ticket(&self, message: &Message) -> Option<Ticket> {
+        let memory = self.tickets.memory.try_lock().ok()?;
+        let key = memory.key_of(message)?.to_owned();
+        Some(Ticket { url: self.jira.as_ref()?.link(&key), key })
+    }
+}
+
+fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
+    [
+        (after.too_old - before.too_old, "were given up: a week has passed"),
+        (after.too_many - before.too_many, "were given up: too many wait"),
+        (after.damaged - before.damaged, "could not be read and are set aside"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} undelivered messages {what}"))
+    .collect()
+}

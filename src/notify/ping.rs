@@ -1,0 +1,113 @@
+//! Pings in the manner of healthchecks: a dead man's switch that calls when *we* fall silent.
+//!
+//! `URL/start` when a run begins, `URL` when it was ok, `URL/fail` when it was not, `URL/log` for the rest. `{job}` in the
+//! configured address is the job's name, because one check for several jobs would hide the one that fails behind the one
+//! that does not.
+//!
+//! A ping is about now. One that could not be delivered is tried again like any message, but gives way to a newer one of
+//! its job: a late "all is well" after a failure would be a lie.
+
+use jiff::Timestamp;
+
+use super::channel::Delivery;
+use super::http::{Address, AddressError, Http, Method, Request};
+use super::webhook::read_answer;
+use super::words::Words;
+use crate::domain::{JobName, Secret, Verdict};
+use crate::report::{Kind, Message};
+
+/// What healthchecks keeps of a body.
+const BODY_BYTES_MAX: usize = 100_000;
+
+/// A check, or one for each job.
+#[derive(Clone, Debug)]
+pub struct Ping {
+    url: Secret,
+    allow_http: bool,
+}
+
+impl Ping {
+    /// Of an address, in which `{job}` stands for the job's name.
+    ///
+    /// # Errors
+    /// If it is no address.
+    pub fn new(url: Secret, allow_http: bool) -> Result<Self, AddressError> {
+        let ping = Self { url, allow_http };
+        ping.address(None).map(|_| ping)
+    }
+
+    fn address(&self, job: Option<&JobName>) -> Result<Address, AddressError> {
+        let text = self.url.reveal().replace("{job}", job.map_or("backup", JobName::as_str));
+        Address::parse(&text, self.allow_http)
+    }
+
+    /// Says that a run begins. Not repeated by anybody: the next ping of the job says more.
+    pub async fn start(&self, http: &Http, job: &JobName, now: Timestamp) -> Delivery {
+        self.send(http, Some(job), Some("start"), String::new(), now).await
+    }
+
+    /// Tries once.
+    pub async fn deliver(&self, http: &Http, message: &Message, now: Timestamp) -> Delivery {
+        let words = Words::of(message);
+        let body = format!("{}\n\n{}", words.title, words.body());
+        self.send(http, message.job.as_ref(), path_of(message), body, now).await
+    }
+
+    async fn send(
+        &self,
+        http: &Http,
+        job: Option<&JobName>,
+        end: Option<&str>,
+        mut body: String,
+        now: Timestamp,
+    ) -> Delivery {
+        let Ok(address) = self.address(job) else {
+            return Delivery::Never { why: "the address of the ping is none".to_owned() };
+        };
+        let address = end.map_or_else(|| address.clone(), |end| address.join(&[end]));
+        let mut cut = body.len().min(BODY_BYTES_MAX);
+        while !body.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        body.truncate(cut);
+        let request = Request::new(Method::Post, address).body("text/plain; charset=utf-8", body.into_bytes());
+        read_answer(http.send(request).await, "the ping", now)
+    }
+}
+
+/// A run that did not start because another works is no failure of the job: it is noted.
+fn path_of(message: &Message) -> Option<&'static str> {
+    match (message.kind, message.outcome.as_ref().map(|outcome| outcome.verdict)) {
+        (Kind::Ok | Kind::Recovered, Some(Verdict::Ok) | None) => None,
+        (Kind::Partial | Kind::Failed | Kind::Damage, _) => Some("fail"),
+        (Kind::Ok | Kind::Recovered | Kind::Missed | Kind::Overdue | Kind::Trouble | Kind::Test, _) => Some("log"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::tests::message;
+    use super::{AddressError, Kind, Ping, Secret, path_of};
+
+    #[test]
+    fn an_address_names_its_job_and_is_shown_to_nobody() {
+        let ping = Ping::new(Secret::new("https://hc.example/canary/{job}?create=1"), false).expect("an address");
+        let job = "upload".parse().expect("a job");
+        let address = ping.address(Some(&job)).expect("an address").join(&["fail"]);
+        assert_eq!(address.reveal(), "https://hc.example/canary/upload/fail?create=1");
+        assert!(!format!("{ping:?}").contains("canary"));
+        assert_eq!(Ping::new(Secret::new("http://hc.example/x"), false).err(), Some(AddressError::Plain));
+    }
+
+    #[test]
+    fn only_what_is_well_is_told_as_well() {
+        let mut ok = message(Kind::Ok);
+        assert_eq!(path_of(&ok), Some("log"), "its outcome is partial");
+        ok.outcome = None;
+        assert_eq!(path_of(&ok), None);
+        for (kind, end) in [(Kind::Failed, "fail"), (Kind::Partial, "fail"), (Kind::Missed, "log"), (Kind::Test, "log")]
+        {
+            assert_eq!(path_of(&message(kind)), Some(end));
+        }
+    }
+}

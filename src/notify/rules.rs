@@ -1,0 +1,301 @@
+//! Who is told what, and what is held back: arithmetic, with the time as an argument.
+//!
+//! The danger here is silence. A rule may hold back what was told already, never what is new: a kind of trouble that has
+//! not been told since things were last well is told at once, and one that was told is told again after `repeat_after`.
+//! The memory may be lost at any time; then one message more is sent, never one less.
+//!
+//! * Trouble of runs (failed, partial, missed, overdue) ends with a run that is ok. Damage of stored snapshots does not:
+//!   it ends when a verification finds everything sound, which its caller tells as [`Kind::Recovered`].
+//! * A well end is told once, and only to whom the trouble was told.
+//! * Time that stands before what was told last (a clock that stepped back) holds nothing back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::JobName;
+use crate::report::Kind;
+
+/// How long the same trouble is held back unless something else is configured.
+pub const REPEAT_AFTER: Duration = Duration::from_secs(6 * 3600);
+
+/// What one channel is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// These kinds. [`Kind::Test`] always; [`Kind::Trouble`] with [`Kind::Failed`].
+    pub on: BTreeSet<Kind>,
+    /// Of these jobs only; what is about no job is told as well.
+    pub jobs: Option<BTreeSet<JobName>>,
+    /// The same trouble is told again after so long.
+    pub repeat_after: Duration,
+    /// A run that was not ok is told when so many in a row were not; 1 tells the first.
+    pub after_failures: u32,
+}
+
+impl Rules {
+    /// What is told to people unless they say otherwise: all that is wrong, and that it is well again.
+    pub fn for_people() -> Self {
+        Self::of(&[Kind::Failed, Kind::Partial, Kind::Missed, Kind::Overdue, Kind::Damage, Kind::Recovered])
+    }
+
+    /// Everything: for programs.
+    pub fn everything() -> Self {
+        let mut rules = Self::for_people();
+        rules.on.insert(Kind::Ok);
+        rules.repeat_after = Duration::ZERO;
+        rules
+    }
+
+    /// These kinds, with every other default.
+    pub fn of(kinds: &[Kind]) -> Self {
+        Self { on: kinds.iter().copied().collect(), jobs: None, repeat_after: REPEAT_AFTER, after_failures: 1 }
+    }
+
+    fn wants(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Test => true,
+            Kind::Trouble => self.on.contains(&Kind::Failed),
+            kind => self.on.contains(&kind),
+        }
+    }
+
+    /// Judges one event of `job` and remembers it. `in_a_row` is what the caller counted, this event with it; the
+    /// larger of that and the memory's own count is believed.
+    pub fn judge(
+        &self,
+        memory: &mut Memory,
+        kind: Kind,
+        job: Option<&JobName>,
+        in_a_row: u32,
+        now: Timestamp,
+    ) -> Ruling {
+        let is_of_others = match (&self.jobs, job) {
+            (Some(jobs), Some(job)) => !jobs.contains(job),
+            (None, _) | (_, None) => false,
+        };
+        match kind {
+            Kind::Test => return Ruling::Tell { kind, held_back: 0 },
+            _ if is_of_others => return Ruling::Pass,
+            Kind::Damage | Kind::Recovered => {}
+            Kind::Ok | Kind::Partial | Kind::Failed | Kind::Missed | Kind::Overdue | Kind::Trouble => {
+                memory.in_a_row = match kind {
+                    Kind::Ok => 0,
+                    Kind::Partial | Kind::Failed | Kind::Missed => memory.in_a_row.saturating_add(1).max(in_a_row),
+                    _ => memory.in_a_row,
+                };
+            }
+        }
+        match kind {
+            Kind::Ok => self.well(&mut memory.runs, kind),
+            Kind::Recovered => self.well(&mut memory.damage, kind),
+            Kind::Damage => self.wrong(&mut memory.damage, kind, now),
+            Kind::Partial | Kind::Failed | Kind::Missed if memory.in_a_row < self.after_failures => Ruling::Pass,
+            kind => self.wrong(&mut memory.runs, kind, now),
+        }
+    }
+
+    fn wrong(&self, track: &mut Track, kind: Kind, now: Timestamp) -> Ruling {
+        if !self.wants(kind) {
+            return Ruling::Pass;
+        }
+        let is_fresh = track.told.get(&kind).is_some_and(|told| {
+            let since = now.duration_since(*told);
+            !since.is_negative() && since.unsigned_abs() < self.repeat_after
+        });
+        if is_fresh {
+            track.held_back = track.held_back.saturating_add(1);
+            return Ruling::Hold;
+        }
+        track.told.insert(kind, now);
+        Ruling::Tell { kind, held_back: std::mem::take(&mut track.held_back) }
+    }
+
+    fn well(&self, track: &mut Track, kind: Kind) -> Ruling {
+        let track = std::mem::take(track);
+        if !track.told.is_empty() && self.wants(Kind::Recovered) {
+            return Ruling::Tell { kind: Kind::Recovered, held_back: track.held_back };
+        }
+        if kind == Kind::Ok && self.wants(Kind::Ok) {
+            return Ruling::Tell { kind, held_back: 0 };
+        }
+        Ruling::Pass
+    }
+}
+
+/// What to do with one event on one channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// Tell it as this kind; so many were held back since the last that was told.
+    Tell {
+        /// An ok run that ends a trouble is told as recovered.
+        kind: Kind,
+        /// Since the last.
+        held_back: u32,
+    },
+    /// Hold it back: it was told a short while ago. It is counted.
+    Hold,
+    /// This channel does not want it.
+    Pass,
+}
+
+/// What was told on one channel of one job. Losing it costs one message more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    in_a_row: u32,
+    runs: Track,
+    damage: Track,
+}
+
+/// One trouble from its beginning to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Track {
+    /// Each kind, and when it was told last since things were well.
+    told: BTreeMap<Kind, Timestamp>,
+    held_back: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Duration, Kind, Memory, Rules, Ruling, Timestamp};
+
+    const HOUR_S: i64 = 3600;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + seconds).expect("a time")
+    }
+
+    fn told(rules: &Rules, story: &[(Kind, i64)]) -> Vec<Ruling> {
+        let mut memory = Memory::default();
+        let judge = |(kind, hour): &(Kind, i64)| rules.judge(&mut memory, *kind, None, 0, at(hour * HOUR_S));
+        story.iter().map(judge).collect()
+    }
+
+    fn tell(kind: Kind, held_back: u32) -> Ruling {
+        Ruling::Tell { kind, held_back }
+    }
+
+    #[test]
+    fn the_same_trouble_is_told_once_and_again_after_six_hours_with_what_was_held_back() {
+        let story = [0, 1, 5, 6, 7].map(|hour| (Kind::Failed, hour));
+        let expected = [tell(Kind::Failed, 0), Ruling::Hold, Ruling::Hold, tell(Kind::Failed, 2), Ruling::Hold];
+        assert_eq!(told(&Rules::for_people(), &story), expected);
+    }
+
+    #[test]
+    fn another_trouble_is_news_but_one_that_comes_and_goes_is_not() {
+        let story = [(Kind::Partial, 0), (Kind::Failed, 1), (Kind::Partial, 2), (Kind::Failed, 3), (Kind::Ok, 4)];
+        let expected =
+            [tell(Kind::Partial, 0), tell(Kind::Failed, 0), Ruling::Hold, Ruling::Hold, tell(Kind::Recovered, 2)];
+        assert_eq!(told(&Rules::for_people(), &story), expected);
+    }
+
+    #[test]
+    fn an_ok_run_does_not_end_damage_and_a_sound_verification_does() {
+        let story = [(Kind::Damage, 0), (Kind::Ok, 1), (Kind::Damage, 2), (Kind::Recovered, 3), (Kind::Recovered, 4)];
+        let expected = [tell(Kind::Damage, 0), Ruling::Pass, Ruling::Hold, tell(Kind::Recovered, 1), Ruling::Pass];
+        assert_eq!(told(&Rules::for_people(), &story), expected);
+    }
+
+    #[test]
+    fn a_threshold_waits_for_so_many_in_a_row_and_what_was_not_told_does_not_recover() {
+        let rules = Rules { after_failures: 3, ..Rules::for_people() };
+        let story = [(Kind::Failed, 0), (Kind::Partial, 1), (Kind::Ok, 2), (Kind::Failed, 3), (Kind::Missed, 4)];
+        assert_eq!(told(&rules, &story), [Ruling::Pass; 5]);
+        let story = [0, 1, 2].map(|hour| (Kind::Failed, hour));
+        assert_eq!(told(&rules, &story)[2], tell(Kind::Failed, 0));
+        // the caller counted more than a memory that was lost
+        let ruling = rules.judge(&mut Memory::default(), Kind::Failed, None, 3, at(0));
+        assert_eq!(ruling, tell(Kind::Failed, 0));
+    }
+
+    #[test]
+    fn other_jobs_and_other_kinds_pass_and_a_test_never_does() {
+        let job = "upload".parse().expect("a job");
+        let other = "other".parse().expect("a job");
+        let rules = Rules { jobs: Some([job].into()), ..Rules::of(&[Kind::Failed]) };
+        let mut memory = Memory::default();
+        assert_eq!(rules.judge(&mut memory, Kind::Failed, Some(&other), 1, at(0)), Ruling::Pass);
+        assert_eq!(rules.judge(&mut memory, Kind::Partial, None, 1, at(0)), Ruling::Pass);
+        assert_eq!(rules.judge(&mut memory, Kind::Trouble, None, 0, at(0)), tell(Kind::Trouble, 0));
+        assert_eq!(rules.judge(&mut memory, Kind::Test, Some(&other), 0, at(0)), tell(Kind::Test, 0));
+    }
+
+    #[test]
+    fn a_clock_that_stepped_back_holds_nothing_back() {
+        let story = [(Kind::Failed, 100), (Kind::Failed, 10)];
+        assert_eq!(told(&Rules::for_people(), &story)[1], tell(Kind::Failed, 0));
+    }
+
+    fn stories() -> impl Strategy<Value = Vec<(Kind, i64, bool)>> {
+        let kinds = prop::sample::select(vec![Kind::Ok, Kind::Partial, Kind::Failed, Kind::Missed, Kind::Overdue]);
+        // the time that passes, seldom backwards, and whether the memory is lost before
+        prop::collection::vec((kinds, -600..8 * HOUR_S, prop::bool::weighted(0.05)), 1..60)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_wrong_is_silent_for_longer_than_repeat_after(story in stories(), hours in 1_u64..12) {
+            let rules = Rules { repeat_after: Duration::from_secs(hours * 3600), ..Rules::for_people() };
+            let (mut memory, mut now) = (Memory::default(), 0);
+            let mut told: std::collections::BTreeMap<Kind, i64> = std::collections::BTreeMap::new();
+            for (kind, passed, lost) in story {
+                now += passed;
+                if lost {
+                    memory = Memory::default();
+                }
+                match rules.judge(&mut memory, kind, None, 0, at(now)) {
+                    Ruling::Tell { kind, .. } => { told.insert(kind, now); }
+                    Ruling::Pass => prop_assert_eq!(kind, Kind::Ok),
+                    Ruling::Hold => {
+                        let last = told.get(&kind).copied();
+                        prop_assert!(last.is_some_and(|last| (0..(hours as i64) * HOUR_S).contains(&(now - last))));
+                    }
+                }
+                if kind == Kind::Ok {
+                    told.clear();
+                }
+            }
+        }
+
+        #[test]
+        fn a_recovery_is_told_exactly_once_for_each_trouble_that_was_told(story in stories()) {
+            let rules = Rules::for_people();
+            let (mut memory, mut now, mut open) = (Memory::default(), 0, false);
+            for (kind, passed, _) in story {
+                now += passed;
+                match (rules.judge(&mut memory, kind, None, 0, at(now)), kind) {
+                    (Ruling::Tell { kind: Kind::Recovered, .. }, _) => {
+                        prop_assert!(open && kind == Kind::Ok);
+                        open = false;
+                    }
+                    (_, Kind::Ok) => prop_assert!(!open),
+                    (Ruling::Tell { .. }, _) => open = true,
+                    _ => {}
+                }
+            }
+        }
+
+        #[test]
+        fn counts_of_what_was_held_back_add_up(story in stories()) {
+            let rules = Rules::for_people();
+            let (mut memory, mut now, mut held) = (Memory::default(), 0, 0);
+            for (kind, passed, _) in story {
+                now += passed;
+                match rules.judge(&mut memory, kind, None, 0, at(now)) {
+                    Ruling::Hold => held += 1,
+                    Ruling::Tell { held_back, .. } => {
+                        prop_assert_eq!(held_back, held);
+                        held = 0;
+                    }
+                    Ruling::Pass => prop_assert_eq!(held, 0),
+                }
+            }
+        }
+    }
+}

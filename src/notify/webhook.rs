@@ -1,0 +1,80 @@
+//! A webhook for programs: the message as JSON, signed.
+//!
+//! `POST` of the JSON of [`Message`] with three headers: `X-Backup-Id` (the same in every attempt: for receivers that can
+//! tell repeats), `X-Backup-Timestamp` (seconds since 1970, of this attempt), and, if there is a secret,
+//! `X-Backup-Signature: sha256=<hex>`, the HMAC-SHA256 of `<timestamp>.<body>`. Whoever receives it computes the same,
+//! compares in constant time, and refuses timestamps that are far from its own clock. 200 to 299 is delivered.
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use sha2::Sha256;
+
+use super::channel::Delivery;
+use super::http::{Address, Answer, Http, HttpError, Method, Request};
+use crate::domain::Secret;
+use crate::report::Message;
+
+/// A receiver.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// May hold a token, so it is shown to nobody.
+    pub address: Address,
+    /// The key of the signature.
+    pub secret: Option<Secret>,
+}
+
+impl Webhook {
+    /// Tries once.
+    pub async fn deliver(&self, http: &Http, message: &Message, now: Timestamp) -> Delivery {
+        let body = serde_json::to_vec(message).expect("a message is plain values");
+        let timestamp = now.as_second().to_string();
+        let mut request = Request::new(Method::Post, self.address.clone())
+            .header("x-backup-id", Secret::new(&message.id))
+            .header("x-backup-timestamp", Secret::new(&timestamp));
+        if let Some(secret) = &self.secret {
+            request = request.header("x-backup-signature", Secret::new(&signature(secret, &timestamp, &body)));
+        }
+        read_answer(http.send(request.body("application/json", body)).await, "the webhook", now)
+    }
+}
+
+/// `sha256=` and 64 hex digits.
+fn signature(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes()).expect("an HMAC takes a key of any length");
+    for part in [timestamp.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+/// What a status means where only the status counts. The body is not shown: it may repeat the address.
+pub(super) fn read_answer(answer: Result<Answer, HttpError>, who: &str, now: Timestamp) -> Delivery {
+    match answer {
+        Err(error) => Delivery::Later { why: error.to_string(), after: None },
+        Ok(answer) if answer.is_good() => Delivery::Delivered { answer: answer.status.to_string() },
+        Ok(answer) => {
+            let why = format!("{who} answered {}", answer.status);
+            match answer.status {
+                300..=399 => Delivery::Never { why: format!("{why}; redirects are not followed") },
+                _ if answer.is_for_later() => Delivery::Later { why, after: answer.after(now) },
+                _ => Delivery::Never { why },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Secret, signature};
+
+    #[test]
+    fn the_signature_is_the_documented_one() {
+        // printf '1790000000.{}' | openssl dgst -sha256 -hmac key
+        let expected = "sha256=099d33989336226b12c85da813adf6100e1bbab1e91bede9a41ddeb7882d66b8";
+        assert_eq!(signature(&Secret::new("key"), "1790000000", b"{}"), expected);
+        assert_ne!(signature(&Secret::new("key"), "1790000001", b"{}"), expected);
+        assert_ne!(signature(&Secret::new("other"), "1790000000", b"{}"), expected);
+    }
+}

@@ -1,0 +1,523 @@
+//! The daemon as people meet it: the real binary, real folders, signals and the door. Nothing here sleeps for a while
+//! and hopes: every wait is for a condition, with a deadline.
+
+#![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
+
+mod site;
+#[path = "daemon/watch.rs"]
+mod watch;
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use site::tree::noise;
+use site::{Site, has, is_root, names_in};
+use watch::{Daemon, TOKEN, until};
+
+#[test]
+fn a_run_that_is_asked_for_at_the_door_appears_on_the_page_in_the_store_and_in_the_log() {
+    let site = Site::new();
+    site.file("folder/march.csv", "day one");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    let log = daemon.stop_well();
+    assert_eq!(site.snapshots().len(), 1);
+    let ok = log.iter().find(|line| line["event"] == "run-ok").expect("it is logged");
+    assert_eq!((&ok["job"], &ok["level"]), (&"upload".into(), &"info".into()));
+    site.on_store(&["verify"]).exits(0);
+}
+
+#[test]
+fn what_is_stored_can_be_looked_through_and_downloaded_with_the_token_and_not_without() {
+    let site = Site::new();
+    let long = noise(7, 3_000_000);
+    site.file("folder/<b>march<i> & \"co\".csv", "day one").file("folder/long", &long).file("folder/empty", "");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    let snapshot = names_in(&site.job()).into_iter().find(|name| name.starts_with("upload-")).expect("a snapshot");
+    let browse = format!("/browse/{snapshot}?path=folder");
+    assert_eq!(daemon.get(&browse).status, 401);
+    assert_eq!(daemon.get(&format!("/download/{snapshot}?path=folder/long")).status, 401);
+    let folder = daemon.get_as(TOKEN, &browse);
+    assert_eq!(folder.status, 200);
+    assert!(folder.text().contains("&lt;b&gt;march&lt;i&gt;") && !folder.text().contains("<b>march"));
+    let file = daemon.get_as(TOKEN, &format!("/download/{snapshot}?path=folder/long"));
+    assert_eq!((file.status, &file.body), (200, &long));
+    assert_eq!(file.header("content-type"), Some("application/octet-stream"));
+    assert!(file.header("content-disposition").is_some_and(|value| value.starts_with("attachment")));
+    let empty = daemon.get_as(TOKEN, &format!("/download/{snapshot}?path=folder/empty"));
+    assert_eq!((empty.status, empty.body.len()), (200, 0));
+    for nothing in ["folder/none", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "folder"] {
+        let answer = daemon.get_as(TOKEN, &format!("/download/{snapshot}?path={nothing}"));
+        assert_eq!(answer.status, 404, "{nothing}: {}", answer.text());
+    }
+    daemon.stop_well();
+}
+
+#[test]
+fn a_browser_that_gives_the_token_gets_a_session_that_is_not_the_token() {
+    let site = Site::new();
+    site.file("a", "content of a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    let snapshot = names_in(&site.job()).into_iter().find(|name| name.starts_with("upload-")).expect("a snapshot");
+    let back = format!("/browse/{snapshot}?path=");
+    let wrong = daemon.post("/session", &[], &format!("token=0123456789abcdef0123&return={back}"));
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (403, None));
+    let right = daemon.post("/session", &[], &format!("token={TOKEN}&return={back}"));
+    assert_eq!((right.status, right.header("location")), (303, Some(back.as_str())));
+    let cookie = right.header("set-cookie").expect("a cookie").to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(TOKEN), "{cookie}");
+    let value = cookie.split(';').next().expect("a pair");
+    assert_eq!(daemon.request("GET", &back, &[("cookie", value)], "").status, 200);
+    assert_eq!(daemon.request("GET", &back, &[("cookie", "backup_session=0")], "").status, 401);
+    // a browser sends the cookie by itself: it starts nothing
+    assert_eq!(daemon.post("/jobs/upload/run", &[("cookie", value)], "").status, 403);
+    assert_eq!(daemon.post("/api/v1/jobs/upload/run", &[("cookie", value)], "").status, 401);
+    daemon.stop_well();
+    assert_eq!(site.snapshots().len(), 1);
+}
+
+#[test]
+fn a_wrong_token_starts_nothing_and_a_job_that_is_at_work_is_not_started_again() {
+    let site = Site::new();
+    site.file("text", noise(1, 30_000_000));
+    let daemon = Daemon::start(&site, "    compression: zstd:19\n    threads: 1\n");
+    let run = "/api/v1/jobs/upload/run";
+    for wrong in ["", "Bearer ", "Bearer 0123456789abcdef0123456", "Basic 0123456789abcdef0123456789abcdef"] {
+        assert_eq!(daemon.post(run, &[("authorization", wrong)], "").status, 401, "{wrong}");
+    }
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/none/run").status, 404);
+    assert_eq!(daemon.post_as(TOKEN, run).status, 202);
+    assert_eq!(daemon.post_as(TOKEN, run).status, 409);
+    assert_eq!(daemon.get("/healthz").status, 200, "while a run is at work");
+    let log = daemon.stop(Signal::TERM);
+    assert_eq!(log.iter().filter(|line| line["event"] == "run-started").count(), 1);
+}
+
+#[test]
+fn a_store_that_is_taken_away_is_told_and_one_that_comes_back_is_well_without_a_restart() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.until_ready(true);
+    let away = site.path().join("away");
+    fs::rename(site.store(), &away).expect("taken away");
+    let told = daemon.until_ready(false);
+    assert!(told.contains("store nas cannot be used"), "{told}");
+    assert_eq!(daemon.get("/healthz").status, 200, "the daemon itself is alive");
+    let mut check = site.command(["status", "--check", "--state-dir"]);
+    check.arg(site.path().join("state"));
+    until("the check fails", || {
+        let ran: site::Ran = check.output().expect("it starts").into();
+        (ran.code == Some(1) && ran.err.contains("store nas cannot be used")).then_some(())
+    });
+    // the empty folder under the mount is no store
+    fs::create_dir(site.store()).expect("an empty folder");
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 202);
+    daemon.until_run(2);
+    assert_eq!(names_in(&site.store()), [""; 0], "nothing was written under the mount");
+    fs::remove_dir(site.store()).expect("removed");
+    fs::rename(&away, site.store()).expect("back");
+    daemon.until_ready(true);
+    until("the check is well", || {
+        let ran: site::Ran = check.output().expect("it starts").into();
+        (ran.code == Some(0)).then_some(())
+    });
+    let log = daemon.stop_well();
+    let failed = log.iter().find(|line| line["event"] == "run-failed").expect("the failed run is told");
+    assert_eq!(failed["reason"], "store-absent");
+}
+
+#[test]
+fn a_configuration_that_is_wrong_is_not_taken_and_one_that_is_right_is() {
+    let site = Site::new();
+    site.file("a", "a");
+    let mut daemon = Daemon::start(&site, "");
+    let whole = fs::read_to_string(&daemon.config).expect("a configuration");
+    fs::write(&daemon.config, whole.replace("schedule:", "shedule:")).expect("written");
+    daemon.signal(Signal::HUP);
+    let refused = until("it is refused", || daemon.status()["config_refused"].as_str().map(str::to_owned));
+    assert!(refused.contains("shedule"), "{refused}");
+    assert_eq!(daemon.status()["jobs"].as_array().expect("jobs").len(), 1, "the old one is at work");
+    daemon.run("upload");
+    let second = format!("{whole}  second: {{source: {}, store: nas}}\n", site.source().display());
+    fs::write(&daemon.config, second).expect("written");
+    daemon.signal(Signal::HUP);
+    until("it is taken", || {
+        let status = daemon.status();
+        (status["jobs"].as_array().expect("jobs").len() == 2 && status["config_refused"].is_null()).then_some(())
+    });
+    daemon.runs_before = 0;
+    daemon.run("second");
+    daemon.stop_well();
+}
+
+#[test]
+fn sigint_and_sigterm_both_end_it_well_and_a_daemon_that_was_stopped_is_no_healthy_one() {
+    for which in [Signal::TERM, Signal::INT] {
+        let site = Site::new();
+        site.file("a", "a");
+        let daemon = Daemon::start(&site, "");
+        daemon.run("upload");
+        let log = daemon.stop(which);
+        assert_eq!(log.last().expect("a last word")["event"], "stopped");
+        let mut check = site.command(["status", "--check", "--state-dir"]);
+        let ran: site::Ran = check.arg(site.path().join("state")).output().expect("it starts").into();
+        ran.exits(1).says("the daemon was stopped");
+    }
+}
+
+#[test]
+fn state_that_is_lost_is_learnt_from_the_store_and_state_that_is_nonsense_is_no_harm() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.stop_well();
+    for nonsense in [None, Some(&b"{\"version\":1,\"jobs\":{\"upload\":[]}}"[..]), Some(b"\xff\x00")] {
+        let file = site.path().join("state/daemon.json");
+        match nonsense {
+            None => fs::remove_dir_all(site.path().join("state")).expect("lost"),
+            Some(bytes) => fs::write(&file, bytes).expect("written"),
+        }
+        let daemon = Daemon::start(&site, "");
+        let status = until("it knows the run that it has not seen", || {
+            let status = daemon.status();
+            status["jobs"][0]["last_success"].is_string().then_some(status)
+        });
+        assert_eq!(status["jobs"][0]["failures_in_a_row"], 0);
+        daemon.stop_well();
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_with_the_daemon_is_made_up_for_by_the_next_one() {
+    let site = Site::new();
+    site.file("text", noise(1, 30_000_000));
+    // due every minute, and for ever at work
+    let slow = "    compression: zstd:19\n    threads: 1\n";
+    let daemon = Daemon::start(&site, slow);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.kill();
+    // the child hears of its parent's death, and cleans up
+    until("nothing is left", || site.leftovers().is_empty().then_some(()));
+    let daemon = Daemon::start(&site, "");
+    let last = until("the run that was cut off is told", || {
+        let status = daemon.get("/api/v1/jobs/upload").json();
+        Some(status["job"]["last_verdict"].as_str().or(status["last"]["verdict"].as_str())?.to_owned())
+    });
+    let made_up = until("it is made up for", || (!site.snapshots().is_empty()).then_some(()));
+    assert!(["failed", "ok"].contains(&last.as_str()), "{last}");
+    let _: () = made_up;
+    let log = daemon.stop(Signal::TERM);
+    let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
+    assert!(failed["text"].as_str().expect("a text").contains("the daemon ended while this run was at work"));
+}
+
+#[test]
+fn as_the_first_process_of_a_container_it_reaps_what_others_leave_and_hears_signals() {
+    if !is_root("a process world of its own") || !has("unshare", "a process world of its own") {
+        return;
+    }
+    let site = Site::new();
+    site.file("a", "a");
+    let Some(daemon) = Daemon::start_as_first_process(&site) else { return };
+    daemon.run("upload");
+    // an orphan: its parent ends, and the first process inherits it
+    daemon.inside("sh -c 'sh -c \"exit 0\" & exec sh -c \"exit 0\"'; (setsid sh -c 'exit 7' &) ; exit 0");
+    until("no zombie is left", || {
+        let zombies = daemon.inside("cat /proc/[0-9]*/stat 2>/dev/null | awk '$3 == \"Z\" && $4 == 1' | wc -l");
+        (zombies.trim() == "0").then_some(())
+    });
+    daemon.run("upload");
+    let log = daemon.stop(Signal::TERM);
+    assert_eq!(log.last().expect("a last word")["event"], "stopped");
+}
+
+#[test]
+fn no_secret_is_in_logs_arguments_environments_or_pages_of_the_daemon_and_its_children() {
+    let site = Site::new();
+    site.file("text", noise(1, 30_000_000));
+    let daemon = Daemon::start(&site, "    compression: zstd:19\n    threads: 1\n");
+    let mut seen: Vec<String> = Vec::new();
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    let children = daemon.children();
+    assert!(!children.is_empty(), "a run is a process of its own");
+    for pid in children {
+        for file in ["cmdline", "environ"] {
+            seen.push(
+                String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default()).into_owned(),
+            );
+        }
+        assert_eq!(seen.last().map(String::as_str), Some(""), "a child's environment is empty");
+    }
+    for path in ["/", "/metrics", "/readyz", "/api/v1/status", "/api/v1/jobs", "/nothing", "/browse/x-20261121T020000Z"]
+    {
+        seen.push(daemon.get(path).text());
+    }
+    seen.push(daemon.post("/session", &[], "token=wrong").text());
+    let ran = site.backup(["--config", daemon.config.to_str().expect("UTF-8"), "config", "show", "--json"]).exits(0);
+    seen.extend([ran.out, ran.err]);
+    let folder = site.path().join("state");
+    let log = daemon.stop(Signal::TERM);
+    seen.extend(log.iter().map(Value::to_string));
+    for name in names_in(&folder) {
+        seen.push(String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap_or_default()).into_owned());
+    }
+    for text in &seen {
+        assert!(!text.contains(TOKEN), "the token is in: {text}");
+    }
+}
+
+#[test]
+fn health_is_polled_through_a_failing_source_and_a_lost_store_and_never_lies() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.until_ready(true);
+    fs::rename(site.source(), site.path().join("elsewhere")).expect("the source is gone");
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 202);
+    daemon.until_run(2);
+    let status = daemon.status();
+    assert_eq!(status["jobs"][0]["failures_in_a_row"], 1);
+    assert!(status["jobs"][0]["last_success"].is_string(), "the good one is not forgotten");
+    fs::rename(site.path().join("elsewhere"), site.source()).expect("it is back");
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 202);
+    daemon.until_run(3);
+    until("well again", || (daemon.status()["jobs"][0]["failures_in_a_row"] == 0).then_some(()));
+    daemon.until_ready(true);
+    daemon.stop_well();
+}
+
+/// Slow enough to be met at work, on any machine.
+const SLOW: &str = "    compression: zstd:19\n    threads: 1\n";
+
+#[test]
+fn a_run_whose_process_hangs_fails_at_its_deadline_and_the_door_answers_meanwhile() {
+    let site = Site::new();
+    site.file("text", noise(1, 60_000_000));
+    let daemon = Daemon::start(&site, &format!("{SLOW}    progress_timeout: 3s\n"));
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.hang_children();
+    let status = until("it has failed", || {
+        assert_eq!(daemon.get("/healthz").status, 200, "the loop is not held up");
+        let status = daemon.status();
+        (status["jobs"][0]["last_verdict"] == "failed").then_some(status)
+    });
+    assert!(status["jobs"][0]["running"].is_null());
+    let log = daemon.stop_well();
+    let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
+    assert!(failed["text"].as_str().expect("a text").contains("not answered for 3 s while storing"), "{failed}");
+}
+
+#[test]
+fn a_run_that_hangs_when_the_daemon_is_stopped_is_left_behind_and_said_to_be() {
+    let site = Site::new();
+    site.file("text", noise(1, 60_000_000));
+    let daemon = Daemon::start(&site, SLOW);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.hang_children();
+    let (took, code, log) = daemon.end(Signal::TERM);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(code, Some(0));
+    let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
+    assert!(failed["text"].as_str().expect("a text").contains("did not end within 6 s"), "{failed}");
+    assert_eq!(failed["reason"], "terminated");
+    let kept = names_in(&site.path().join("state/outcomes"));
+    assert_eq!(kept.len(), 1, "the outcome waits for the store");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let site = Site::new();
+    site.file("text", noise(1, 60_000_000));
+    let daemon = Daemon::start(&site, SLOW);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.hang_children();
+    daemon.signal(Signal::TERM);
+    daemon.until_logged("stopping");
+    let (took, code, _) = daemon.end(Signal::TERM);
+    assert_eq!(code, Some(143));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn with_a_grace_a_run_goes_on_to_its_end_and_nothing_else_starts() {
+    let site = Site::new();
+    site.file("text", noise(1, 8_000_000));
+    let daemon = Daemon::start_with(&site, SLOW, "grace: 5m\n");
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.signal(Signal::TERM);
+    daemon.until_logged("stopping");
+    // the door may be closed by now; if it is open, it says no
+    let log = daemon.until_ended();
+    assert!(log.iter().any(|line| line["event"] == "run-ok"), "{log:?}");
+    assert_eq!(site.snapshots().len(), 1);
+}
+
+#[test]
+fn a_supervisor_hears_that_it_is_ready_alive_and_stopping() {
+    let site = Site::new();
+    site.file("a", "a");
+    let socket = std::os::unix::net::UnixDatagram::bind(site.path().join("notify")).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(90))).expect("a deadline");
+    let hear = |wanted: &str| {
+        let mut bytes = [0; 4096];
+        loop {
+            let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("`{wanted}` is not said: {error}"));
+            if String::from_utf8_lossy(&bytes[..count]).lines().any(|line| line.starts_with(wanted)) {
+                return;
+            }
+        }
+    };
+    let path = site.path().join("notify");
+    let watchdog = [("NOTIFY_SOCKET", path.to_str().expect("UTF-8")), ("WATCHDOG_USEC", "2000000")];
+    let daemon = Daemon::start_in(&site, &watchdog);
+    hear("READY=1");
+    hear("STATUS=next: upload, ");
+    (0..5).for_each(|_| hear("WATCHDOG=1"));
+    daemon.signal(Signal::HUP);
+    hear("RELOADING=1");
+    hear("READY=1");
+    daemon.signal(Signal::TERM);
+    hear("STOPPING=1");
+    daemon.until_ended();
+}
+
+#[test]
+fn what_could_not_be_delivered_is_delivered_by_the_next_daemon() {
+    let site = Site::new();
+    site.file("a", "a");
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = receiver.local_addr().expect("an address").port();
+    drop(receiver);
+    let notify = format!("notify:\n  webhook: {{url: \"http://127.0.0.1:{port}/hook\", on: [failed]}}\n");
+    let daemon = Daemon::start_with(&site, "", &notify);
+    fs::rename(site.source(), site.path().join("gone")).expect("gone");
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    until("it waits", || (daemon.status()["spooled"] == 1).then_some(()));
+    let status = daemon.status();
+    assert_eq!(status["silent_channels"][0]["name"], "webhook", "{status}");
+    daemon.stop_well();
+    let receiver = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the same port");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for stream in receiver.incoming().flatten() {
+            let mut stream = stream;
+            let mut all = Vec::new();
+            let mut piece = [0; 4096];
+            while !all.windows(4).any(|four| four == b"\r\n\r\n") || !all.ends_with(b"}") {
+                match stream.read(&mut piece) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => all.extend_from_slice(&piece[..count]),
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = tell.send(String::from_utf8_lossy(&all).into_owned());
+        }
+    });
+    let daemon = Daemon::start_with(&site, "", &notify);
+    let text = told.recv_timeout(Duration::from_secs(90)).expect("it is delivered");
+    assert!(text.contains("\"failed\"") && text.contains("upload"), "{text}");
+    until("nothing waits", || (daemon.status()["spooled"] == 0).then_some(()));
+    daemon.stop_well();
+}
+
+#[test]
+#[ignore = "waits for the next minute or two"]
+fn what_is_scheduled_every_minute_runs_and_is_verified_by_itself() {
+    let site = Site::new();
+    site.file("a", "a");
+    let every = "    verify: {schedule: \"* * * * *\", level: deep}\n";
+    let daemon = Daemon::start(&site, every);
+    let text = fs::read_to_string(&daemon.config).expect("a configuration").replace("0 3 1 1 *", "* * * * *");
+    fs::write(&daemon.config, text).expect("written");
+    daemon.signal(Signal::HUP);
+    watch::until_within(Duration::from_secs(200), "it ran and was proven", || {
+        let job = daemon.status()["jobs"][0].clone();
+        (job["counts"]["ok"].as_u64() >= Some(1) && job["last_verified"]["level"] == "deep").then_some(())
+    });
+    let log = daemon.stop_well();
+    assert!(log.iter().any(|line| line["event"] == "run-started" && line["why"] == "slot"), "{log:?}");
+    assert!(log.iter().any(|line| line["event"] == "verify-ok"), "{log:?}");
+}
+
+/// Ends daemons at instants that a generator picks, from their first microsecond on into the middle of runs.
+fn stop_at_random(count: u64, seed: u64) {
+    let mut state = seed;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let site = Site::new();
+    for number in 0..40 {
+        site.file(&format!("file {number}"), noise(number, 400_000));
+    }
+    let mut longest = Duration::ZERO;
+    let (mut stopped, mut published) = (0, 0);
+    for number in 0..count {
+        let before = site.snapshots().len();
+        let daemon = Daemon::spawn(&site, "    compression: zstd:12\n    threads: 1\n    mode: full\n");
+        // a third before it answers, the others around and in a run
+        let instant = Duration::from_micros(random() % 3 * (random() % 1_500_000));
+        if random() % 3 > 0 && daemon.has_door() {
+            daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+        }
+        daemon.wait_not_longer_than(instant);
+        let (took, code, log) = daemon.end(Signal::TERM);
+        longest = longest.max(took);
+        assert!(took < Duration::from_secs(10), "{number} of seed {seed}: {took:?}");
+        // before its first instruction a signal meets the kernel's own answer
+        assert!(code == Some(0) || (code.is_none() && log.is_empty()), "{number} of seed {seed}: {code:?} {log:?}");
+        assert_eq!(site.leftovers(), [""; 0], "{number} of seed {seed}");
+        let started = log.iter().filter(|line| line["event"] == "run-started").count();
+        let told: Vec<&Value> = log
+            .iter()
+            .filter(|line| {
+                line["event"].as_str().is_some_and(|e| e.starts_with("run-") && e != "run-started" && e != "run-asked")
+            })
+            .collect();
+        assert_eq!(told.len(), started, "{number} of seed {seed}: every run says how it went: {log:?}");
+        let now = site.snapshots().len();
+        match told.first().map(|line| line["event"].as_str().unwrap_or_default()) {
+            Some("run-ok") => {
+                published += 1;
+                assert_eq!(now, before + 1, "{number} of seed {seed}");
+            }
+            Some("run-failed") => {
+                stopped += 1;
+                assert_eq!(told[0]["reason"], "terminated", "{number} of seed {seed}: {}", told[0]);
+                assert_eq!(now, before, "{number} of seed {seed}");
+            }
+            None => assert_eq!(now, before, "{number} of seed {seed}"),
+            Some(other) => panic!("{number} of seed {seed}: {other}"),
+        }
+    }
+    site.on_store(&["verify", "--quick", "--all"]);
+    eprintln!(
+        "n {count}, violations 0, seed {seed}; longest {longest:?}; {stopped} runs stopped, {published} published"
+    );
+}
+
+#[test]
+fn a_daemon_that_is_asked_to_stop_at_any_instant_is_gone_in_ten_seconds_and_leaves_nothing() {
+    stop_at_random(6, 20_261_121);
+}
+
+#[test]
+#[ignore = "a campaign: minutes"]
+fn two_hundred_stops_at_random_instants() {
+    stop_at_random(200, 5);
+}
