@@ -34,8 +34,8 @@ pub fn security_headers() -> [(&'static str, String); 7] {
     ]
 }
 
-/// A whole document. `trail` stands in its header, after the name of the program.
-pub(super) fn document(title: &str, view: &View, main: impl Into<Html>) -> String {
+/// A whole document. `again` is where the same is found anew; none for the answer to a deed, which is not done twice.
+pub(super) fn document(title: &str, view: &View, again: Option<&str>, main: impl Into<Html>) -> String {
     let head = [
         leaf("meta", &[("charset", "utf-8")]),
         leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]),
