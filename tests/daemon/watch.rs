@@ -1,5 +1,7 @@
 //! A daemon under test: started with a configuration of its own, watched by its log, asked at its door.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each story asks a daemon for its own things")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -152,7 +154,7 @@ impl Daemon {
                 let _ = tell.send(line);
             }
         });
-        let runs_before = super::names_in(&site.job().join(".runs")).len();
+        let runs_before = super::site::names_in(&site.job().join(".runs")).len();
         Self { process, lines, log: Default::default(), config, port: Default::default(), runs_before, is_first }
     }
 
@@ -200,6 +202,11 @@ impl Daemon {
         let headers =
             lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
         Answer { status, headers: headers.collect(), body: all[end + 4..].to_vec() }
+    }
+
+    /// Where it answers.
+    pub fn port(&self) -> u16 {
+        self.port.get().expect("it answers")
     }
 
     pub fn get(&self, path: &str) -> Answer {

@@ -48,6 +48,7 @@ pub(super) fn document(title: &str, view: &View, again: Option<&str>, main: impl
     ];
     let zone = view.zone.iana_name().unwrap_or("UTC");
     let as_of = format!("as of {} ({zone})", words::moment(view.now, &view.zone));
+    let reload = again.map(|again| el("a", &[("href", again)], "Reload"));
     let header = el(
         "header",
         &[("class", "top")],
@@ -57,11 +58,7 @@ pub(super) fn document(title: &str, view: &View, again: Option<&str>, main: impl
                 &[("class", "brand")],
                 [el("a", &[("href", "/")], "backup"), el("span", &[("class", "instance")], view.instance.as_str())],
             ),
-            el(
-                "p",
-                &[("class", "as-of")],
-                [el("time", &[("datetime", &view.now.to_string())], as_of), el("a", &[("href", "")], "Reload")],
-            ),
+            el("p", &[("class", "as-of")], [el("time", &[("datetime", &view.now.to_string())], as_of), reload.into()]),
         ],
     );
     let footer = el(
