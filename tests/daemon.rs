@@ -33,7 +33,7 @@ fn a_run_that_is_asked_for_at_the_door_appears_on_the_page_in_the_store_and_in_t
 fn what_is_stored_can_be_looked_through_and_downloaded_with_the_token_and_not_without() {
     let site = Site::new();
     let long = noise(7, 3_000_000);
-    site.file("folder/<b>march</b> & \"co\".csv", "day one").file("folder/long", &long).file("folder/empty", "");
+    site.file("folder/<b>march<i> & \"co\".csv", "day one").file("folder/long", &long).file("folder/empty", "");
     let daemon = Daemon::start(&site, "");
     daemon.run("upload");
     let snapshot = names_in(&site.job()).into_iter().find(|name| name.starts_with("upload-")).expect("a snapshot");
@@ -42,7 +42,7 @@ fn what_is_stored_can_be_looked_through_and_downloaded_with_the_token_and_not_wi
     assert_eq!(daemon.get(&format!("/download/{snapshot}?path=folder/long")).status, 401);
     let folder = daemon.get_as(TOKEN, &browse);
     assert_eq!(folder.status, 200);
-    assert!(folder.text().contains("&lt;b&gt;march&lt;/b&gt;") && !folder.text().contains("<b>march"));
+    assert!(folder.text().contains("&lt;b&gt;march&lt;i&gt;") && !folder.text().contains("<b>march"));
     let file = daemon.get_as(TOKEN, &format!("/download/{snapshot}?path=folder/long"));
     assert_eq!((file.status, &file.body), (200, &long));
     assert_eq!(file.header("content-type"), Some("application/octet-stream"));
@@ -294,6 +294,189 @@ fn health_is_polled_through_a_failing_source_and_a_lost_store_and_never_lies() {
     until("well again", || (daemon.status()["jobs"][0]["failures_in_a_row"] == 0).then_some(()));
     daemon.until_ready(true);
     daemon.stop_well();
+}
+
+/// Slow enough to be met at work, on any machine.
+const SLOW: &str = "    compression: zstd:19\n    threads: 1\n";
+
+#[test]
+fn a_run_whose_process_hangs_fails_at_its_deadline_and_the_door_answers_meanwhile() {
+    let site = Site::new();
+    site.file("text", noise(1, 60_000_000));
+    let daemon = Daemon::start(&site, &format!("{SLOW}    progress_timeout: 3s\n"));
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.hang_children();
+    let status = until("it has failed", || {
+        assert_eq!(daemon.get("/healthz").status, 200, "the loop is not held up");
+        let status = daemon.status();
+        (status["jobs"][0]["last_verdict"] == "failed").then_some(status)
+    });
+    assert!(status["jobs"][0]["running"].is_null());
+    let log = daemon.stop_well();
+    let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
+    assert!(failed["text"].as_str().expect("a text").contains("not answered for 3 s while storing"), "{failed}");
+}
+
+#[test]
+fn a_run_that_hangs_when_the_daemon_is_stopped_is_left_behind_and_said_to_be() {
+    let site = Site::new();
+    site.file("text", noise(1, 60_000_000));
+    let daemon = Daemon::start(&site, SLOW);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.hang_children();
+    let (took, code, log) = daemon.end(Signal::TERM);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_eq!(code, Some(0));
+    let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
+    assert!(failed["text"].as_str().expect("a text").contains("did not end within 6 s"), "{failed}");
+    assert_eq!(failed["reason"], "terminated");
+    let kept = names_in(&site.path().join("state/outcomes"));
+    assert_eq!(kept.len(), 1, "the outcome waits for the store");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let site = Site::new();
+    site.file("text", noise(1, 60_000_000));
+    let daemon = Daemon::start(&site, SLOW);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.hang_children();
+    daemon.signal(Signal::TERM);
+    daemon.until_logged("stopping");
+    let (took, code, _) = daemon.end(Signal::TERM);
+    assert_eq!(code, Some(143));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[test]
+fn with_a_grace_a_run_goes_on_to_its_end_and_nothing_else_starts() {
+    let site = Site::new();
+    site.file("text", noise(1, 8_000_000));
+    let daemon = Daemon::start_with(&site, SLOW, "grace: 5m\n");
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    daemon.until_at_work();
+    daemon.signal(Signal::TERM);
+    daemon.until_logged("stopping");
+    // the door may be closed by now; if it is open, it says no
+    let log = daemon.until_ended();
+    assert!(log.iter().any(|line| line["event"] == "run-ok"), "{log:?}");
+    assert_eq!(site.snapshots().len(), 1);
+}
+
+#[test]
+fn a_supervisor_hears_that_it_is_ready_alive_and_stopping() {
+    let site = Site::new();
+    site.file("a", "a");
+    let socket = std::os::unix::net::UnixDatagram::bind(site.path().join("notify")).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(90))).expect("a deadline");
+    let hear = |wanted: &str| {
+        let mut bytes = [0; 4096];
+        loop {
+            let count = socket.recv(&mut bytes).unwrap_or_else(|error| panic!("`{wanted}` is not said: {error}"));
+            if String::from_utf8_lossy(&bytes[..count]).lines().any(|line| line.starts_with(wanted)) {
+                return;
+            }
+        }
+    };
+    let path = site.path().join("notify");
+    let watchdog = [("NOTIFY_SOCKET", path.to_str().expect("UTF-8")), ("WATCHDOG_USEC", "2000000")];
+    let daemon = Daemon::start_in(&site, &watchdog);
+    hear("READY=1");
+    hear("STATUS=next: upload, ");
+    (0..5).for_each(|_| hear("WATCHDOG=1"));
+    daemon.signal(Signal::HUP);
+    hear("RELOADING=1");
+    hear("READY=1");
+    daemon.signal(Signal::TERM);
+    hear("STOPPING=1");
+    daemon.until_ended();
+}
+
+#[test]
+fn what_could_not_be_delivered_is_delivered_by_the_next_daemon() {
+    let site = Site::new();
+    site.file("a", "a");
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = receiver.local_addr().expect("an address").port();
+    drop(receiver);
+    let notify = format!("notify:\n  webhook: {{url: \"http://127.0.0.1:{port}/hook\", on: [failed]}}\n");
+    let daemon = Daemon::start_with(&site, "", &notify);
+    fs::rename(site.source(), site.path().join("gone")).expect("gone");
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    until("it waits", || (daemon.status()["spooled"] == 1).then_some(()));
+    until("it is said why", || (daemon.status()["silent_channels"][0]["name"] == "webhook").then_some(()));
+    daemon.stop_well();
+    // the pause before the next attempt is over
+    let outbox = site.path().join("state/notify/outbox");
+    let letters: Vec<_> = names_in(&outbox).into_iter().filter(|name| name.ends_with(".json")).collect();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let letter = outbox.join(&letters[0]);
+    let mut value: Value = serde_json::from_slice(&fs::read(&letter).expect("a letter")).expect("JSON");
+    value["not_before"] = "2026-01-01T00:00:00Z".into();
+    fs::write(&letter, value.to_string()).expect("written");
+    let receiver = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the same port");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for stream in receiver.incoming().flatten() {
+            let mut stream = stream;
+            let mut all = Vec::new();
+            let mut piece = [0; 4096];
+            while !all.windows(4).any(|four| four == b"\r\n\r\n") || !all.ends_with(b"}") {
+                match stream.read(&mut piece) {
+                    Ok(0) | Err(_) => break,
+                    Ok(count) => all.extend_from_slice(&piece[..count]),
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = tell.send(String::from_utf8_lossy(&all).into_owned());
+        }
+    });
+    let daemon = Daemon::start_with(&site, "", &notify);
+    let text = told.recv_timeout(Duration::from_secs(90)).expect("it is delivered");
+    assert!(text.contains("\"failed\"") && text.contains("upload"), "{text}");
+    until("nothing waits", || (daemon.status()["spooled"] == 0).then_some(()));
+    daemon.stop_well();
+}
+
+#[test]
+fn state_that_cannot_be_kept_is_told_once_and_changes_nothing_about_runs() {
+    let site = Site::new();
+    site.file("a", "a");
+    // a folder of this name cannot be replaced by a file, not even by root
+    fs::create_dir_all(site.path().join("state/daemon.json/in the way")).expect("a folder");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.run("upload");
+    fs::remove_dir_all(site.path().join("state/daemon.json")).expect("removed");
+    daemon.until_logged("state-kept");
+    let log = daemon.stop_well();
+    let told: Vec<&Value> = log.iter().filter(|line| line["event"] == "trouble").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["text"].as_str().expect("a text").contains("could not be written"), "{}", told[0]);
+    assert!(site.path().join("state/daemon.json").is_file());
+}
+
+#[test]
+#[ignore = "waits for the next minute or two"]
+fn what_is_scheduled_every_minute_runs_and_is_verified_by_itself() {
+    let site = Site::new();
+    site.file("a", "a");
+    let every = "    verify: {schedule: \"* * * * *\", level: deep}\n";
+    let daemon = Daemon::start(&site, every);
+    let text = fs::read_to_string(&daemon.config).expect("a configuration").replace("0 3 1 1 *", "* * * * *");
+    fs::write(&daemon.config, text).expect("written");
+    daemon.signal(Signal::HUP);
+    watch::until_within(Duration::from_secs(200), "it ran and was proven", || {
+        let job = daemon.status()["jobs"][0].clone();
+        (job["counts"]["ok"].as_u64() >= Some(1) && job["last_verified"]["level"] == "deep").then_some(())
+    });
+    let log = daemon.stop_well();
+    assert!(log.iter().any(|line| line["event"] == "run-started" && line["why"] == "slot"), "{log:?}");
+    assert!(log.iter().any(|line| line["event"] == "verify-ok"), "{log:?}");
 }
 
 /// Ends daemons at instants that a generator picks, from their first microsecond on into the middle of runs.

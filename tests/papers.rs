@@ -122,6 +122,12 @@ fn mistakes_are_shown_where_they_stand_with_what_would_be_right() {
         (with("schedule: '0 25 * * *'"), &["`0 25 * * *` is not a schedule", "5:15", "every day at two"]),
         (with("schedule: '0 2 31 2 *'"), &["`0 2 31 2 *` never comes"]),
         (with("schedule: '* * * * * *'"), &["it has 6 fields, and five are expected"]),
+        (with("catch_up: 24h"), &["takes true or false"]),
+        (with("catch_up_within: never"), &["`never` is not a length of time"]),
+        (with("jitter: a bit"), &["`a bit` is not a length of time"]),
+        (with("retry: 3"), &["`retry` takes a map", "{times: 3, after: 10m}"]),
+        (with("retry: {tries: 3}"), &["`tries` is not a key of `retry`", "did you mean `times`?"]),
+        (with("retry: {times: -1}"), &["`-1` is not a number of attempts"]),
         (with("exclude: ['[a']"), &["`[a` is not a pattern", "5:15"]),
         (with("exclude: {a: b}"), &["`exclude` takes a text or a list of texts, and this is a map"]),
         (with("max_file_size: 5 potatoes"), &["`5 potatoes` is not a size", "500MB"]),
@@ -243,6 +249,40 @@ fn flag_beats_environment_beats_file_beats_default() {
     let ran: site::Ran = command.env("BACKUP_COMPRESSION", "zstd").output().expect("it starts").into();
     ran.exits(0);
     assert!(site.volume().to_str().expect("plain").ends_with(".tar.gz"));
+}
+
+#[test]
+fn what_a_job_wants_of_time_is_read_from_file_and_environment() {
+    use std::time::Duration;
+    let host = backup::domain::Host("here".to_owned());
+    let plan = |line: &str, variables: &[(&str, &str)]| {
+        let text = format!("stores: {{nas: {{path: /x}}}}\njobs:\n  up:\n    source: /y\n    {line}\n");
+        let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings = load(Inputs {
+            file: Some(("backup.yaml".into(), text)),
+            env: &env,
+            overrides: Overrides::default(),
+            default_state_dir: "/state".into(),
+            read_secret: &|_| Err(std::io::ErrorKind::Unsupported.into()),
+        });
+        settings.expect("it is right").jobs.values().map(|job| job.plan(&host)).next().expect("a job")
+    };
+    let of = |plan: backup::schedule::Plan| {
+        let seconds = |duration: Duration| duration.as_secs();
+        (plan.catch_up.map(seconds), seconds(plan.jitter), plan.retry.times, seconds(plan.retry.after))
+    };
+    assert_eq!(of(plan("", &[])), (Some(86_400), 0, 0, 600));
+    assert_eq!(plan("", &[]).seed, "here/up");
+    assert_eq!(of(plan("catch_up: false", &[("BACKUP_CATCH_UP_WITHIN", "2h")])), (None, 0, 0, 600));
+    let line = "catch_up_within: 2h\n    jitter: 30m\n    retry: {times: 3, after: 1m}";
+    assert_eq!(of(plan(line, &[])), (Some(7200), 1800, 3, 60));
+    let variables = [
+        ("BACKUP_CATCH_UP", "false"),
+        ("BACKUP_JITTER", "0s"),
+        ("BACKUP_RETRY_TIMES", "1"),
+        ("BACKUP_RETRY_AFTER", "5m"),
+    ];
+    assert_eq!(of(plan(line, &variables)), (None, 0, 1, 300));
 }
 
 #[test]

@@ -523,7 +523,7 @@ impl Settling<'_> {
             let what = format!("a sample of the level {}", level.word());
             self.problem(spot(), what, "`sample` goes with stored and deep", None);
         }
-        if schedules.is_empty() && inner.is_some() && !inner.is_some_and(|inner| find(inner, "schedule").is_some()) {
+        if schedules.is_empty() && inner.is_some_and(|inner| find(inner, "schedule").is_none()) {
             self.problem(spot(), "`verify` has no `schedule`", "when, such as `0 5 * * 0`: Sundays at five", None);
         }
         (!schedules.is_empty()).then_some(VerifySettings { schedules, level, sample })

@@ -6,6 +6,7 @@
 //! One thread owns everything (`owner`); runs, looks at stores, signals and the door tell it by message and never wait for
 //! it. Nothing here touches a store or a source: children do, and each has a deadline.
 
+mod calls;
 mod door;
 mod events;
 mod kept;

@@ -16,6 +16,7 @@ use crossbeam_channel::RecvTimeoutError;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::calls::Stopping;
 use super::door::Shared;
 use super::kept::{self, Kept, KeptJob};
 use super::live::Live;
@@ -23,12 +24,12 @@ use super::log::{Log, Weight};
 use super::look::SeenJob;
 use super::news::{Inbox, News, RunNow};
 use super::people::People;
-use super::runs::{Proving, Running, STOP_WITHIN};
+use super::runs::{Proving, Running};
 use super::stores::{Eyes, StoreWatch};
 use super::supervisor::Supervisor;
 use super::telling::Tale;
 use crate::config::{JobSettings, Settings};
-use crate::domain::{Advise, Cancel, Clock, Host, JobName, Stop, SystemClock, Trouble};
+use crate::domain::{Advise, Cancel, Clock, Host, JobName, SystemClock, Trouble};
 use crate::schedule::{Agenda, Plan, Start};
 use crate::wiring::{self, Call, State};
 
@@ -64,7 +65,7 @@ impl std::fmt::Debug for Given {
 /// The owner.
 pub(super) struct Owner {
     pub(super) settings: Settings,
-    load: Load,
+    pub(super) load: Load,
     pub(super) state: State,
     program: PathBuf,
     pub(super) log: Log,
@@ -88,16 +89,8 @@ pub(super) struct Owner {
     /// Whether something happened since.
     is_behind: bool,
     pub(super) shared: Arc<Shared>,
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     pub(super) people: People,
-}
-
-/// A daemon that was asked to stop.
-pub(super) struct Stopping {
-    why: Stop,
-    since: Duration,
-    /// Since when the runs have been asked to stop.
-    asked: Option<Duration>,
 }
 
 impl Owner {
@@ -227,7 +220,7 @@ impl Owner {
     }
 
     /// Makes what follows from the settings.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.plans = self.settings.jobs.values().map(|job| (job.name.clone(), self.plan_of(job))).collect();
         let names: Vec<String> = self.settings.stores.keys().cloned().collect();
         self.stores.retain(|name, _| names.contains(name));
@@ -368,89 +361,8 @@ impl Owner {
         }
     }
 
-    /// Reads the configuration in a thread of its own: it may lie on a disk that does not answer.
-    fn reload(&mut self) {
-        self.supervisor.reloading();
-        let (load, tell) = (Arc::clone(&self.load), self.inbox.tell.clone());
-        std::thread::spawn(move || {
-            let _ = tell.send(News::Loaded(load().map(Box::new)));
-        });
-    }
-
-    /// Takes a configuration whole, or keeps the one it has and says why.
-    fn take(&mut self, loaded: Result<Settings, Trouble>) {
-        match loaded {
-            Ok(settings) => {
-                let stays =
-                    (settings.web.listen, &settings.state_dir) == (self.settings.web.listen, &self.settings.state_dir);
-                if !stays {
-                    let text = "`web.listen` and `state_dir` change when the daemon is started again";
-                    self.say(Weight::Warning, "config-later", text, &[]);
-                }
-                self.settings = settings;
-                self.config_refused = None;
-                self.settle();
-                self.take_notifiers();
-                self.say(Weight::Info, "config-taken", "the configuration was read again and taken", &[]);
-            }
-            Err(trouble) => {
-                let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
-                self.config_refused = Some(format!("{}{causes}", trouble.what));
-                let what = "the new configuration was not taken; the one before stays at work".to_owned();
-                let mut causes = vec![trouble.what];
-                causes.extend(trouble.causes);
-                self.tell(Tale::trouble(what, causes, &trouble.advice));
-            }
-        }
-        self.supervisor.ready();
-    }
-
-    fn stop(&mut self, why: Stop) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.supervisor.stopping();
-        let word = if why == Stop::Interrupted { "SIGINT" } else { "SIGTERM" };
-        let text = format!("{word}: nothing starts any more");
-        self.say(Weight::Info, "stopping", &text, &[("running", json!(self.running.len()))]);
-        self.stopping = Some(Stopping { why, since: self.clock.since_start(), asked: None });
-    }
-
-    /// Asks what is at work to stop, at once or when the grace is over.
-    fn stop_what_must(&mut self) {
-        let Some(stopping) = &mut self.stopping else { return };
-        let now = self.clock.since_start();
-        let grace = self.settings.grace.unwrap_or_default();
-        if stopping.asked.is_none() && now.saturating_sub(stopping.since) >= grace {
-            stopping.asked = Some(now);
-            self.running.values().for_each(|running| running.cancel.ask(stopping.why));
-            if let Some(proving) = &self.proving {
-                proving.stop(rustix::process::Signal::TERM);
-            }
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        let Some(stopping) = &self.stopping else { return false };
-        // each run's watcher gives up after `STOP_WITHIN`; if even that does not come, nothing is waited for
-        let limit = STOP_WITHIN + Duration::from_millis(2500);
-        let is_late = |asked: Duration| self.clock.since_start().saturating_sub(asked) > limit;
-        self.running.is_empty() || stopping.asked.is_some_and(is_late)
-    }
-
-    fn leave(&mut self) {
-        if let Some(proving) = &self.proving {
-            proving.stop(rustix::process::Signal::KILL);
-        }
-        let now = self.clock.now();
-        self.save(now);
-        self.leave_notifiers();
-        self.show(now);
-        self.say(Weight::Info, "stopped", "the daemon has stopped", &[]);
-    }
-
     /// Saves what must survive, if it has changed.
-    fn save(&mut self, now: Timestamp) {
+    pub(super) fn save(&mut self, now: Timestamp) {
         if self.is_kept_saved {
             return;
         }
@@ -474,7 +386,7 @@ impl Owner {
     }
 
     /// Shows the state of things: to the door at once, to `backup status` by a file.
-    fn show(&mut self, now: Timestamp) {
+    pub(super) fn show(&mut self, now: Timestamp) {
         let since = self.clock.since_start();
         if self.shown.is_some_and(|at| since.saturating_sub(at) < SHOW_EVERY) && self.stopping.is_none() {
             // the loop is alive all the same

@@ -26,7 +26,7 @@ use crate::wiring::{self, Environment, State};
 const WAITING_MAX: usize = 1024;
 
 /// How long one pass may deliver: longer than any one receiver is waited for.
-const PASS: Duration = Duration::from_secs(60);
+const PASS: Duration = Duration::from_secs(35);
 
 /// How long the last pass may take, of the seconds in which the daemon should be gone.
 const LAST_PASS: Duration = Duration::from_millis(800);
@@ -150,6 +150,10 @@ impl Thread {
     /// Delivers. What comes meanwhile ends it early and is given back: an event is spooled before others are waited for.
     async fn pass(&mut self, events: &mut Vec<Message>) -> Option<Order> {
         let given = std::mem::take(events);
+        let waiting = u64::try_from(self.desk.waiting() + given.len()).unwrap_or(u64::MAX);
+        if !self.desk.is_empty() {
+            self.standing.lock().unwrap_or_else(PoisonError::into_inner).spooled = waiting;
+        }
         let heard = {
             let work = self.desk.work(given, &self.clock, PASS);
             tokio::pin!(work);

@@ -161,8 +161,9 @@ fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> 
     }
     let status = process.wait();
     let said = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    let lines = out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
-    let report = lines.filter(|line| line["type"] == "verified").last();
+    let mut lines =
+        out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let report = lines.rfind(|line| line["type"] == "verified");
     match (status.map(|status| status.code()), report) {
         (Ok(Some(0)), Some(report)) if report["well"] == true => Proof::Well(SystemClock::new().now()),
         (Ok(Some(4)), Some(report)) if report["well"] == false => {
@@ -178,5 +179,38 @@ fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> 
             let code = status.ok().flatten().map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
             Proof::Failed(format!("it ended with {code}: {}", said.trim()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use super::{Proof, prove};
+
+    fn said(script: &str) -> Proof {
+        prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Mutex::default())
+    }
+
+    #[test]
+    fn only_a_report_that_fits_its_exit_code_proves_anything() {
+        let well = r#"{"type":"verified","well":true,"damages":[]}"#;
+        let harmed = r#"{"type":"verified","well":false,"damages_count":3,"damages":[{"file":"a.tar","what":"rot"}]}"#;
+        assert!(matches!(said(&format!("echo noise; echo '{well}'")), Proof::Well(_)));
+        let Proof::Damaged(words, 3) = said(&format!("echo '{harmed}'; exit 4")) else { panic!("it is damaged") };
+        assert_eq!(words, ["a.tar: rot"]);
+        for script in [
+            "exit 0".to_owned(),
+            "exit 4".to_owned(),
+            format!("echo '{well}'; exit 1"),
+            format!("echo '{well}'; exit 4"),
+            format!("echo '{harmed}'"),
+            format!("echo '{well}'; kill -9 $$"),
+        ] {
+            assert!(matches!(said(&script), Proof::Failed(_)), "{script}");
+        }
+        let Proof::Failed(why) = said("echo 'the store is gone' >&2; exit 6") else { panic!("it failed") };
+        assert!(why.contains("status 6") && why.contains("the store is gone"), "{why}");
     }
 }

@@ -61,7 +61,50 @@ pub(super) struct Firings<'a> {
     pub(super) is_fixed: bool,
 }
 
+/// A walk from firing to firing. The stretch is kept, because to find its ends takes longer than all the rest.
+pub(super) struct Walk<'a> {
+    firings: Firings<'a>,
+    at: Timestamp,
+    /// Whether `at` itself may be the next.
+    is_inclusive: bool,
+    stretch: Stretch,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Timestamp;
+
+    fn next(&mut self) -> Option<Timestamp> {
+        loop {
+            let Stretch { offset, since, until } = self.stretch;
+            let mut from = (offset.to_datetime(self.at), self.is_inclusive);
+            if let Some(change) = since.filter(|change| self.firings.is_fixed && change.is_fold()) {
+                // these times have come once already
+                let (_, end) = change.affected();
+                from = if from.0 < end { (end, true) } else { from };
+            }
+            let found = self.firings.on_the_wall(from.0, from.1)?;
+            let found_at = offset.to_timestamp(found).ok()?;
+            match until {
+                Some(change) if found_at >= change.at => {
+                    self.stretch = self.firings.stretch_from(change);
+                    self.at = change.at;
+                    self.is_inclusive = true;
+                    if self.firings.is_fixed && self.firings.jumped_over(&change).is_some() {
+                        self.is_inclusive = false;
+                        return Some(change.at);
+                    }
+                }
+                _ => {
+                    (self.at, self.is_inclusive) = (found_at, false);
+                    return Some(found_at);
+                }
+            }
+        }
+    }
+}
+
 /// A stretch of one offset, from the change of the clock before it.
+#[derive(Clone, Copy)]
 struct Stretch {
     offset: Offset,
     /// The change that began it, if there was one.
@@ -71,6 +114,7 @@ struct Stretch {
 }
 
 /// A change of the clock.
+#[derive(Clone, Copy)]
 struct Change {
     at: Timestamp,
     before: Offset,
@@ -98,30 +142,11 @@ impl Change {
     }
 }
 
-impl Firings<'_> {
-    /// The first firing after an instant.
-    pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let mut at = after;
-        let mut is_inclusive = false;
-        loop {
-            let stretch = self.stretch(at);
-            let mut from = (stretch.offset.to_datetime(at), is_inclusive);
-            if let Some(change) = stretch.since.filter(|change| self.is_fixed && change.is_fold()) {
-                // these times have come once already
-                let (_, end) = change.affected();
-                from = if from.0 < end { (end, true) } else { from };
-            }
-            let found = self.on_the_wall(from.0, from.1)?;
-            let found_at = stretch.offset.to_timestamp(found).ok()?;
-            let Some(change) = stretch.until else { return Some(found_at) };
-            if found_at < change.at {
-                return Some(found_at);
-            }
-            if self.is_fixed && self.jumped_over(&change).is_some() {
-                return Some(change.at);
-            }
-            (at, is_inclusive) = (change.at, true);
-        }
+impl<'a> Firings<'a> {
+    /// The firings after an instant, in order.
+    pub(super) fn after(self, at: Timestamp) -> Walk<'a> {
+        let stretch = self.stretch(at);
+        Walk { firings: self, at, is_inclusive: false, stretch }
     }
 
     /// Why a firing is where it is, if the clock's changes have to do with it.
@@ -156,9 +181,16 @@ impl Firings<'_> {
         // changes of the name alone are none
         let since = self.zone.preceding(at.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(at));
         let since = since.map(|change| self.change(change.timestamp())).find(|change| change.before != change.after);
-        let until = self.zone.following(at);
-        let until = until.map(|change| self.change(change.timestamp())).find(|change| change.before != change.after);
-        Stretch { offset, since, until }
+        Stretch { offset, since, until: self.change_after(at) }
+    }
+
+    fn stretch_from(&self, change: Change) -> Stretch {
+        Stretch { offset: change.after, since: Some(change), until: self.change_after(change.at) }
+    }
+
+    fn change_after(&self, at: Timestamp) -> Option<Change> {
+        let changes = self.zone.following(at).map(|change| self.change(change.timestamp()));
+        changes.into_iter().find(|change| change.before != change.after)
     }
 
     fn change(&self, at: Timestamp) -> Change {

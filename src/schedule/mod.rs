@@ -115,7 +115,7 @@ impl Schedule {
 
     /// The first firing after `after`. None if none comes within forty years or time ends.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let next = self.firings().next_after(after)?;
+        let next = self.firings_after(after).next()?;
         (next.duration_since(after) < HORIZON).then_some(next)
     }
 
@@ -124,9 +124,14 @@ impl Schedule {
         self.firings().moved(firing)
     }
 
+    /// All firings after `after`, in order; quicker than asking for one after the other.
+    pub fn firings_after(&self, after: Timestamp) -> impl Iterator<Item = Timestamp> {
+        self.firings().after(after)
+    }
+
     /// The next `count` firings after `after`.
     pub fn upcoming(&self, after: Timestamp, count: usize) -> Vec<Timestamp> {
-        std::iter::successors(self.next_after(after), |last| self.next_after(*last)).take(count).collect()
+        self.firings_after(after).take(count).collect()
     }
 
     fn firings(&self) -> Firings<'_> {
@@ -204,8 +209,53 @@ mod tests {
         for text in ["", "* * * *", "* * * * * *", "60 2 * * *", "0 2 * * mo0n", "@sometimes", "*/0 * * * *"] {
             assert!(matches!(Schedule::parse(text, zone.clone()), Err(ScheduleError::NotCron { .. })), "{text}");
         }
-        assert!(matches!(Schedule::parse("0 2 31 2 *", zone.clone()), Err(ScheduleError::Never { .. })));
-        assert!(Schedule::parse("0 2 29 2 *", zone).is_ok(), "a leap day comes");
+        assert!(Schedule::parse("0 2 29 2 *", zone.clone()).is_ok(), "a leap day comes");
+        for text in ["0 2 31 2 *", "0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 31 2 */2", "* * 30-31 2 *"] {
+            assert!(matches!(Schedule::parse(text, zone.clone()), Err(ScheduleError::Never { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_comes_seldom_is_found_however_far_it_is() {
+        let days = |text: &str, from: &str, count| {
+            let schedule = Schedule::parse(text, TimeZone::UTC).expect("a schedule");
+            schedule.upcoming(at(from), count).iter().map(|t| t.strftime("%F %a").to_string()).collect::<Vec<_>>()
+        };
+        let from = "2026-11-21T12:00:00Z";
+        assert_eq!(days("0 0 29 2 *", from, 3), ["2028-02-29 Tue", "2032-02-29 Sun", "2036-02-29 Fri"]);
+        assert_eq!(days("0 0 29 2 *", "2096-03-01T00:00:00Z", 1), ["2104-02-29 Fri"], "2100 is no leap year");
+        // both fields are restricted, so one is enough
+        assert_eq!(days("0 0 29 2 1", from, 5)[..2], ["2027-02-01 Mon", "2027-02-08 Mon"]);
+        // croner's sign for both
+        assert_eq!(days("0 0 29 2 +1", from, 1), ["2044-02-29 Mon"]);
+        // a star at the beginning is not restricted, as cron's manual has it: both must match
+        assert_eq!(days("0 0 */2 * 1", from, 2), ["2026-11-23 Mon", "2026-12-07 Mon"]);
+    }
+
+    #[test]
+    fn several_hours_of_a_job_of_fixed_time_lose_none_and_run_none_twice() {
+        let schedule = berlin("30 1-3 * * *");
+        let spring = schedule.upcoming(at("2026-03-28T23:00:00Z"), 3);
+        assert_eq!(local(spring.clone()), ["03-29 01:30 CET", "03-29 03:00 CEST", "03-29 03:30 CEST"]);
+        let autumn = schedule.upcoming(at("2026-10-24T22:00:00Z"), 3);
+        assert_eq!(local(autumn.clone()), ["10-25 01:30 CEST", "10-25 02:30 CEST", "10-25 03:30 CET"]);
+        let told =
+            |times: &[Timestamp]| times.iter().map(|t| schedule.moved(*t).map(|m| m.to_string())).collect::<Vec<_>>();
+        assert_eq!(told(&spring), [None, Some("02:30 does not exist on 2026-03-29; runs at 03:00".to_owned()), None]);
+        assert_eq!(
+            told(&autumn),
+            [None, Some("02:30 comes twice on 2026-10-25; runs the first time only".to_owned()), None]
+        );
+    }
+
+    #[test]
+    fn a_gap_at_midnight_is_told_with_both_days() {
+        let nuuk =
+            Schedule::parse("15 23 * * *", TimeZone::get("America/Scoresbysund").expect("a zone")).expect("well");
+        let next = nuuk.next_after(at("2025-03-29T12:00:00Z")).expect("it comes");
+        assert_eq!(next, at("2025-03-30T01:00:00Z"));
+        let told = nuuk.moved(next).map(|moved| moved.to_string());
+        assert_eq!(told.as_deref(), Some("23:15 does not exist on 2025-03-29; runs at 00:00 on 2025-03-30"));
     }
 
     #[test]

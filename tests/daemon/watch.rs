@@ -1,5 +1,7 @@
 //! A daemon under test: started with a configuration of its own, watched by its log, asked at its door.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each story asks a daemon for its own things")]
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -21,14 +23,20 @@ const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Waits until `look` gives something.
 #[track_caller]
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, look)
+}
+
+/// Waits until `look` gives something, for so long.
+#[track_caller]
+pub fn until_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     let (_keep, never) = channel::<()>();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(began.elapsed() < deadline, "not within {deadline:?}: {what}");
         let _ = never.recv_timeout(Duration::from_millis(20));
     }
 }
@@ -69,7 +77,21 @@ impl Answer {
 impl Daemon {
     /// Starts one with a job `upload` in a store `nas`, and waits until it answers. `more` are further lines of the job.
     pub fn start(site: &Site, more: &str) -> Self {
-        let daemon = Self::spawn(site, more);
+        Self::start_with(site, more, "")
+    }
+
+    /// As `start`, with further lines at the top.
+    pub fn start_with(site: &Site, more: &str, top: &str) -> Self {
+        Self::spawn_in(site, more, top, &[]).ready()
+    }
+
+    /// As `start`, with further variables.
+    pub fn start_in(site: &Site, variables: &[(&str, &str)]) -> Self {
+        Self::spawn_in(site, "", "", variables).ready()
+    }
+
+    fn ready(self) -> Self {
+        let daemon = self;
         assert!(daemon.has_door(), "it ended: {:?}", daemon.log.borrow());
         daemon.until_seen();
         daemon
@@ -77,15 +99,19 @@ impl Daemon {
 
     /// Starts one and does not wait.
     pub fn spawn(site: &Site, more: &str) -> Self {
-        let config = Self::configure(site, more);
+        Self::spawn_in(site, more, "", &[])
+    }
+
+    fn spawn_in(site: &Site, more: &str, top: &str, variables: &[(&str, &str)]) -> Self {
+        let config = Self::configure(site, more, top);
         let mut command = site.command(["daemon", "--log-format", "json", "--config"]);
-        command.arg(&config);
+        command.arg(&config).envs(variables.iter().copied());
         Self::of(site, command, config, false)
     }
 
     /// Starts one as process 1 of a world of its own; none, and a word, where that is not allowed.
     pub fn start_as_first_process(site: &Site) -> Option<Self> {
-        let config = Self::configure(site, "");
+        let config = Self::configure(site, "", "");
         let mut command = Command::new("unshare");
         command.args(["--fork", "--pid", "--mount-proc", "--kill-child", env!("CARGO_BIN_EXE_backup")]);
         command.args(["daemon", "--log-format", "json", "--config"]).arg(&config).env_clear();
@@ -99,7 +125,7 @@ impl Daemon {
         Some(daemon)
     }
 
-    fn configure(site: &Site, more: &str) -> PathBuf {
+    fn configure(site: &Site, more: &str, top: &str) -> PathBuf {
         if !site.store().exists() {
             fs::create_dir(site.store()).expect("a store");
             site.backup(["init".as_ref(), "--store".as_ref(), site.store().as_os_str()]).exits(0);
@@ -108,7 +134,7 @@ impl Daemon {
         fs::write(&token, format!("{TOKEN}\n")).expect("a token");
         let config = site.path().join("backup.yaml");
         let text = format!(
-            "web: {{listen: \"127.0.0.1:0\", token_file: {}}}\nstores:\n  nas: {{path: {}}}\njobs:\n  upload:\n    source: {}\n    \
+            "{top}web: {{listen: \"127.0.0.1:0\", token_file: {}}}\nstores:\n  nas: {{path: {}}}\njobs:\n  upload:\n    source: {}\n    \
              store: nas\n    schedule: \"0 3 1 1 *\"\n{more}",
             token.display(),
             site.store().display(),
@@ -128,7 +154,7 @@ impl Daemon {
                 let _ = tell.send(line);
             }
         });
-        let runs_before = super::names_in(&site.job().join(".runs")).len();
+        let runs_before = super::site::names_in(&site.job().join(".runs")).len();
         Self { process, lines, log: Default::default(), config, port: Default::default(), runs_before, is_first }
     }
 
@@ -176,6 +202,11 @@ impl Daemon {
         let headers =
             lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
         Answer { status, headers: headers.collect(), body: all[end + 4..].to_vec() }
+    }
+
+    /// Where it answers.
+    pub fn port(&self) -> u16 {
+        self.port.get().expect("it answers")
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -284,6 +315,34 @@ impl Daemon {
             self.hear(&line);
         }
         (took, status.code(), self.log.take())
+    }
+
+    /// Stops its children where they are: they answer nobody, as in a dead server's call.
+    pub fn hang_children(&self) {
+        for child in self.children() {
+            // a look may be over by now
+            let _ = kill_process(Pid::from_raw(child as i32).expect("a process"), Signal::STOP);
+        }
+    }
+
+    /// Waits until it has logged this.
+    #[track_caller]
+    pub fn until_logged(&self, event: &str) {
+        while !self.log.borrow().iter().any(|line| line["event"] == event) {
+            let line = self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("`{event}` is not logged"));
+            self.hear(&line);
+        }
+    }
+
+    /// Waits until it ends by itself, and well.
+    #[track_caller]
+    pub fn until_ended(mut self) -> Vec<Value> {
+        let status = until("it ends", || self.process.try_wait().expect("it can be asked"));
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            self.hear(&line);
+        }
+        assert_eq!(status.code(), Some(0), "{:?}", self.log.borrow());
+        self.log.take()
     }
 
     /// Signals it, and expects that it ends well within ten seconds.

@@ -89,6 +89,17 @@ impl Browser {
         self.events.clear();
         let gone = self.ask("Page.navigate", json!({"url": url}));
         assert!(gone["errorText"].is_null(), "{url}: {gone}");
+        self.loaded(url);
+    }
+
+    /// Does something that leads to another page, and waits until all of that is there.
+    pub fn follow(&mut self, deed: &str) {
+        self.events.clear();
+        self.ask("Runtime.evaluate", json!({"expression": deed, "userGesture": true}));
+        self.loaded(deed);
+    }
+
+    fn loaded(&mut self, url: &str) {
         while !self.events.iter().any(|event| event["method"] == "Page.loadEventFired") {
             let event = self.next(url);
             self.events.push(event);

@@ -6,8 +6,13 @@ mod api;
 mod browser;
 mod chromium;
 mod html;
+mod live;
 mod metrics;
+#[path = "../site/mod.rs"]
+mod site;
 mod systems;
+#[path = "../daemon/watch.rs"]
+mod watch;
 
 use std::fs;
 use std::path::PathBuf;

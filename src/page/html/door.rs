@@ -42,7 +42,7 @@ pub fn sign_in(view: &View, back: &str, was_wrong: bool) -> String {
         wrong.into(),
         form,
     ];
-    document(&format!("Token · backup {}", view.instance), view, el("section", &[("class", "door")], main))
+    document(&format!("Token · backup {}", view.instance), view, None, el("section", &[("class", "door")], main))
 }
 
 /// The page that answers a deed or a wrong address, with a way back.
@@ -52,5 +52,5 @@ pub fn answer(view: &View, title: &str, text: &str) -> String {
         el("p", &[("class", "lead")], text),
         el("p", &[], el("a", &[("href", "/")], "Back to all jobs")),
     ];
-    document(&format!("{title} · backup {}", view.instance), view, el("section", &[("class", "door")], main))
+    document(&format!("{title} · backup {}", view.instance), view, None, el("section", &[("class", "door")], main))
 }

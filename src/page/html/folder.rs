@@ -24,7 +24,13 @@ pub fn folder(view: &View, folder: &FolderView) -> String {
         let text = format!("{what} not shown here; `backup ls {}` lists them all.", folder.snapshot);
         main.push(el("p", &[("class", "small")], super::pieces::prose(&text)));
     }
-    document(&format!("{title} · backup {}", view.instance), view, el("section", &[("class", "browse")], main))
+    let again = browse_url(&folder.snapshot, &folder.path);
+    document(
+        &format!("{title} · backup {}", view.instance),
+        view,
+        Some(&again),
+        el("section", &[("class", "browse")], main),
+    )
 }
 
 fn lead(folder: &FolderView, view: &View) -> Html {

@@ -34,8 +34,8 @@ pub fn security_headers() -> [(&'static str, String); 7] {
     ]
 }
 
-/// A whole document. `trail` stands in its header, after the name of the program.
-pub(super) fn document(title: &str, view: &View, main: impl Into<Html>) -> String {
+/// A whole document. `again` is where the same is found anew; none for the answer to a deed, which is not done twice.
+pub(super) fn document(title: &str, view: &View, again: Option<&str>, main: impl Into<Html>) -> String {
     let head = [
         leaf("meta", &[("charset", "utf-8")]),
         leaf("meta", &[("name", "viewport"), ("content", "width=device-width, initial-scale=1")]),
@@ -48,6 +48,7 @@ pub(super) fn document(title: &str, view: &View, main: impl Into<Html>) -> Strin
     ];
     let zone = view.zone.iana_name().unwrap_or("UTC");
     let as_of = format!("as of {} ({zone})", words::moment(view.now, &view.zone));
+    let reload = again.map(|again| el("a", &[("href", again)], "Reload"));
     let header = el(
         "header",
         &[("class", "top")],
@@ -57,11 +58,7 @@ pub(super) fn document(title: &str, view: &View, main: impl Into<Html>) -> Strin
                 &[("class", "brand")],
                 [el("a", &[("href", "/")], "backup"), el("span", &[("class", "instance")], view.instance.as_str())],
             ),
-            el(
-                "p",
-                &[("class", "as-of")],
-                [el("time", &[("datetime", &view.now.to_string())], as_of), el("a", &[("href", "")], "Reload")],
-            ),
+            el("p", &[("class", "as-of")], [el("time", &[("datetime", &view.now.to_string())], as_of), reload.into()]),
         ],
     );
     let footer = el(

@@ -25,7 +25,7 @@ pub fn front(view: &View) -> String {
     let opens = |job: &JobView| view.jobs.len() <= OPEN_JOBS_MAX || found.iter().any(|c| c.about == job.name.as_str());
     main.extend(view.jobs.iter().map(|each| job::section(each, view, opens(each))));
     let (_, headline, _) = words_of(view, &found);
-    document(&format!("{headline} · backup {}", view.instance), view, main)
+    document(&format!("{headline} · backup {}", view.instance), view, Some("/"), main)
 }
 
 fn section(title: &str, id: &str, inner: Html) -> Html {
@@ -91,7 +91,7 @@ fn verdict(view: &View, found: &[Concern]) -> Html {
                         "div",
                         &[],
                         [
-                            el("p", &[], [el("strong", &[], about), " ".into(), concern.what.as_str().into()]),
+                            el("p", &[], [el("strong", &[], about), ": ".into(), concern.what.as_str().into()]),
                             advice.into(),
                         ],
                     ),

@@ -69,7 +69,7 @@ fn skips(run: &RunRecord) -> Html {
         el("p", &[("class", "small")], prose(&format!("And {} more{}.", words::grouped(more), see.unwrap_or_default())))
     });
     let title = words::count(run.skipped, "skipped entry", "skipped entries");
-    let rows = table(&title, &["Entry", "What happened", "What the machine said"], rows.collect());
+    let rows = table(&title, &["Entry", "What happened", "Why"], rows.collect());
     [el("h4", &[], title), rows, more.into()].into()
 }
 
