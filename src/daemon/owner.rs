@@ -16,6 +16,7 @@ use crossbeam_channel::RecvTimeoutError;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::calls::Stopping;
 use super::door::Shared;
 use super::kept::{self, Kept, KeptJob};
 use super::live::Live;
@@ -23,7 +24,6 @@ use super::log::{Log, Weight};
 use super::look::SeenJob;
 use super::news::{Inbox, News, RunNow};
 use super::people::People;
-use super::calls::Stopping;
 use super::runs::{Proving, Running};
 use super::stores::{Eyes, StoreWatch};
 use super::supervisor::Supervisor;
