@@ -211,9 +211,8 @@ fn a_run_that_was_stopped_with_the_daemon_is_made_up_for_by_the_next_one() {
         let status = daemon.get("/api/v1/jobs/upload").json();
         Some(status["job"]["last_verdict"].as_str().or(status["last"]["verdict"].as_str())?.to_owned())
     });
-    let made_up = until("it is made up for", || (!site.snapshots().is_empty()).then_some(()));
+    until("it is made up for", || (!site.snapshots().is_empty()).then_some(()));
     assert!(["failed", "ok"].contains(&last.as_str()), "{last}");
-    let _: () = made_up;
     let log = daemon.stop(Signal::TERM);
     let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
     assert!(failed["text"].as_str().expect("a text").contains("the daemon ended while this run was at work"));
@@ -354,13 +353,15 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn with_a_grace_a_run_goes_on_to_its_end_and_nothing_else_starts() {
     let site = Site::new();
-    site.file("text", noise(1, 8_000_000));
+    site.file("text", noise(1, 30_000_000));
     let daemon = Daemon::start_with(&site, SLOW, "grace: 5m\n");
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
+    let held = daemon.hang_children();
     daemon.signal(Signal::TERM);
     daemon.until_logged("stopping");
-    // the door may be closed by now; if it is open, it says no
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 503);
+    held.go_on();
     let log = daemon.until_ended();
     assert!(log.iter().any(|line| line["event"] == "run-ok"), "{log:?}");
     assert_eq!(site.snapshots().len(), 1);
