@@ -468,6 +468,86 @@ async fn slack_takes_what_we_post_with_names_that_are_markup_and_a_link_to_the_t
     assert_eq!(later(&slack.deliver(&http(), &failed, None, start()).await).1, Some(Duration::from_secs(7)));
 }
 
+/// What a story found (seed 3): beside a memory that was lost, an older ticket that is closed is found at once, and the
+/// newer, open one is not yet. The older one was taken for all there is.
+#[tokio::test]
+async fn a_lost_memory_does_not_take_an_older_closed_ticket_for_the_last() {
+    for real in BOTH {
+        let mut desk = Desk::new(Site { lag: Duration::from_secs(480), ..Site::new(real) }).await;
+        desk.tell(Kind::Failed).await;
+        desk.tell(Kind::Recovered).await;
+        desk.wait(8 * 24);
+        assert_eq!(desk.tell(Kind::Failed).await, delivered("OPS-2 created"));
+        desk.memory = JiraMemory::begun(desk.now);
+        let message = desk.message(Kind::Failed);
+        later(&desk.deliver(&message).await);
+        later(&desk.deliver(&message).await);
+        desk.now = desk.now.checked_add(Duration::from_secs(480)).expect("a time");
+        assert_eq!(desk.deliver(&message).await, delivered("OPS-2 commented"));
+        desk.is_in_order();
+    }
+}
+
+/// What stories found (seeds 2, 7 and 17): a page to sign in with has status 200. It was taken for a list of comments in
+/// which ours is not, for a comment that was written, for a ticket that was closed.
+#[tokio::test]
+async fn a_page_with_status_200_is_no_answer_to_anything() {
+    for real in BOTH {
+        let mut desk = Desk::new(Site::new(real)).await;
+        desk.tell(Kind::Failed).await;
+        let message = desk.message(Kind::Failed);
+        // looked at the ticket, looked at its comments, wrote one
+        desk.break_next([None, None, Some(Fault::Page)]);
+        later(&desk.deliver(&message).await);
+        desk.break_next([None, None, Some(Fault::DoneThenReset)]);
+        later(&desk.deliver(&message).await);
+        desk.break_next([None, Some(Fault::Page)]);
+        later(&desk.deliver(&message).await);
+        assert_eq!(desk.deliver(&message).await, delivered("OPS-1 has it already"));
+        // looked, looked at the transitions, at the comments, wrote one, closed it
+        let recovered = desk.message(Kind::Recovered);
+        desk.break_next([None, None, None, None, Some(Fault::Page)]);
+        later(&desk.deliver(&recovered).await);
+        assert_eq!(desk.deliver(&recovered).await, delivered("OPS-1 closed"));
+        assert_eq!(desk.site(|site| (site.issues[0].comments.len(), site.open().len())), (2, 0));
+        desk.is_in_order();
+    }
+}
+
+/// Several tickets of old, and the open one is not the newest: a person has opened it again.
+#[tokio::test]
+async fn of_several_tickets_the_open_one_is_taken() {
+    for real in BOTH {
+        let mut desk = Desk::new(Site { page: 1, ..Site::new(real) }).await;
+        for _ in 0..2 {
+            desk.tell(Kind::Failed).await;
+            desk.tell(Kind::Recovered).await;
+            desk.wait(8 * 24);
+        }
+        let now = desk.now;
+        desk.site(|site| site.open_again(0, now));
+        desk.memory = JiraMemory::default();
+        assert_eq!(desk.tell(Kind::Failed).await, delivered("OPS-1 commented"));
+        desk.is_in_order();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_left_in_time_and_what_it_did_is_found() {
+    let site = Site::new(Real::Cloud);
+    let mut desk = Desk::new(site).await;
+    let message = desk.message(Kind::Failed);
+    let short = HttpOptions { total_timeout: Duration::from_millis(500), ..HttpOptions::new("backup/test") };
+    let patient = desk.jira.clone();
+    desk.jira = Jira::new(Http::new(&short).expect("a client"), settings(&desk.receiver.url, Real::Cloud));
+    desk.break_next([None, Some(Fault::DoneThenSilent)]);
+    let (why, _) = later(&desk.deliver(&message).await);
+    assert!(why.contains("did not answer in time"), "{why}");
+    desk.jira = patient;
+    assert_eq!(desk.deliver(&message).await, delivered("OPS-1 has it already"));
+    desk.is_in_order();
+}
+
 #[tokio::test]
 async fn two_hundred_troubles_have_one_ticket_each_and_no_message_is_lost() {
     scenario::run(200, http()).await;

@@ -518,7 +518,43 @@ fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AtomicBool, JiraMemory, Mutex, Tickets};
+    use super::super::words::tests::message;
+    use super::{AtomicBool, Book, JiraMemory, Kind, Mutex, Tickets, Verdict};
+
+    #[test]
+    fn a_run_that_found_another_at_work_is_told_from_the_second_in_a_row_on() {
+        let mut book = Book::default();
+        let mut skipped = |verdict, kind| {
+            let mut event = message(kind);
+            event.outcome.as_mut().expect("a run").verdict = verdict;
+            event.trouble = None;
+            (book.complete(&mut event), event.trouble.map(|trouble| trouble.what))
+        };
+        assert_eq!(skipped(Verdict::Skipped, Kind::Missed), (false, None));
+        let twice = (true, Some("2 runs in a row did not start".to_owned()));
+        assert_eq!(skipped(Verdict::Skipped, Kind::Missed), twice);
+        assert_eq!(skipped(Verdict::Ok, Kind::Ok), (true, None));
+        assert_eq!(skipped(Verdict::Skipped, Kind::Missed), (false, None));
+    }
+
+    #[test]
+    fn what_the_teller_does_not_know_of_a_job_is_filled_in() {
+        let mut book = Book::default();
+        let mut complete = |verdict, stored| {
+            let mut event = message(Kind::Failed);
+            (event.in_a_row, event.size_before, event.last_success) = (0, None, None);
+            let outcome = event.outcome.as_mut().expect("a run");
+            outcome.verdict = verdict;
+            outcome.totals.stored_bytes.0 = stored;
+            book.complete(&mut event);
+            (event.in_a_row, event.size_before, event.last_success.is_some())
+        };
+        assert_eq!(complete(Verdict::Ok, 100), (0, None, false));
+        assert_eq!(complete(Verdict::Failed, 0), (1, Some(100), true));
+        assert_eq!(complete(Verdict::Partial, 7), (2, Some(100), true));
+        assert_eq!(complete(Verdict::Ok, 120), (0, Some(100), true));
+        assert_eq!(complete(Verdict::Failed, 0), (1, Some(120), true));
+    }
 
     #[tokio::test]
     async fn a_file_of_tickets_that_could_not_be_written_is_not_believed_over_what_is_known() {

@@ -116,10 +116,9 @@ impl Email {
         if let Some(note) = &filled.note {
             body.push_str(&format!("\n\n{note}"));
         }
-        let subject: String = filled.title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let mut builder = MessageBuilder::new()
             .from(self.from.clone())
-            .subject(clip(&format!("[backup] {subject}"), 200))
+            .subject(clip(&format!("[backup] {}", filled.title), 200))
             .message_id(Some(format!("<{}@backup.invalid>", message.id)))
             .date(now.into())
             .header(ContentType::TEXT_PLAIN);

@@ -246,3 +246,44 @@ fn wait<T>(work: impl Future<Output = T>) -> Option<T> {
     runtime.shutdown_background();
     Some(done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Host, Kind, Outcome, Sender, StopReason, Trouble};
+    use crate::domain::{RunId, Skips, Totals};
+
+    #[test]
+    fn a_run_is_told_as_what_it_was_and_one_that_a_person_stopped_is_not() {
+        let sender = Sender { instance: "i".into(), host: Host("h".into()), tool: "backup 0".into(), build_url: None };
+        let at = "2026-11-21T02:00:00Z".parse().expect("a time");
+        for (reason, kind) in [
+            (None, Some(Kind::Ok)),
+            (Some(StopReason::StoreAbsent), Some(Kind::Failed)),
+            (Some(StopReason::Terminated), Some(Kind::Failed)),
+            (Some(StopReason::Program), Some(Kind::Failed)),
+            (Some(StopReason::Leased), Some(Kind::Missed)),
+            (Some(StopReason::Interrupted), None),
+        ] {
+            let trouble = Trouble { what: "w".into(), causes: Vec::new(), advice: "a".into() };
+            let job: crate::domain::JobName = "upload".parse().expect("a job");
+            let outcome = Outcome {
+                run: RunId::from_random([1; 16]),
+                host: Host("h".into()),
+                store: "/s".into(),
+                sources: Vec::new(),
+                started: at,
+                finished: at,
+                took_ms: 1,
+                snapshot: Some(crate::domain::SnapshotName::new(&job, at)),
+                job,
+                record: None,
+                totals: Totals::default(),
+                skips: Skips::default(),
+                doubts: Vec::new(),
+                notices: Vec::new(),
+                failure: reason.map(|reason| (reason, trouble)),
+            };
+            assert_eq!(sender.about_run(&outcome, "nas", None, at).map(|message| message.kind), kind, "{reason:?}");
+        }
+    }
+}

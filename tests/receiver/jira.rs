@@ -137,6 +137,13 @@ impl Site {
         }
     }
 
+    /// A person opens this one again.
+    pub fn open_again(&mut self, number: usize, now: Timestamp) {
+        let issue = &mut self.issues[number];
+        issue.history.push((now, Status::Doing));
+        (issue.resolution, issue.resolved_at) = (None, None);
+    }
+
     /// A person moves all open tickets to another project.
     pub fn move_all(&mut self) {
         for issue in self.issues.iter_mut().filter(|issue| issue.is_open()) {

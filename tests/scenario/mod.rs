@@ -188,7 +188,7 @@ pub async fn run(count: usize, http: Http) {
 impl Story {
     async fn new(seed: u64, number: usize, patient: &Http, hasty: &Http) -> Self {
         let mut dice = Dice(seed ^ (number as u64).wrapping_mul(0x2545_f491_4f6c_dd1d));
-        let real = if number % 2 == 0 { Flavour::Cloud } else { Flavour::Center };
+        let real = if number.is_multiple_of(2) { Flavour::Cloud } else { Flavour::Center };
         let site = Site {
             lag: Duration::from_secs(dice.pick(&[0, 5, 60, 480])),
             has_labels: !dice.percent(20),

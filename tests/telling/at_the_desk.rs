@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backup::domain::{Clock, Host, Secret, Trouble};
 use backup::notify::http::{Address, Http, HttpOptions};
+use backup::notify::jira::{Flavour, Jira, Settings, SignIn};
 use backup::notify::{
     Channel, Delivery, Desk, Email, Listener, Pass, Ping, Protection, Rules, Slack, Templates, Webhook,
 };
@@ -68,6 +69,12 @@ fn webhook(ear: &Ear) -> Listener {
 fn ping(ear: &Ear) -> Listener {
     let ping = Ping::new(Secret::new(&ear.url("/canary/{job}")), false).expect("an address");
     Listener { channel: Channel::Ping(ping), rules: Rules::everything() }
+}
+
+fn jira(ear: &Ear) -> Listener {
+    let sign_in = SignIn::Bearer(Secret::new("canary-token"));
+    let settings = Settings::new(address(&ear.url("/")), Flavour::DataCenter, sign_in, "OPS", "Task");
+    Listener { channel: Channel::Jira(Box::new(Jira::new(http(), settings))), rules: Rules::for_people() }
 }
 
 fn email(server: &MailServer) -> Listener {
@@ -162,6 +169,27 @@ async fn a_receiver_that_never_answers_holds_up_nobody_and_its_message_waits() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!((delivered(&pass), pass.waiting, alive.heard().len()), (1, 1, 1), "{pass:?}");
     assert!(pass.tried.iter().any(|(channel, answer)| *channel == "slack" && matches!(answer, Delivery::Later { .. })));
+}
+
+#[tokio::test]
+async fn the_ticket_comes_first_so_that_slack_can_name_it_and_a_jira_that_hangs_costs_slack_a_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ear, clock) = (Ear::new(&[OK]), Hand::new());
+    let tracker = Ear::new(&[
+        Reply::Say(200, "", r#"{"issues":[],"total":0}"#),
+        Reply::Say(201, "", r#"{"id":"1","key":"OPS-7","self":"x"}"#),
+    ]);
+    let mut desk = desk(folder.path(), vec![slack(&ear), jira(&tracker)]);
+    let pass = desk.work(vec![event(1, Kind::Failed, &clock)], &clock, Duration::from_secs(20)).await;
+    assert_eq!((delivered(&pass), pass.waiting), (2, 0), "{pass:?} {:?}", tracker.heard());
+    let text = ear.heard()[0].json().to_string();
+    assert!(text.contains(&format!("<{}|OPS-7>", tracker.url("/browse/OPS-7"))), "{text}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let (ear, silent) = (Ear::new(&[OK]), Ear::new(&[Reply::Silence]));
+    let mut desk = super::at_the_desk::desk(folder.path(), vec![slack(&ear), jira(&silent)]);
+    let pass = desk.work(vec![event(1, Kind::Failed, &clock)], &clock, PATIENCE).await;
+    assert_eq!((delivered(&pass), pass.waiting, ear.heard().len()), (1, 1, 1), "{pass:?}");
 }
 
 #[tokio::test]
@@ -362,9 +390,9 @@ async fn no_secret_is_in_any_error_any_debug_or_any_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let ear = Ear::new(std::slice::from_ref(&reply));
         let server = MailServer::new("550 canary-password\r\n");
-        let mut desk = desk(folder.path(), vec![slack(&ear), webhook(&ear), ping(&closed), email(&server)]);
+        let mut desk = desk(folder.path(), vec![slack(&ear), webhook(&ear), ping(&closed), email(&server), jira(&ear)]);
         let pass = desk.work(vec![event(1, Kind::Failed, &clock)], &clock, Duration::from_millis(600)).await;
-        assert_eq!(pass.tried.len(), 4, "{pass:?}");
+        assert_eq!(pass.tried.len(), 5, "{pass:?}");
         let mut seen = format!("{pass:?} {desk:?}");
         let mut folders = vec![folder.path().to_owned()];
         let mut files = 0;

@@ -66,13 +66,14 @@ pub(super) fn judge(
 
 /// How long to wait before looking again, if a ticket may be there that the search does not find yet: because one was
 /// asked for and no answer came, or because the memory is new in place of one that may have known it.
-pub(super) fn unsettled(memory: &JiraMemory, known: &Known, now: Timestamp) -> Option<Duration> {
+/// A test does not wait for the latter: somebody sits there, and its ticket is no trouble's.
+pub(super) fn unsettled(kind: Kind, memory: &JiraMemory, known: &Known, now: Timestamp) -> Option<Duration> {
     if let Some(pending) = &known.pending {
         let left = left(pending.since, now)?;
         let pause = FIRST_PAUSE.saturating_mul(1 << pending.looks.min(16));
         return Some(pause.min(left));
     }
-    if known.key.is_some() {
+    if known.key.is_some() || kind == Kind::Test {
         return None;
     }
     memory.begun.and_then(|begun| left(begun, now))
@@ -104,12 +105,12 @@ mod tests {
 
     use jiff::Timestamp;
 
-    use super::super::super::http::Address;
     use super::super::issue::{Issue, State};
     use super::super::memory::{JiraMemory, Known, Pending};
     use super::super::settings::{Flavour, Settings, SignIn};
     use super::{Deed, FIRST_PAUSE, SETTLED_AFTER, judge, unsettled};
     use crate::domain::Secret;
+    use crate::notify::http::Address;
     use crate::report::Kind;
 
     fn settings() -> Settings {
@@ -176,10 +177,10 @@ mod tests {
     #[test]
     fn the_pauses_grow_and_end() {
         let (mut known, memory) = (Known::default(), JiraMemory::default());
-        assert_eq!(unsettled(&memory, &known, now()), None);
+        assert_eq!(unsettled(Kind::Failed, &memory, &known, now()), None);
         let (mut at, mut pauses) = (now(), Vec::new());
         known.pending = Some(Pending { message: "a".into(), since: at, looks: 0 });
-        while let Some(pause) = unsettled(&memory, &known, at) {
+        while let Some(pause) = unsettled(Kind::Failed, &memory, &known, at) {
             pauses.push(pause);
             at = at.checked_add(pause).expect("a time");
             known.pending.as_mut().expect("still pending").looks += 1;
@@ -192,8 +193,9 @@ mod tests {
     #[test]
     fn a_new_memory_in_place_of_a_lost_one_waits_and_a_new_one_for_a_single_run_does_not() {
         let known = Known::default();
-        assert_eq!(unsettled(&JiraMemory::begun(now()), &known, now()), Some(SETTLED_AFTER));
-        assert_eq!(unsettled(&JiraMemory::begun(ago(1)), &known, now()), None);
-        assert_eq!(unsettled(&JiraMemory::default(), &known, now()), None);
+        assert_eq!(unsettled(Kind::Failed, &JiraMemory::begun(now()), &known, now()), Some(SETTLED_AFTER));
+        assert_eq!(unsettled(Kind::Failed, &JiraMemory::begun(ago(1)), &known, now()), None);
+        assert_eq!(unsettled(Kind::Failed, &JiraMemory::default(), &known, now()), None);
+        assert_eq!(unsettled(Kind::Test, &JiraMemory::begun(now()), &known, now()), None);
     }
 }

@@ -62,7 +62,8 @@ impl Jira {
     ///
     /// `keep` writes the memory to disk. It is called *before* something is asked for whose answer may be lost, and
     /// whenever the memory has changed; the caller need not do it afterwards. If it cannot be written, that is not for
-    /// here to know: the ticket is wanted all the same. Messages of one memory are delivered one after another.
+    /// here to know: the ticket is wanted all the same. Messages of one memory are delivered one after another. Dropping
+    /// the future at any point is safe; so is the end of the process, if the memory of the last `keep` is there again.
     pub async fn deliver(
         &self,
         message: &Message,

@@ -74,7 +74,7 @@ impl<'a> Visit<'a> {
         }
         let found = self.look().await?;
         let unsettled = match self.memory.tickets.get(&self.label) {
-            Some(known) => unsettled(self.memory, known, self.wire.now),
+            Some(known) => unsettled(self.message.kind, self.memory, known, self.wire.now),
             None => None,
         };
         let closed_by_us = self.known().closed_by_us;

@@ -159,9 +159,9 @@ fn base64(bytes: &[u8]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::super::super::channel::Delivery;
-    use super::super::super::http::Answer;
     use super::{base64, refusal};
+    use crate::notify::Delivery;
+    use crate::notify::http::Answer;
 
     fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
         Answer { status, retry_after: retry_after.map(str::to_owned), body: body.to_owned(), is_cut: false }
