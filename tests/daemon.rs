@@ -90,6 +90,10 @@ fn a_wrong_token_starts_nothing_and_a_job_that_is_at_work_is_not_started_again()
         assert_eq!(daemon.post(run, &[("authorization", wrong)], "").status, 401, "{wrong}");
     }
     assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/none/run").status, 404);
+    assert_eq!(daemon.post("/session", &[], &"x".repeat(20_000)).status, 413, "nothing of ours is so long");
+    assert_eq!(daemon.request("PUT", "/healthz", &[], "").status, 405);
+    assert_eq!(daemon.get(run).json()["error"], "method-not-allowed");
+    assert_eq!(daemon.get("/api/v1/nothing").json()["error"], "not-found");
     assert_eq!(daemon.post_as(TOKEN, run).status, 202);
     assert_eq!(daemon.post_as(TOKEN, run).status, 409);
     assert_eq!(daemon.get("/healthz").status, 200, "while a run is at work");
@@ -211,9 +215,8 @@ fn a_run_that_was_stopped_with_the_daemon_is_made_up_for_by_the_next_one() {
         let status = daemon.get("/api/v1/jobs/upload").json();
         Some(status["job"]["last_verdict"].as_str().or(status["last"]["verdict"].as_str())?.to_owned())
     });
-    let made_up = until("it is made up for", || (!site.snapshots().is_empty()).then_some(()));
+    until("it is made up for", || (!site.snapshots().is_empty()).then_some(()));
     assert!(["failed", "ok"].contains(&last.as_str()), "{last}");
-    let _: () = made_up;
     let log = daemon.stop(Signal::TERM);
     let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
     assert!(failed["text"].as_str().expect("a text").contains("the daemon ended while this run was at work"));
@@ -354,13 +357,15 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn with_a_grace_a_run_goes_on_to_its_end_and_nothing_else_starts() {
     let site = Site::new();
-    site.file("text", noise(1, 8_000_000));
+    site.file("text", noise(1, 30_000_000));
     let daemon = Daemon::start_with(&site, SLOW, "grace: 5m\n");
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
+    let held = daemon.hang_children();
     daemon.signal(Signal::TERM);
     daemon.until_logged("stopping");
-    // the door may be closed by now; if it is open, it says no
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 503);
+    held.go_on();
     let log = daemon.until_ended();
     assert!(log.iter().any(|line| line["event"] == "run-ok"), "{log:?}");
     assert_eq!(site.snapshots().len(), 1);

@@ -318,11 +318,10 @@ impl Daemon {
     }
 
     /// Stops its children where they are: they answer nobody, as in a dead server's call.
-    pub fn hang_children(&self) {
-        for child in self.children() {
-            // a look may be over by now
-            let _ = kill_process(Pid::from_raw(child as i32).expect("a process"), Signal::STOP);
-        }
+    pub fn hang_children(&self) -> Held {
+        let children = self.children();
+        signal_all(&children, Signal::STOP);
+        Held(children)
     }
 
     /// Waits until it has logged this.
@@ -365,6 +364,23 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Children that answer nobody.
+pub struct Held(Vec<u32>);
+
+impl Held {
+    /// As if the server answered again.
+    pub fn go_on(self) {
+        signal_all(&self.0, Signal::CONT);
+    }
+}
+
+fn signal_all(pids: &[u32], signal: Signal) {
+    for pid in pids {
+        // a look may be over by now
+        let _ = kill_process(Pid::from_raw(*pid as i32).expect("a process"), signal);
     }
 }
 
