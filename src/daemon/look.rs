@@ -1,7 +1,8 @@
 //! A look at a store, in a child: whether it can be used, how much room it has, and what lies in it.
 //!
 //! The loop itself never touches a store: a dead mount would hold it for ever. The child gets the question as JSON on its
-//! standard input and answers with JSON. It writes nothing into the store.
+//! standard input and answers with JSON. It leaves nothing in the store: only who looks into folders asks the store for
+//! its time, which takes a file that is removed at once.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -68,6 +69,8 @@ pub struct Seen {
     pub free: u64,
     /// Bytes in all.
     pub total: u64,
+    /// How far its clock is ahead of ours, in seconds; none if it was not asked, or did not say.
+    pub skew_s: Option<i64>,
     /// What was asked for.
     pub jobs: Vec<SeenJob>,
 }
@@ -129,11 +132,14 @@ fn look(order: &LookOrder, now: Timestamp) -> Look {
 fn seen(order: &LookOrder, store: &Arc<dyn Store>, now: Timestamp) -> Result<Seen, CatalogError> {
     let room = store.room()?;
     let zone = TimeZone::get(&order.zone).unwrap_or(TimeZone::UTC);
+    // a store that cannot be written has troubles of its own, and a run will tell them
+    let asked = (!order.jobs.is_empty()).then(|| store.now().ok()).flatten();
+    let skew_s = asked.map(|there| there.duration_since(SystemClock::new().now()).as_secs());
     let mut jobs = Vec::new();
     for job in &order.jobs {
         jobs.push(seen_job(job, &zone, store, now)?);
     }
-    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, jobs })
+    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, skew_s, jobs })
 }
 
 fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timestamp) -> Result<SeenJob, CatalogError> {

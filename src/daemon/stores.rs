@@ -44,6 +44,8 @@ pub(super) struct StoreWatch {
     pub(super) trouble: Option<String>,
     pub(super) free: Option<u64>,
     pub(super) total: Option<u64>,
+    /// As the last deep look told it.
+    pub(super) skew_s: Option<i64>,
     /// Whether any look has ended.
     pub(super) is_known: bool,
     short: Looking,
@@ -120,7 +122,9 @@ impl StoreWatch {
             Look::Seen(seen) => {
                 self.is_known = true;
                 (self.free, self.total) = (Some(seen.free), Some(seen.total));
-                if !is_deep {
+                if is_deep {
+                    self.skew_s = seen.skew_s;
+                } else {
                     self.trouble = None;
                 }
                 seen.jobs

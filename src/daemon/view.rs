@@ -39,7 +39,7 @@ impl Owner {
             trouble: watch.filter(|watch| watch.is_known).map_or_else(unknown, |watch| watch.trouble.clone()),
             free: watch.and_then(|watch| watch.free),
             total: watch.and_then(|watch| watch.total),
-            skew_s: None,
+            skew_s: watch.and_then(|watch| watch.skew_s),
         }
     }
 

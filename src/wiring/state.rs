@@ -69,7 +69,7 @@ impl State {
     /// If it cannot.
     pub fn prove_writable(&self) -> Result<(), StateError> {
         let path = self.folder.join("probe");
-        self.replace(&path, b"")?;
+        self.replace(&path, b"", Flush::No)?;
         std::fs::remove_file(&path).map_err(|source| StateError { path, deed: "removed", source })
     }
 

@@ -33,7 +33,7 @@ impl Hand {
 
     fn moves(&self, seconds: u64) {
         let mut now = self.0.lock().expect("no panic");
-        *now = *now + Duration::from_secs(seconds);
+        *now += Duration::from_secs(seconds);
     }
 }
 
