@@ -92,6 +92,7 @@ fn a_wrong_token_starts_nothing_and_a_job_that_is_at_work_is_not_started_again()
     assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/none/run").status, 404);
     assert_eq!(daemon.post("/session", &[], &"x".repeat(20_000)).status, 413, "nothing of ours is so long");
     assert_eq!(daemon.request("PUT", "/healthz", &[], "").status, 405);
+    assert_eq!(daemon.request("GET", "/", &[("host", "elsewhere.test")], "").status, 421, "a name made to point here");
     assert_eq!(daemon.get(run).json()["error"], "method-not-allowed");
     assert_eq!(daemon.get("/api/v1/nothing").json()["error"], "not-found");
     assert_eq!(daemon.post_as(TOKEN, run).status, 202);

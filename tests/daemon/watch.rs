@@ -188,8 +188,9 @@ impl Daemon {
         let port = self.port.get().expect("it answers");
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the door is open");
         stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
-        let mut text = format!("{method} {path} HTTP/1.0\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
+        let host = headers.iter().find(|(name, _)| *name == "host").map_or("localhost", |(_, host)| host);
+        let mut text = format!("{method} {path} HTTP/1.0\r\nhost: {host}\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "host") {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         stream.write_all(format!("{text}\r\n{body}").as_bytes()).expect("asked");

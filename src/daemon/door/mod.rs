@@ -145,7 +145,7 @@ pub(super) fn open(address: SocketAddr, shared: Arc<Shared>) -> std::io::Result<
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             let listener = listen::Bounded::new(listener);
             // it ends with the process
-            let _ = axum::serve(listener, routes::router(shared)).await;
+            let _ = axum::serve(listener, routes::router(shared, bound.ip().is_loopback())).await;
         });
     })?;
     Ok(bound)

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -26,7 +27,35 @@ const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 type Known = State<Arc<Shared>>;
 
-pub(super) fn router(shared: Arc<Shared>) -> Router {
+/// All addresses. A door that `is_local` answers only to names of this machine: a page elsewhere, whose own name is made
+/// to point here (DNS rebinding), would read the state of things through somebody's browser.
+pub(super) fn router(shared: Arc<Shared>, is_local: bool) -> Router {
+    let router = addresses(shared);
+    if !is_local {
+        return router;
+    }
+    router.layer(axum::middleware::from_fn(|request: Request, next: Next| async move {
+        let host =
+            request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+        if host.is_none_or(|host| is_this_machine(&host)) {
+            return next.run(request).await;
+        }
+        text(StatusCode::MISDIRECTED_REQUEST, "this door answers to this machine's own names only\n".to_owned())
+    }))
+}
+
+/// Whether a `Host` names this machine by itself, without asking anybody: by an address, or as `localhost`.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let lower = name.to_ascii_lowercase();
+    bare.parse::<std::net::IpAddr>().is_ok() || lower == "localhost" || lower.ends_with(".localhost")
+}
+
+fn addresses(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/", get(front))
         .route("/healthz", get(healthz))
