@@ -83,7 +83,7 @@ fn a_browser_that_gives_the_token_gets_a_session_that_is_not_the_token() {
 #[test]
 fn a_wrong_token_starts_nothing_and_a_job_that_is_at_work_is_not_started_again() {
     let site = Site::new();
-    site.file("text", noise(1, 30_000_000));
+    site.file("text", slow_text(12_000_000));
     let daemon = Daemon::start(&site, "    compression: zstd:19\n    threads: 1\n");
     let run = "/api/v1/jobs/upload/run";
     for wrong in ["", "Bearer ", "Bearer 0123456789abcdef0123456", "Basic 0123456789abcdef0123456789abcdef"] {
@@ -202,7 +202,7 @@ fn state_that_is_lost_is_learnt_from_the_store_and_state_that_is_nonsense_is_no_
 #[test]
 fn a_run_that_was_stopped_with_the_daemon_is_made_up_for_by_the_next_one() {
     let site = Site::new();
-    site.file("text", noise(1, 30_000_000));
+    site.file("text", slow_text(12_000_000));
     // due every minute, and for ever at work
     let slow = "    compression: zstd:19\n    threads: 1\n";
     let daemon = Daemon::start(&site, slow);
@@ -246,7 +246,7 @@ fn as_the_first_process_of_a_container_it_reaps_what_others_leave_and_hears_sign
 #[test]
 fn no_secret_is_in_logs_arguments_environments_or_pages_of_the_daemon_and_its_children() {
     let site = Site::new();
-    site.file("text", noise(1, 30_000_000));
+    site.file("text", slow_text(12_000_000));
     let daemon = Daemon::start(&site, "    compression: zstd:19\n    threads: 1\n");
     let mut seen: Vec<String> = Vec::new();
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
@@ -303,10 +303,15 @@ fn health_is_polled_through_a_failing_source_and_a_lost_store_and_never_lies() {
 /// Slow enough to be met at work, on any machine.
 const SLOW: &str = "    compression: zstd:19\n    threads: 1\n";
 
+/// What [`SLOW`] has to work at for seconds: it shrinks, and nothing in it comes again.
+fn slow_text(len: usize) -> Vec<u8> {
+    noise(1, len / 2).iter().flat_map(|byte| [b'a' + (byte >> 4), b'a' + (byte & 15)]).collect()
+}
+
 #[test]
 fn a_run_whose_process_hangs_fails_at_its_deadline_and_the_door_answers_meanwhile() {
     let site = Site::new();
-    site.file("text", noise(1, 60_000_000));
+    site.file("text", slow_text(60_000_000));
     let daemon = Daemon::start(&site, &format!("{SLOW}    progress_timeout: 3s\n"));
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
@@ -325,7 +330,7 @@ fn a_run_whose_process_hangs_fails_at_its_deadline_and_the_door_answers_meanwhil
 #[test]
 fn a_run_that_hangs_when_the_daemon_is_stopped_is_left_behind_and_said_to_be() {
     let site = Site::new();
-    site.file("text", noise(1, 60_000_000));
+    site.file("text", slow_text(60_000_000));
     let daemon = Daemon::start(&site, SLOW);
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
@@ -343,7 +348,7 @@ fn a_run_that_hangs_when_the_daemon_is_stopped_is_left_behind_and_said_to_be() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let site = Site::new();
-    site.file("text", noise(1, 60_000_000));
+    site.file("text", slow_text(60_000_000));
     let daemon = Daemon::start(&site, SLOW);
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
@@ -358,7 +363,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn with_a_grace_a_run_goes_on_to_its_end_and_nothing_else_starts() {
     let site = Site::new();
-    site.file("text", noise(1, 30_000_000));
+    site.file("text", slow_text(12_000_000));
     let daemon = Daemon::start_with(&site, SLOW, "grace: 5m\n");
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
