@@ -8,7 +8,9 @@ mod site;
 mod watch;
 
 use std::fs;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -243,11 +245,21 @@ fn as_the_first_process_of_a_container_it_reaps_what_others_leave_and_hears_sign
     assert_eq!(log.last().expect("a last word")["event"], "stopped");
 }
 
+/// A secret of each kind, behind receivers that nobody listens at: each is used, and each delivery fails and is told.
+const SECRETS: &str = "\
+notify:
+  slack: {webhook_url: \"http://127.0.0.1:9/services/canary-slack\", on: [ok, failed, partial]}
+  jira: {url: \"http://127.0.0.1:9\", project: OPS, user: ops@acme.test, token: canary-jira}
+  webhook: {url: \"http://canary-user:canary-word@127.0.0.1:9/canary-path?key=canary-query\", secret: canary-hmac-canary-hmac}
+  ping: {url: \"http://127.0.0.1:9/canary-ping\"}
+  email: {host: 127.0.0.1, port: 9, tls: none, user: ops, password: canary-mail, from: a@acme.test, to: [b@acme.test]}
+";
+
 #[test]
-fn no_secret_is_in_logs_arguments_environments_or_pages_of_the_daemon_and_its_children() {
+fn no_secret_is_in_logs_arguments_environments_records_or_pages_of_the_daemon_and_its_children() {
     let site = Site::new();
     site.file("text", slow_text(12_000_000));
-    let daemon = Daemon::start(&site, "    compression: zstd:19\n    threads: 1\n");
+    let daemon = Daemon::start_with(&site, SLOW, SECRETS);
     let mut seen: Vec<String> = Vec::new();
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     daemon.until_at_work();
@@ -261,22 +273,51 @@ fn no_secret_is_in_logs_arguments_environments_or_pages_of_the_daemon_and_its_ch
         }
         assert_eq!(seen.last().map(String::as_str), Some(""), "a child's environment is empty");
     }
+    daemon.until_run(1);
+    fs::rename(site.source(), site.path().join("elsewhere")).expect("the source is gone");
+    assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 202);
+    daemon.until_run(2);
+    until("deliveries have failed", || {
+        let silent = daemon.status()["silent_channels"].as_array().map_or(0, Vec::len);
+        (silent == 5).then_some(())
+    });
     for path in ["/", "/metrics", "/readyz", "/api/v1/status", "/api/v1/jobs", "/nothing", "/browse/x-20261121T020000Z"]
     {
         seen.push(daemon.get(path).text());
     }
     seen.push(daemon.post("/session", &[], "token=wrong").text());
-    let ran = site.backup(["--config", daemon.config.to_str().expect("UTF-8"), "config", "show", "--json"]).exits(0);
+    let config = daemon.config.to_str().expect("UTF-8");
+    for arguments in [&["config", "show", "--json"][..], &["status"], &["notify", "test"], &["doctor"]] {
+        let ran = site.backup(["--config", config].iter().chain(arguments));
+        seen.extend([ran.out, ran.err]);
+    }
+    // broken where a secret stands: the line is shown, the secret is not
+    let broken = site.path().join("broken.yaml");
+    let text = fs::read_to_string(&daemon.config).expect("a configuration").replace("token: canary", "tokn: canary");
+    fs::write(&broken, text).expect("written");
+    let ran = site.backup(["--config", broken.to_str().expect("UTF-8"), "config", "check"]).exits(2);
     seen.extend([ran.out, ran.err]);
-    let folder = site.path().join("state");
     let log = daemon.stop(Signal::TERM);
     seen.extend(log.iter().map(Value::to_string));
-    for name in names_in(&folder) {
-        seen.push(String::from_utf8_lossy(&fs::read(folder.join(name)).unwrap_or_default()).into_owned());
-    }
+    seen.extend(texts_below(&site.path().join("state")));
+    seen.extend(texts_below(&site.store()));
+    assert!(seen.iter().any(|text| text.contains("127.0.0.1")), "receivers are told by their hosts");
     for text in &seen {
-        assert!(!text.contains(TOKEN), "the token is in: {text}");
+        assert!(!text.contains(TOKEN) && !text.contains("canary-"), "a secret is in: {text}");
     }
+}
+
+fn texts_below(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for name in names_in(folder) {
+        let path = folder.join(name);
+        if path.is_dir() {
+            texts.extend(texts_below(&path));
+        } else {
+            texts.push(String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned());
+        }
+    }
+    texts
 }
 
 #[test]
@@ -297,6 +338,75 @@ fn health_is_polled_through_a_failing_source_and_a_lost_store_and_never_lies() {
     daemon.until_run(3);
     until("well again", || (daemon.status()["jobs"][0]["failures_in_a_row"] == 0).then_some(()));
     daemon.until_ready(true);
+    daemon.stop_well();
+}
+
+/// Each of the ways in which a store is not there: red within two looks, red for as long as it lasts, whatever is asked
+/// meanwhile, and green again without a restart. Nothing is written where it does not belong.
+#[test]
+fn health_polled_every_tenth_of_a_second_is_red_for_as_long_as_the_store_is_not_there() {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.until_ready(true);
+    let (store, away) = (site.store(), site.path().join("away"));
+    let (marker, aside) = (store.join(".backup-store.json"), site.path().join("marker"));
+    let nothing = |_: &Path| {};
+    let empty = |store: &Path| fs::create_dir(store).expect("an empty folder");
+    let other = |store: &Path| {
+        fs::create_dir(store).expect("an empty folder");
+        let mut init = site.command(["init", "--state-dir", "elsewhere", "--store"]);
+        assert!(init.arg(store).status().expect("it starts").success());
+    };
+    let faults: [(&str, Option<&dyn Fn(&Path)>); 4] = [
+        ("taken away", Some(&nothing)),
+        ("an empty folder in its place", Some(&empty)),
+        ("another store in its place", Some(&other)),
+        ("without its marker", None),
+    ];
+    let (_keep, never) = channel::<()>();
+    let poll = || {
+        let _ = never.recv_timeout(Duration::from_millis(100));
+        assert_eq!(daemon.get("/healthz").status, 200, "the daemon itself is alive");
+        daemon.get("/readyz").status == 200
+    };
+    for (number, (fault, place)) in faults.into_iter().enumerate() {
+        match place {
+            Some(place) => {
+                fs::rename(&store, &away).expect("taken away");
+                place(&store);
+            }
+            None => fs::rename(&marker, &aside).expect("taken away"),
+        }
+        let before = place.map(|_| if store.exists() { site::tree::picture(&store) } else { Default::default() });
+        let began = Instant::now();
+        while poll() {
+            assert!(began.elapsed() < LIMIT, "{fault}: it says that it is ready");
+        }
+        // a run that is asked for fails, and the answers stay what they are
+        assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/upload/run").status, 202);
+        let runs = 2 + number as u64;
+        let mut polls = 0;
+        while polls < 20 || daemon.status()["jobs"][0]["counts"]["failed"].as_u64() < Some(runs - 1) {
+            assert!(!poll(), "{fault}: it says that it is ready, while it cannot be");
+            polls += 1;
+            assert!(began.elapsed() < LIMIT, "{fault}: the run does not end");
+        }
+        if let Some(before) = before {
+            let after = if store.exists() { site::tree::picture(&store) } else { Default::default() };
+            assert_eq!(after, before, "{fault}: something was written there");
+            let _ = fs::remove_dir_all(&store);
+            fs::rename(&away, &store).expect("back");
+        } else {
+            fs::rename(&aside, &marker).expect("back");
+        }
+        let mended = Instant::now();
+        while !poll() {
+            assert!(mended.elapsed() < LIMIT, "{fault}: it does not see that all is well again");
+        }
+    }
     daemon.stop_well();
 }
 
@@ -429,7 +539,7 @@ fn what_could_not_be_delivered_is_delivered_by_the_next_daemon() {
     value["not_before"] = "2026-01-01T00:00:00Z".into();
     fs::write(&letter, value.to_string()).expect("written");
     let receiver = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the same port");
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = channel();
     std::thread::spawn(move || {
         use std::io::{Read, Write};
         for stream in receiver.incoming().flatten() {
