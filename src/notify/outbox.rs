@@ -70,9 +70,9 @@ pub struct LetterId(String);
 /// Letters that will not be delivered, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Older than [`AGE_MAX`].
+    /// Older than `AGE_MAX`.
     pub too_old: u64,
-    /// More than [`MESSAGES_MAX`].
+    /// More than `MESSAGES_MAX`.
     pub too_many: u64,
     /// Files that could not be read; they are set aside.
     pub damaged: u64,
