@@ -345,6 +345,7 @@ fn health_is_polled_through_a_failing_source_and_a_lost_store_and_never_lies() {
 /// meanwhile, and green again without a restart. Nothing is written where it does not belong.
 #[test]
 fn health_polled_every_tenth_of_a_second_is_red_for_as_long_as_the_store_is_not_there() {
+    type Put<'a> = &'a dyn Fn(&Path);
     const LIMIT: Duration = Duration::from_secs(60);
     let site = Site::new();
     site.file("a", "a");
@@ -360,7 +361,7 @@ fn health_polled_every_tenth_of_a_second_is_red_for_as_long_as_the_store_is_not_
         let mut init = site.command(["init", "--state-dir", "elsewhere", "--store"]);
         assert!(init.arg(store).status().expect("it starts").success());
     };
-    let faults: [(&str, Option<&dyn Fn(&Path)>); 4] = [
+    let faults: [(&str, Option<Put<'_>>); 4] = [
         ("taken away", Some(&nothing)),
         ("an empty folder in its place", Some(&empty)),
         ("another store in its place", Some(&other)),
