@@ -179,6 +179,22 @@ fn sigint_and_sigterm_both_end_it_well_and_a_daemon_that_was_stopped_is_no_healt
 }
 
 #[test]
+fn a_second_daemon_with_the_same_state_refuses_and_one_after_the_first_was_killed_does_not() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    let config = daemon.config.to_str().expect("UTF-8").to_owned();
+    let pid = daemon.pid();
+    let refused = site.backup(["--config", &config, "daemon"]).exits(1);
+    let folder = site.path().join("state").display().to_string();
+    assert!(refused.err.contains(&folder) && refused.err.contains(&format!("process {pid}")), "{}", refused.err);
+    assert_eq!(daemon.get("/healthz").status, 200, "the first is at work");
+    daemon.run("upload");
+    daemon.kill();
+    Daemon::start(&site, "").stop_well();
+}
+
+#[test]
 fn state_that_is_lost_is_learnt_from_the_store_and_state_that_is_nonsense_is_no_harm() {
     let site = Site::new();
     site.file("a", "a");
