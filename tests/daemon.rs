@@ -195,6 +195,21 @@ fn a_second_daemon_with_the_same_state_refuses_and_one_after_the_first_was_kille
 }
 
 #[test]
+fn a_daemon_that_was_killed_is_missed_at_once_by_a_health_check() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    let mut check = site.command(["status", "--check", "--state-dir"]);
+    check.arg(site.path().join("state"));
+    until("the check is well", || (check.output().expect("it starts").status.code() == Some(0)).then_some(()));
+    let pid = daemon.pid();
+    daemon.kill();
+    let ran: site::Ran = check.output().expect("it starts").into();
+    ran.exits(1).says(&format!("process {pid} is gone"));
+}
+
+#[test]
 fn state_that_is_lost_is_learnt_from_the_store_and_state_that_is_nonsense_is_no_harm() {
     let site = Site::new();
     site.file("a", "a");

@@ -39,6 +39,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let settings = if verb.which.store.is_some() && global.config.is_none() { None } else { which::settings(global)? };
     let state = which::state(global, settings.as_ref());
     let live = state.kept(LIVE_FILE, LIVE_BYTES_MAX).as_deref().and_then(Live::decode);
+    let live = live.map(|live| live.seen_by(state.daemon()));
     if verb.check {
         return Ok(check(live.as_ref(), now, screen));
     }
@@ -130,6 +131,7 @@ fn show(live: &Live, now: Timestamp, settings: Option<&Settings>, screen: &Scree
         format!("{} ago", duration_words(ago))
     };
     let state = match (live.stopping, live.complaints(now).is_empty()) {
+        _ if live.is_gone => format!("GONE, was process {}, last seen {}", live.pid, ago(live.ticked)),
         (true, _) => format!("stopped, {}", ago(live.ticked)),
         (false, true) => format!("ready, process {}, since {}", live.pid, at(live.started)),
         (false, false) => format!("NOT READY, process {}, since {}", live.pid, at(live.started)),
