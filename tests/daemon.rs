@@ -195,6 +195,25 @@ fn a_second_daemon_with_the_same_state_refuses_and_one_after_the_first_was_kille
 }
 
 #[test]
+fn a_run_whose_process_was_killed_does_not_block_the_next_one() {
+    let site = Site::new();
+    site.file("text", slow_text(12_000_000));
+    let daemon = Daemon::start(&site, SLOW);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    let lease = site.job().join(".lease.json");
+    let claim: Value =
+        until("it has the lease", || serde_json::from_slice(&fs::read(&lease).unwrap_or_default()).ok());
+    let child = claim["pid"].as_i64().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)).expect("a process");
+    rustix::process::kill_process(child, Signal::KILL).expect("killed");
+    daemon.until_logged("run-failed");
+    assert!(lease.exists(), "nobody gave it back");
+    site.file("text", "quick");
+    daemon.run("upload");
+    assert_eq!((lease.exists(), site.leftovers()), (false, Vec::new()));
+    daemon.stop(Signal::TERM);
+}
+
+#[test]
 fn a_daemon_that_was_killed_is_missed_at_once_by_a_health_check() {
     let site = Site::new();
     site.file("a", "a");

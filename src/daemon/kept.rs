@@ -20,6 +20,9 @@ pub const RUNS_MAX: usize = 400;
 /// Of an outcome's skipped entries so many are kept for the page; the run's record has more, the manifest all.
 const SKIPS_KEPT: usize = 100;
 
+/// Dead runs that may hold something; one at a time does, and the store may be away for a while.
+const DEAD_MAX: usize = 50;
+
 /// The name of the file in the state's folder.
 pub const FILE: &str = "daemon.json";
 
@@ -45,6 +48,9 @@ pub struct KeptJob {
     /// The run at work; none while what the agenda handed out waits for its turn.
     #[serde(default)]
     pub began: Option<Began>,
+    /// Runs whose processes have been waited for and told no end: the next run takes over what they hold in the store.
+    #[serde(default)]
+    pub dead_runs: Vec<RunId>,
     /// Oldest first.
     #[serde(default)]
     pub runs: Vec<KeptRun>,
@@ -178,6 +184,19 @@ impl KeptJob {
             self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         }
         self.last = Some(Box::new(record));
+    }
+
+    /// A run's process is known to be gone. One that came through had the lease, so nothing is left of earlier ones.
+    pub fn is_gone(&mut self, record: &RunRecord) {
+        if matches!(record.verdict, Verdict::Ok | Verdict::Partial) {
+            self.dead_runs.clear();
+        } else if !self.dead_runs.contains(&record.run) {
+            self.dead_runs.push(record.run.clone());
+            if self.dead_runs.len() > DEAD_MAX {
+                // the oldest of them may be the one that holds it
+                self.dead_runs.remove(1);
+            }
+        }
     }
 
     /// Slots had no run.

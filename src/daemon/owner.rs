@@ -310,9 +310,10 @@ impl Owner {
         let store = self.settings.stores.get(&job.store).cloned();
         let store = store.expect("the configuration was checked: a job's store exists");
         let plan = wiring::JobPlan { job: job.clone(), store, init: false };
-        let order = wiring::order_for(&plan, &self.settings.timezone, &self.state, false);
+        let mut order = wiring::order_for(&plan, &self.settings.timezone, &self.state, false);
         let (now, cancel) = (self.clock.now(), Cancel::new());
         let kept = self.kept.jobs.entry(job.name.clone()).or_default();
+        order.dead_runs.clone_from(&kept.dead_runs);
         kept.began = Some(kept::Began { run: order.run.clone(), at: now });
         self.is_kept_saved = false;
         self.save(now);
