@@ -165,6 +165,7 @@ impl Owner {
             self.start_waiting();
             self.start_proofs(now);
             self.watch_ages(now);
+            self.watch_stores();
         }
         self.stop_what_must();
         self.look_at_stores();
@@ -186,9 +187,7 @@ impl Owner {
             News::Ended { job, ended } => self.ended(&job, *ended),
             News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
             News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
-            News::Silent { store, is_deep } => {
-                self.stores.entry(store).or_default().silent(is_deep);
-            }
+            News::Silent { store, is_deep } => self.silent(&store, is_deep),
             News::Gone { store, is_deep } => {
                 let now = self.clock.since_start();
                 self.stores.entry(store).or_default().gone(is_deep, now);
