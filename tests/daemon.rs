@@ -201,8 +201,7 @@ fn a_run_whose_process_was_killed_does_not_block_the_next_one() {
     let daemon = Daemon::start(&site, SLOW);
     daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
     let lease = site.job().join(".lease.json");
-    let claim: Value =
-        until("it has the lease", || serde_json::from_slice(&fs::read(&lease).unwrap_or_default()).ok());
+    let claim: Value = until("it has the lease", || serde_json::from_slice(&fs::read(&lease).unwrap_or_default()).ok());
     let child = claim["pid"].as_i64().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)).expect("a process");
     rustix::process::kill_process(child, Signal::KILL).expect("killed");
     daemon.until_logged("run-failed");
@@ -622,9 +621,22 @@ fn state_that_cannot_be_kept_is_told_once_and_changes_nothing_about_runs() {
     let daemon = Daemon::start(&site, "");
     daemon.run("upload");
     daemon.run("upload");
+    let page = daemon.get("/").text();
+    assert!(page.contains("cannot be kept") && daemon.get("/metrics").text().contains("backup_state_writable 0"));
     fs::remove_dir_all(site.path().join("state/daemon.json")).expect("removed");
     daemon.until_logged("state-kept");
+    until("it is well again", || daemon.get("/metrics").text().contains("backup_state_writable 1").then_some(()));
+    // a folder of state that says nothing is no reason to restart a daemon that answers
+    let text = fs::read_to_string(&daemon.config).expect("a configuration");
+    let asks = site.path().join("asks.yaml");
+    fs::write(&asks, text.replace("127.0.0.1:0", &format!("127.0.0.1:{}", daemon.port()))).expect("written");
+    let empty = site.path().join("empty").display().to_string();
+    let arguments = ["--config", asks.to_str().expect("UTF-8"), "--state-dir", &empty, "status", "--check"];
+    daemon.until_ready(true);
+    let check = || site::Ran::from(site.command(arguments).output().expect("it starts"));
+    check().exits(0);
     let log = daemon.stop_well();
+    check().exits(1).says("no daemon has run here");
     let told: Vec<&Value> = log.iter().filter(|line| line["event"] == "trouble").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0]["text"].as_str().expect("a text").contains("could not be written"), "{}", told[0]);
