@@ -179,6 +179,55 @@ fn sigint_and_sigterm_both_end_it_well_and_a_daemon_that_was_stopped_is_no_healt
 }
 
 #[test]
+fn a_second_daemon_with_the_same_state_refuses_and_one_after_the_first_was_killed_does_not() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    let config = daemon.config.to_str().expect("UTF-8").to_owned();
+    let pid = daemon.pid();
+    let refused = site.backup(["--config", &config, "daemon"]).exits(1);
+    let folder = site.path().join("state").display().to_string();
+    assert!(refused.err.contains(&folder) && refused.err.contains(&format!("process {pid}")), "{}", refused.err);
+    assert_eq!(daemon.get("/healthz").status, 200, "the first is at work");
+    daemon.run("upload");
+    daemon.kill();
+    Daemon::start(&site, "").stop_well();
+}
+
+#[test]
+fn a_run_whose_process_was_killed_does_not_block_the_next_one() {
+    let site = Site::new();
+    site.file("text", slow_text(12_000_000));
+    let daemon = Daemon::start(&site, SLOW);
+    daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+    let lease = site.job().join(".lease.json");
+    let claim: Value = until("it has the lease", || serde_json::from_slice(&fs::read(&lease).unwrap_or_default()).ok());
+    let child = claim["pid"].as_i64().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)).expect("a process");
+    rustix::process::kill_process(child, Signal::KILL).expect("killed");
+    daemon.until_logged("run-failed");
+    assert!(lease.exists(), "nobody gave it back");
+    site.file("text", "quick");
+    daemon.run("upload");
+    assert_eq!((lease.exists(), site.leftovers()), (false, Vec::new()));
+    daemon.stop(Signal::TERM);
+}
+
+#[test]
+fn a_daemon_that_was_killed_is_missed_at_once_by_a_health_check() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    let mut check = site.command(["status", "--check", "--state-dir"]);
+    check.arg(site.path().join("state"));
+    until("the check is well", || (check.output().expect("it starts").status.code() == Some(0)).then_some(()));
+    let pid = daemon.pid();
+    daemon.kill();
+    let ran: site::Ran = check.output().expect("it starts").into();
+    ran.exits(1).says(&format!("process {pid} is gone"));
+}
+
+#[test]
 fn state_that_is_lost_is_learnt_from_the_store_and_state_that_is_nonsense_is_no_harm() {
     let site = Site::new();
     site.file("a", "a");
@@ -573,9 +622,22 @@ fn state_that_cannot_be_kept_is_told_once_and_changes_nothing_about_runs() {
     let daemon = Daemon::start(&site, "");
     daemon.run("upload");
     daemon.run("upload");
+    let page = daemon.get("/").text();
+    assert!(page.contains("cannot be kept") && daemon.get("/metrics").text().contains("backup_state_writable 0"));
     fs::remove_dir_all(site.path().join("state/daemon.json")).expect("removed");
     daemon.until_logged("state-kept");
+    until("it is well again", || daemon.get("/metrics").text().contains("backup_state_writable 1").then_some(()));
+    // a folder of state that says nothing is no reason to restart a daemon that answers
+    let text = fs::read_to_string(&daemon.config).expect("a configuration");
+    let asks = site.path().join("asks.yaml");
+    fs::write(&asks, text.replace("127.0.0.1:0", &format!("127.0.0.1:{}", daemon.port()))).expect("written");
+    let empty = site.path().join("empty").display().to_string();
+    let arguments = ["--config", asks.to_str().expect("UTF-8"), "--state-dir", &empty, "status", "--check"];
+    daemon.until_ready(true);
+    let check = || site::Ran::from(site.command(arguments).output().expect("it starts"));
+    check().exits(0);
     let log = daemon.stop_well();
+    check().exits(1).says("no daemon has run here");
     let told: Vec<&Value> = log.iter().filter(|line| line["event"] == "trouble").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0]["text"].as_str().expect("a text").contains("could not be written"), "{}", told[0]);

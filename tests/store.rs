@@ -168,6 +168,7 @@ impl World {
         let (clock, cancel) = (SystemClock::new(), Cancel::new());
         let context = Context {
             run: RunId::from_random(id),
+            dead: &[],
             host: Host("test".into()),
             pid: 1,
             tool: "a test".into(),

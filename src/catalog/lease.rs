@@ -3,7 +3,8 @@
 //! Shares are often mounted `nolock`, so no lock of the kernel's protects anything between hosts. The lease is a
 //! file created exclusively and touched while the run lives. It is stale only when that has stopped for longer than
 //! its term *by the store's own clock*: the mtime the server gives, against the mtime the server gives a new file
-//! now. A pid proves nothing on another host and is only told to people.
+//! now. A pid proves nothing on another host and is only told to people. One thing else ends a lease: whoever started
+//! its run has waited for the run's process and seen its end (`dead`).
 //!
 //! The danger is two runs that both see a stale lease. Whoever takes over first creates, exclusively, a file whose
 //! name the dead holder alone decides; only its creator may remove the stale lease. A run that slept through all this
@@ -81,6 +82,11 @@ impl LeaseState {
     pub fn is_stale(&self) -> bool {
         self.silent > self.term
     }
+
+    /// Whether it may be taken over: its term is over, or its holder is among those known to be `dead`.
+    fn is_over(&self, dead: &[RunId]) -> bool {
+        self.is_stale() || matches!(&self.holder, Holder::Run(claim) if dead.contains(&claim.run))
+    }
 }
 
 /// A lease that this process holds. Ends with [`Lease::release`]; if that never happens, it turns stale.
@@ -97,6 +103,15 @@ impl Lease {
     /// # Errors
     /// [`CatalogError::Leased`] if another run holds it.
     pub fn acquire(catalog: &Catalog, claim: Claim) -> Result<Self, CatalogError> {
+        Self::acquire_after(catalog, claim, &[])
+    }
+
+    /// As [`Lease::acquire`], and takes over at once from a run among `dead`: whoever waited for those runs' processes
+    /// has seen their end, so their leases need not grow old.
+    ///
+    /// # Errors
+    /// [`CatalogError::Leased`] if another run holds it.
+    pub fn acquire_after(catalog: &Catalog, claim: Claim, dead: &[RunId]) -> Result<Self, CatalogError> {
         let store = catalog.store();
         match store.create_folder(&catalog.layout().folder()) {
             Ok(()) => store.sync_folder(&Key::top())?,
@@ -120,10 +135,10 @@ impl Lease {
                 Err(error) => return Err(error.into()),
             }
             let Some(state) = catalog.lease_state(claim.term_s)? else { continue };
-            if !state.is_stale() {
+            if !state.is_over(dead) {
                 return Err(CatalogError::Leased { holder: state.holder.to_string() });
             }
-            if take_over(catalog, &claim, &state)? {
+            if take_over(catalog, &claim, &state, dead)? {
                 taken_over_from = Some(state.holder);
             }
         }
@@ -218,7 +233,7 @@ fn create_claim(store: &dyn Store, key: &Key, claim: &Claim) -> Result<(), Store
 }
 
 /// Removes the stale lease if this run is the one that may. False if another is at it.
-fn take_over(catalog: &Catalog, claim: &Claim, stale: &LeaseState) -> Result<bool, CatalogError> {
+fn take_over(catalog: &Catalog, claim: &Claim, stale: &LeaseState, dead: &[RunId]) -> Result<bool, CatalogError> {
     let store = catalog.store();
     let nobody = RunId::from_random([0; 16]);
     let marker = catalog.layout().takeover(match &stale.holder {
@@ -239,7 +254,8 @@ fn take_over(catalog: &Catalog, claim: &Claim, stale: &LeaseState) -> Result<boo
         Err(error) => return Err(error.into()),
     }
     // between looking and creating the marker the holder may have woken up, or another may have come
-    let unchanged = catalog.lease_state(claim.term_s)?.is_some_and(|now| now.is_stale() && now.holder == stale.holder);
+    let now = catalog.lease_state(claim.term_s)?;
+    let unchanged = now.is_some_and(|now| now.is_over(dead) && now.holder == stale.holder);
     if unchanged {
         store.remove(&catalog.layout().lease())?;
     }

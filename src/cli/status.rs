@@ -2,8 +2,10 @@
 //!
 //! What the daemon says comes from the file it writes as it goes; so that is told even while a store hangs.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -19,6 +21,12 @@ use crate::report::duration_words;
 
 /// A holder that cannot be read is shown as stale after this.
 const TERM_UNKNOWN_S: u64 = 900;
+
+/// A door that has not answered for so long is closed.
+const DOOR_WITHIN: Duration = Duration::from_secs(2);
+
+/// Of its answer; a reason a line.
+const DOOR_BYTES_MAX: u64 = 1 << 20;
 
 /// Show the daemon, jobs, their last runs and their next ones
 ///
@@ -39,8 +47,15 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let settings = if verb.which.store.is_some() && global.config.is_none() { None } else { which::settings(global)? };
     let state = which::state(global, settings.as_ref());
     let live = state.kept(LIVE_FILE, LIVE_BYTES_MAX).as_deref().and_then(Live::decode);
+    let live = live.map(|live| live.seen_by(state.daemon()));
     if verb.check {
-        return Ok(check(live.as_ref(), now, screen));
+        // a folder of state that takes nothing says nothing, or something old: the door knows better
+        let listen = settings.as_ref().and_then(|settings| settings.web.listen);
+        let complaints = listen.and_then(ask_door).unwrap_or_else(|| match &live {
+            Some(live) => live.complaints(now),
+            None => vec!["no daemon has run here: there is no word of one in the folder of state".to_owned()],
+        });
+        return Ok(check(&complaints, screen));
     }
     if let Some(live) = live.filter(|_| verb.which.store.is_none()) {
         show(&live, now, settings.as_ref(), screen);
@@ -67,11 +82,11 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             }
             let mut lines = vec![format!("job {job}: {} snapshots", snapshots.len())];
             if let Some(newest) = snapshots.last() {
-                let age = std::time::Duration::try_from(now.duration_since(newest.at())).unwrap_or_default();
+                let age = Duration::try_from(now.duration_since(newest.at())).unwrap_or_default();
                 lines.push(format!("  newest    {newest}, {} ago", duration_words(age)));
             }
             if let Some(run) = last_run {
-                let ago = std::time::Duration::try_from(now.duration_since(run.finished)).unwrap_or_default();
+                let ago = Duration::try_from(now.duration_since(run.finished)).unwrap_or_default();
                 lines.push(format!("  last run  {}, {} ago", run.verdict.word(), duration_words(ago)));
                 if let Some(failure) = &run.failure {
                     lines.push(format!("            {}", failure.what));
@@ -95,11 +110,34 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     Ok(Exit::Ok)
 }
 
-fn check(live: Option<&Live>, now: Timestamp, screen: &Screen) -> Exit {
-    let complaints = match live {
-        Some(live) => live.complaints(now),
-        None => vec!["no daemon has run here: there is no word of one in the folder of state".to_owned()],
+/// What the daemon's door says against it; none if nobody answers there in time, or something else does.
+fn ask_door(listen: SocketAddr) -> Option<Vec<String>> {
+    let here = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
     };
+    let address = SocketAddr::new(here, listen.port());
+    let mut stream = TcpStream::connect_timeout(&address, DOOR_WITHIN).ok()?;
+    stream.set_read_timeout(Some(DOOR_WITHIN)).ok()?;
+    stream.set_write_timeout(Some(DOOR_WITHIN)).ok()?;
+    stream.write_all(format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.take(DOOR_BYTES_MAX).read_to_end(&mut answer).ok()?;
+    said_at_the_door(&String::from_utf8_lossy(&answer))
+}
+
+fn said_at_the_door(answer: &str) -> Option<Vec<String>> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let mut lines = body.lines().filter(|line| !line.is_empty()).map(str::to_owned).peekable();
+    match head.strip_prefix("HTTP/1.")?.split(' ').nth(1)? {
+        "200" => (body.trim() == "ok").then(Vec::new),
+        "503" => lines.peek().is_some().then(|| lines.collect()),
+        _ => None,
+    }
+}
+
+fn check(complaints: &[String], screen: &Screen) -> Exit {
     let is_well = complaints.is_empty();
     if screen.is_json() {
         screen.json(&serde_json::json!({"type": "check", "well": is_well, "complaints": complaints}));
@@ -107,7 +145,7 @@ fn check(live: Option<&Live>, now: Timestamp, screen: &Screen) -> Exit {
         screen.result("ok");
     } else {
         let mut err = anstream::stderr();
-        for complaint in &complaints {
+        for complaint in complaints {
             let _ = writeln!(err, "{complaint}");
         }
     }
@@ -126,10 +164,11 @@ fn show(live: &Live, now: Timestamp, settings: Option<&Settings>, screen: &Scree
     let zone = settings.map_or(jiff::tz::TimeZone::UTC, |settings| settings.timezone.clone());
     let at = |at: Timestamp| at.to_zoned(zone.clone()).strftime("%A %Y-%m-%d %H:%M %Z").to_string();
     let ago = |at: Timestamp| {
-        let ago = std::time::Duration::try_from(now.duration_since(at)).unwrap_or_default();
+        let ago = Duration::try_from(now.duration_since(at)).unwrap_or_default();
         format!("{} ago", duration_words(ago))
     };
     let state = match (live.stopping, live.complaints(now).is_empty()) {
+        _ if live.is_gone => format!("GONE, was process {}, last seen {}", live.pid, ago(live.ticked)),
         (true, _) => format!("stopped, {}", ago(live.ticked)),
         (false, true) => format!("ready, process {}, since {}", live.pid, at(live.started)),
         (false, false) => format!("NOT READY, process {}, since {}", live.pid, at(live.started)),
@@ -156,4 +195,20 @@ fn show(live: &Live, now: Timestamp, settings: Option<&Settings>, screen: &Scree
         lines.push(format!("  {:<9} {}", job.name, said.join("; ")));
     }
     screen.result(&lines.join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said_at_the_door;
+
+    #[test]
+    fn a_door_is_believed_if_it_says_what_ours_says() {
+        let said = |text: &str| said_at_the_door(text);
+        assert_eq!(said("HTTP/1.0 200 OK\r\na: b\r\n\r\nok\n"), Some(Vec::new()));
+        let late = "HTTP/1.1 503 Service Unavailable\r\n\r\nstore nas cannot be used: gone\njob a: late\n";
+        assert_eq!(said(late), Some(vec!["store nas cannot be used: gone".to_owned(), "job a: late".to_owned()]));
+        for other in ["", "SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n<html>", "HTTP/1.1 404 No\r\n\r\nno"] {
+            assert_eq!(said(other), None, "{other}");
+        }
+    }
 }

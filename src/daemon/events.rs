@@ -11,6 +11,7 @@ use super::look::Look;
 use super::news::Proof;
 use super::owner::Owner;
 use super::runs::start_proof;
+use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
 use crate::config::JobSettings;
 use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
@@ -36,6 +37,9 @@ impl Owner {
         let plan = self.plans.get(name).cloned();
         let job = self.job_kept(name);
         job.ended(&record);
+        if ended.is_gone {
+            job.is_gone(&record);
+        }
         let failed = matches!(record.verdict, Verdict::Failed | Verdict::Skipped | Verdict::Missed);
         let again = match (&mut job.agenda, plan) {
             // the slot stays open: the next daemon makes up for it once
@@ -285,19 +289,53 @@ impl Owner {
         }
     }
 
-    /// A look at a store is over.
-    pub(super) fn looked(&mut self, store: &str, is_deep: bool, look: Look) {
-        let now = self.clock.since_start();
+    /// A look at a store got no answer.
+    pub(super) fn silent(&mut self, store: &str, is_deep: bool) {
         let Some(watch) = self.stores.get_mut(store) else { return };
         let before = watch.trouble.clone();
-        let seen = watch.looked(is_deep, look, now);
-        let after = watch.trouble.clone();
+        watch.silent(is_deep);
+        self.say_change(store, before);
+    }
+
+    /// Logs that a store's trouble is another than `before`.
+    fn say_change(&self, store: &str, before: Option<String>) {
+        let after = self.stores.get(store).and_then(|watch| watch.trouble.clone());
         if before != after {
             match &after {
                 Some(why) => self.say(Weight::Error, "store-trouble", why, &[("store", json!(store))]),
                 None => self.say(Weight::Info, "store-well", "the store can be used", &[("store", json!(store))]),
             }
         }
+    }
+
+    /// Tells people of stores that are gone for a while, and of those that are back.
+    pub(super) fn watch_stores(&mut self) {
+        let now = self.clock.since_start();
+        let word = |(name, watch): (&String, &mut StoreWatch)| {
+            let word = watch.word(now)?;
+            Some((name.clone(), word, watch.trouble.clone().unwrap_or_default()))
+        };
+        let words: Vec<(String, Word, String)> = self.stores.iter_mut().filter_map(word).collect();
+        for (store, word, why) in words {
+            let tale = match word {
+                Word::Gone => {
+                    let for_so_long = crate::report::duration_words(TOLD_AFTER);
+                    let what = format!("the store {store} has not been usable for {for_so_long}");
+                    Tale::trouble(what, vec![why], "until it is back no run can store anything there: `backup doctor`")
+                }
+                Word::Back => Tale::of(Kind::Recovered),
+            };
+            self.tell(Tale { store: Some(store), ..tale });
+        }
+    }
+
+    /// A look at a store is over.
+    pub(super) fn looked(&mut self, store: &str, is_deep: bool, look: Look) {
+        let now = self.clock.since_start();
+        let Some(watch) = self.stores.get_mut(store) else { return };
+        let before = watch.trouble.clone();
+        let seen = watch.looked(is_deep, look, now);
+        self.say_change(store, before);
         for job in seen {
             let name = job.job.clone();
             if self.kept.jobs.get(&name).is_none_or(|kept| job.runs.iter().any(|run| !kept.knows(run))) {

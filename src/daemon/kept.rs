@@ -20,6 +20,9 @@ pub const RUNS_MAX: usize = 400;
 /// Of an outcome's skipped entries so many are kept for the page; the run's record has more, the manifest all.
 const SKIPS_KEPT: usize = 100;
 
+/// Dead runs that may hold something; one at a time does, and the store may be away for a while.
+const DEAD_MAX: usize = 50;
+
 /// The name of the file in the state's folder.
 pub const FILE: &str = "daemon.json";
 
@@ -45,6 +48,9 @@ pub struct KeptJob {
     /// The run at work; none while what the agenda handed out waits for its turn.
     #[serde(default)]
     pub began: Option<Began>,
+    /// Runs whose processes have been waited for and told no end: the next run takes over what they hold in the store.
+    #[serde(default)]
+    pub dead_runs: Vec<RunId>,
     /// Oldest first.
     #[serde(default)]
     pub runs: Vec<KeptRun>,
@@ -160,6 +166,8 @@ impl KeptJob {
         let mut record = record.clone();
         record.skips.truncate(SKIPS_KEPT);
         self.began = None;
+        // a look into the store may have been quicker
+        self.runs.retain(|run| run.run.as_ref() != Some(&record.run));
         self.add(KeptRun::from(&record));
         match record.verdict {
             Verdict::Ok => {
@@ -178,6 +186,19 @@ impl KeptJob {
         self.last = Some(Box::new(record));
     }
 
+    /// A run's process is known to be gone. One that came through had the lease, so nothing is left of earlier ones.
+    pub fn is_gone(&mut self, record: &RunRecord) {
+        if matches!(record.verdict, Verdict::Ok | Verdict::Partial) {
+            self.dead_runs.clear();
+        } else if !self.dead_runs.contains(&record.run) {
+            self.dead_runs.push(record.run.clone());
+            if self.dead_runs.len() > DEAD_MAX {
+                // the oldest of them may be the one that holds it
+                self.dead_runs.remove(1);
+            }
+        }
+    }
+
     /// Slots had no run.
     pub fn missed(&mut self, count: u64, last: Timestamp, why: &str) {
         self.missed = self.missed.saturating_add(count);
@@ -188,21 +209,22 @@ impl KeptJob {
     /// Whether the history says of this run what its record says.
     pub fn knows(&self, record: &RunRecord) -> bool {
         let is_older = self.runs.len() >= RUNS_MAX && self.runs.first().is_some_and(|run| record.started < run.at);
-        let is_there = |run: &KeptRun| run.run.as_ref() == Some(&record.run) && run.verdict == Some(record.verdict);
-        is_older || self.runs.iter().any(is_there)
+        is_older || self.runs.contains(&KeptRun::from(record))
     }
 
     /// Takes what the store says of past runs: those that were made elsewhere, and all after this file was lost.
     pub fn learn(&mut self, records: &[RunRecord]) {
         for record in records {
             // a run that this process was cut off from may have told the store more than us
-            self.runs.retain(|run| run.run.as_ref() != Some(&record.run) || run.verdict == Some(record.verdict));
-            if !self.runs.iter().any(|run| run.run.as_ref() == Some(&record.run)) {
+            if !self.runs.contains(&KeptRun::from(record)) {
+                self.runs.retain(|run| run.run.as_ref() != Some(&record.run));
                 self.add(KeptRun::from(record));
             }
         }
         let newest = records.iter().max_by_key(|record| record.started);
-        let is_newer = |record: &&RunRecord| self.last.as_ref().is_none_or(|last| last.started < record.started);
+        let is_newer = |record: &&RunRecord| {
+            self.last.as_ref().is_none_or(|last| last.started < record.started || last.run == record.run)
+        };
         if let Some(record) = newest.filter(is_newer) {
             let mut record = record.clone();
             record.skips.truncate(SKIPS_KEPT);
@@ -295,6 +317,24 @@ mod tests {
         job.ended(&record(4, true));
         job.learn(&[record(4, true)]);
         assert_eq!((job.runs.len(), job.failures_in_a_row), (4, 0));
+    }
+
+    #[test]
+    fn of_a_run_that_both_tell_of_the_stores_record_stays() {
+        let mut job = KeptJob::default();
+        let told = RunRecord { took_ms: 70_000, reason: Some(StopReason::Program), ..record(1, false) };
+        job.ended(&told);
+        let stored = record(1, false);
+        assert!(!job.knows(&stored));
+        job.learn(std::slice::from_ref(&stored));
+        let last = job.last.as_ref().expect("a last run");
+        assert_eq!((last.took_ms, last.reason, job.failures_in_a_row), (60_000, Some(StopReason::Store), 1));
+        assert_eq!((job.runs.len(), job.runs[0].took_ms, job.knows(&stored)), (1, 60_000, true));
+        // the look was quicker than the run's own end
+        let mut job = KeptJob::default();
+        job.learn(std::slice::from_ref(&stored));
+        job.ended(&told);
+        assert_eq!(job.runs.len(), 1);
     }
 
     #[test]

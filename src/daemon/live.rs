@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::page::{View, lateness, ready};
+use crate::wiring::DaemonLife;
 
 /// Its name in the state's folder.
 pub const FILE: &str = "live.json";
@@ -39,6 +40,9 @@ pub struct Live {
     pub silent_channels: Vec<(String, String)>,
     /// Jobs.
     pub jobs: Vec<LiveJob>,
+    /// Whether its process is known to have ended without saying so. No word of its own: whoever reads it finds out.
+    #[serde(skip)]
+    pub is_gone: bool,
 }
 
 /// A job, as the daemon sees it.
@@ -87,6 +91,7 @@ impl Live {
             undelivered: view.undelivered,
             silent_channels: view.silent_channels.iter().map(|c| (c.name.clone(), c.why.clone())).collect(),
             jobs: jobs.collect(),
+            is_gone: false,
         }
     }
 
@@ -100,11 +105,26 @@ impl Live {
         serde_json::from_slice(bytes).ok().filter(|live: &Self| live.format == 1)
     }
 
+    /// The process that wrote this is gone if `life` says so of the same one: then nothing of it is at work.
+    #[must_use]
+    pub fn seen_by(mut self, life: DaemonLife) -> Self {
+        self.is_gone = !self.stopping && life == DaemonLife::Gone { pid: self.pid };
+        if self.is_gone {
+            for job in &mut self.jobs {
+                (job.running, job.next_run) = (None, None);
+            }
+        }
+        self
+    }
+
     /// Why a health check should fail now; empty if it should not.
     pub fn complaints(&self, now: Timestamp) -> Vec<String> {
         let silent = now.duration_since(self.ticked).as_secs();
         if self.stopping {
             return vec!["the daemon was stopped".to_owned()];
+        }
+        if self.is_gone {
+            return vec![format!("the daemon has ended without a word: process {} is gone", self.pid)];
         }
         if silent > SILENT_MAX_S {
             return vec![format!("the daemon has not gone round for {silent} s")];
@@ -115,5 +135,51 @@ impl Live {
     /// Whether anything but the time is another than in `other`.
     pub(super) fn differs_from(&self, other: &Self) -> bool {
         Self { ticked: other.ticked, ..self.clone() } != *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::{Live, LiveJob};
+    use crate::wiring::DaemonLife;
+
+    #[test]
+    fn a_daemon_whose_process_is_gone_is_complained_about_at_once_and_nothing_of_it_is_at_work() {
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let job = LiveJob {
+            name: "upload".into(),
+            running: Some("storing".into()),
+            next_run: Some(now),
+            last_success: None,
+            last: None,
+            failures_in_a_row: 0,
+            missed: 0,
+            late: None,
+        };
+        let live = Live {
+            format: 1,
+            pid: 77,
+            started: now,
+            ticked: now,
+            stopping: false,
+            reasons: Vec::new(),
+            config_refused: None,
+            spooled: 0,
+            undelivered: 0,
+            silent_channels: Vec::new(),
+            jobs: vec![job],
+            is_gone: false,
+        };
+        for life in [DaemonLife::Lives, DaemonLife::Unknown, DaemonLife::Gone { pid: 78 }] {
+            let seen = live.clone().seen_by(life);
+            assert!(seen.complaints(now).is_empty() && seen.jobs[0].running.is_some(), "{life:?}");
+        }
+        let gone = live.clone().seen_by(DaemonLife::Gone { pid: 77 });
+        assert_eq!(gone.complaints(now), ["the daemon has ended without a word: process 77 is gone"]);
+        assert_eq!((&gone.jobs[0].running, &gone.jobs[0].next_run), (&None, &None));
+        let stopped = Live { stopping: true, ..live }.seen_by(DaemonLife::Gone { pid: 77 });
+        assert_eq!(stopped.complaints(now), ["the daemon was stopped"]);
     }
 }

@@ -24,6 +24,7 @@ mod view;
 mod watched;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -34,11 +35,20 @@ pub use look::{LOOK_VERB, run_look};
 pub use news::Inbox;
 pub use owner::{Given, Load};
 
-use crate::domain::Advise;
+use crate::domain::{Advise, Clock, SystemClock, Trouble};
+use crate::wiring::Unlocked;
 
 /// The daemon could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
+    /// Another daemon has the folder of state.
+    #[error("another daemon is at work with the state in {folder}{}", .pid.map_or_else(String::new, |pid| format!(" (process {pid})")))]
+    Second {
+        /// The folder.
+        folder: PathBuf,
+        /// Its process, if it could be read.
+        pid: Option<u32>,
+    },
     /// The door could not be opened.
     #[error("nothing can be answered at {address}")]
     Door {
@@ -53,6 +63,11 @@ pub enum DaemonError {
 impl Advise for DaemonError {
     fn advice(&self) -> String {
         match self {
+            Self::Second { .. } => {
+                "stop that one first, or give this one a configuration and a `state_dir` (BACKUP_STATE_DIR) of its own: two \
+                 daemons with one memory would each forget what the other did"
+                    .to_owned()
+            }
             Self::Door { .. } => {
                 "another daemon may be at work; else give another address as `web.listen`, or `no`".to_owned()
             }
@@ -67,6 +82,18 @@ impl Advise for DaemonError {
 pub fn run(given: Given, inbox: Inbox) -> Result<(), DaemonError> {
     let log = given.log.clone();
     let folder = given.state.folder().to_owned();
+    // before anything of it is read, and until the process ends
+    let _lock = match given.state.lock() {
+        Ok(lock) => Some(lock),
+        Err(Unlocked::Held { pid }) => return Err(DaemonError::Second { folder, pid }),
+        Err(Unlocked::Unable(error)) => {
+            let trouble = Trouble::from(&error);
+            let values = [("advice", json!(trouble.advice)), ("causes", json!(trouble.causes.join("; ")))];
+            let text = format!("{}: a second daemon with this state would not be noticed", trouble.what);
+            log.tell(SystemClock::new().now(), Weight::Warning, "state-unlocked", &text, &values);
+            None
+        }
+    };
     let shared = Arc::new(door::Shared::new(given.program.clone(), folder, inbox.tell.clone()));
     let listen = given.settings.web.listen;
     let mut owner = owner::Owner::new(given, inbox, Arc::clone(&shared));

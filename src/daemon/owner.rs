@@ -83,7 +83,10 @@ pub(super) struct Owner {
     pub(super) stores: BTreeMap<String, StoreWatch>,
     pub(super) seen: BTreeMap<JobName, SeenJob>,
     pub(super) config_refused: Option<String>,
-    is_state_in_trouble: bool,
+    /// Why what must survive could not be saved.
+    pub(super) state_trouble: Option<String>,
+    /// Why `backup status` could not be told.
+    pub(super) live_trouble: Option<String>,
     pub(super) stopping: Option<Stopping>,
     shown: Option<Duration>,
     /// Whether something happened since.
@@ -120,7 +123,8 @@ impl Owner {
             proving: None,
             seen: BTreeMap::new(),
             config_refused: None,
-            is_state_in_trouble: false,
+            state_trouble: None,
+            live_trouble: None,
             stopping: None,
             shown: None,
             is_behind: false,
@@ -165,6 +169,7 @@ impl Owner {
             self.start_waiting();
             self.start_proofs(now);
             self.watch_ages(now);
+            self.watch_stores();
         }
         self.stop_what_must();
         self.look_at_stores();
@@ -186,9 +191,7 @@ impl Owner {
             News::Ended { job, ended } => self.ended(&job, *ended),
             News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
             News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
-            News::Silent { store, is_deep } => {
-                self.stores.entry(store).or_default().silent(is_deep);
-            }
+            News::Silent { store, is_deep } => self.silent(&store, is_deep),
             News::Gone { store, is_deep } => {
                 let now = self.clock.since_start();
                 self.stores.entry(store).or_default().gone(is_deep, now);
@@ -310,9 +313,10 @@ impl Owner {
         let store = self.settings.stores.get(&job.store).cloned();
         let store = store.expect("the configuration was checked: a job's store exists");
         let plan = wiring::JobPlan { job: job.clone(), store, init: false };
-        let order = wiring::order_for(&plan, &self.settings.timezone, &self.state, false);
+        let mut order = wiring::order_for(&plan, &self.settings.timezone, &self.state, false);
         let (now, cancel) = (self.clock.now(), Cancel::new());
         let kept = self.kept.jobs.entry(job.name.clone()).or_default();
+        order.dead_runs.clone_from(&kept.dead_runs);
         kept.began = Some(kept::Began { run: order.run.clone(), at: now });
         self.is_kept_saved = false;
         self.save(now);
@@ -368,9 +372,9 @@ impl Owner {
         }
         let result = self.state.keep(kept::FILE, &self.kept.encode());
         self.is_kept_saved = result.is_ok();
-        match (result, self.is_state_in_trouble) {
+        match (result, self.state_trouble.is_some()) {
             (Ok(()), was) => {
-                self.is_state_in_trouble = false;
+                self.state_trouble = None;
                 if was {
                     self.log.tell(now, Weight::Info, "state-kept", "state can be kept again", &[]);
                 }
@@ -378,8 +382,8 @@ impl Owner {
             // told once; it is tried again each round
             (Err(_), true) => {}
             (Err(error), false) => {
-                self.is_state_in_trouble = true;
                 let trouble = Trouble::from(&error);
+                self.state_trouble = Some(in_one_line(&trouble));
                 self.tell(Tale { trouble: Some(trouble), ..Tale::of(crate::report::Kind::Trouble) });
             }
         }
@@ -399,8 +403,9 @@ impl Owner {
         let live = Live::of(&view, wiring::pid(), self.stopping.is_some());
         self.shared.show(view);
         if let Some(text) = self.shared.live_changed(live) {
-            // a disk that takes nothing is told by `save`
-            let _ = self.state.show(super::live::FILE, &text);
+            // people are told by `save`; the page and the metrics say this as well
+            let shown = self.state.show(super::live::FILE, &text);
+            self.live_trouble = shown.err().map(|error| in_one_line(&Trouble::from(&error)));
         }
     }
 
@@ -429,4 +434,9 @@ impl Owner {
             self.say(Weight::Warning, "state", &trouble.what, &values);
         }
     }
+}
+
+fn in_one_line(trouble: &Trouble) -> String {
+    let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
+    format!("{}{causes}", trouble.what)
 }

@@ -37,6 +37,41 @@ const LOOK_BYTES_MAX: u64 = 256 << 20;
 const RUNS_ALL: usize = super::kept::RUNS_MAX;
 const RUNS_NEW: usize = 20;
 
+/// A store that cannot be used for so long is told to people: shorter, and each reboot of a server would be news.
+pub(super) const TOLD_AFTER: Duration = Duration::from_secs(180);
+
+/// What people should hear of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It has not been usable for [`TOLD_AFTER`].
+    Gone,
+    /// It is back, and they were told that it was gone.
+    Back,
+}
+
+/// Since when a store cannot be used, and whether people know.
+#[derive(Debug, Default)]
+struct Absence {
+    /// By a clock that does not step.
+    since: Option<Duration>,
+    is_told: bool,
+}
+
+impl Absence {
+    /// What is to be told at `now`; each word once.
+    fn word(&mut self, is_usable: bool, now: Duration) -> Option<Word> {
+        if is_usable {
+            return std::mem::take(self).is_told.then_some(Word::Back);
+        }
+        let since = *self.since.get_or_insert(now);
+        if self.is_told || now.saturating_sub(since) < TOLD_AFTER {
+            return None;
+        }
+        self.is_told = true;
+        Some(Word::Gone)
+    }
+}
+
 /// A store, as known.
 #[derive(Debug, Default)]
 pub(super) struct StoreWatch {
@@ -51,6 +86,7 @@ pub(super) struct StoreWatch {
     short: Looking,
     deep: Looking,
     deep_wanted: bool,
+    absence: Absence,
 }
 
 /// One kind of look.
@@ -83,6 +119,11 @@ impl StoreWatch {
     /// Something happened in it: it is looked into again soon.
     pub(super) fn want_deep(&mut self) {
         self.deep_wanted = true;
+    }
+
+    /// What people should hear of it now.
+    pub(super) fn word(&mut self, now: Duration) -> Option<Word> {
+        if self.is_known { self.absence.word(self.trouble.is_none(), now) } else { None }
     }
 
     /// Starts the looks whose time has come. `is_new` says of which jobs no history is known.
@@ -190,4 +231,35 @@ fn start(store: &StoreSettings, eyes: &Eyes<'_>, jobs: Vec<LookJob>, is_deep: bo
         let look = answer.unwrap_or_else(|what| Look::Trouble(Trouble { what, causes: Vec::new(), advice: advice() }));
         let _ = tell.send(News::Looked { store, is_deep, look: Box::new(look) });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Absence, StoreWatch, TOLD_AFTER, Word};
+
+    #[test]
+    fn a_store_that_is_gone_is_told_once_after_three_minutes_and_its_return_to_whom_knew() {
+        let mut absence = Absence::default();
+        let at = |s: u64| Duration::from_secs(1000 + s);
+        let last = TOLD_AFTER.as_secs();
+        assert_eq!([0, 5, last - 1].map(|s| absence.word(false, at(s))), [None; 3]);
+        assert_eq!([last, last + 5, last + 5000].map(|s| absence.word(false, at(s))), [Some(Word::Gone), None, None]);
+        assert_eq!([last + 6000, last + 6005].map(|s| absence.word(true, at(s))), [Some(Word::Back), None]);
+        // a short one is no news, and the next begins anew
+        assert_eq!(absence.word(false, at(9000)), None);
+        assert_eq!(absence.word(true, at(9100)), None);
+        assert_eq!(absence.word(false, at(9100 + last)), None);
+    }
+
+    #[test]
+    fn a_look_without_an_answer_counts_as_any_other_trouble_and_a_store_that_was_never_looked_at_does_not() {
+        let mut watch = StoreWatch::default();
+        assert_eq!(watch.word(Duration::ZERO), None);
+        assert_eq!(watch.word(TOLD_AFTER), None);
+        watch.silent(false);
+        assert_eq!(watch.word(TOLD_AFTER), None);
+        assert_eq!(watch.word(TOLD_AFTER * 2), Some(Word::Gone));
+    }
 }

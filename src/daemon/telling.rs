@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::log::{Log, Weight};
-use crate::domain::{JobName, SnapshotName, StopReason, Trouble};
-use crate::report::{Kind, Message};
+use crate::domain::{JobName, SnapshotName, StopReason, Trouble, Verdict};
+use crate::report::{Kind, Message, RunRecord};
 
 /// What is told of one event; what is left out is not known or not meant.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Tale {
     pub(super) kind: Kind,
     pub(super) job: Option<JobName>,
     pub(super) store: Option<String>,
-    pub(super) outcome: Option<Box<crate::report::RunRecord>>,
+    pub(super) outcome: Option<Box<RunRecord>>,
     pub(super) size_before: Option<u64>,
     pub(super) next_run: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
@@ -69,6 +69,7 @@ impl Tale {
                 ("skipped", json!(outcome.skipped)),
             ]);
             values.extend(outcome.reason.map(|reason| ("reason", json!(reason))));
+            values.extend(why_partial(outcome).map(|why| ("why", json!(why))));
         }
         let trouble = self.trouble.as_ref().or_else(|| self.outcome.as_ref()?.failure.as_ref());
         let text = match (trouble, &self.outcome) {
@@ -106,5 +107,58 @@ impl Tale {
             trouble: self.trouble,
             ..empty
         }
+    }
+}
+
+/// The first thing for which a run is not ok although it made a snapshot; there may be more, in its record.
+fn why_partial(outcome: &RunRecord) -> Option<String> {
+    if outcome.verdict != Verdict::Partial {
+        return None;
+    }
+    let skip = || {
+        let skip = outcome.skips.first()?;
+        let path = skip.to_skip().map_or_else(|| "a name that is no path".to_owned(), |skip| skip.path.to_string());
+        Some(format!("{path}: {} ({})", skip.cause.words(), skip.why))
+    };
+    outcome.doubts.first().cloned().or_else(skip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::why_partial;
+    use crate::domain::{EntryPath, Host, Outcome, RunId, Skip, SkipCause, Skips, SnapshotName, Totals};
+    use crate::report::RunRecord;
+
+    #[test]
+    fn a_partial_run_says_in_the_log_what_made_it_so() {
+        let job: crate::domain::JobName = "upload".parse().expect("a job");
+        let at: jiff::Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let outcome = Outcome {
+            snapshot: Some(SnapshotName::new(&job, at)),
+            job,
+            run: RunId::from_random([1; 16]),
+            host: Host("web1".into()),
+            store: "/mnt".into(),
+            sources: vec!["/srv".into()],
+            started: at,
+            finished: at,
+            took_ms: 0,
+            record: None,
+            totals: Totals::default(),
+            skips: Skips::default(),
+            doubts: Vec::new(),
+            notices: Vec::new(),
+            failure: None,
+        };
+        assert_eq!(why_partial(&RunRecord::from(&outcome)), None, "it is ok");
+        let doubtful = Outcome { doubts: vec!["half is gone".into(), "more".into()], ..outcome.clone() };
+        assert_eq!(why_partial(&RunRecord::from(&doubtful)).as_deref(), Some("half is gone"));
+        let mut record = RunRecord::from(&doubtful);
+        record.doubts.clear();
+        let path = EntryPath::parse(b"folder/secret").expect("a path");
+        let skip = Skip { path, cause: SkipCause::Unreadable, why: "permission denied".into() };
+        record.skips = vec![crate::report::SkipRecord::from(&skip)];
+        let why = why_partial(&record).expect("a reason");
+        assert!(why.contains("folder/secret") && why.contains("permission denied"), "{why}");
     }
 }

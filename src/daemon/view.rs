@@ -26,6 +26,7 @@ impl Owner {
             undelivered: standing.undelivered,
             silent_channels: standing.silent_channels,
             config_refused: self.config_refused.clone(),
+            state_trouble: self.state_trouble.clone().or_else(|| self.live_trouble.clone()),
             may_sign_in: self.settings.web.token.is_some(),
         }
     }

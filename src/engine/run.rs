@@ -90,6 +90,8 @@ impl Default for Reuse {
 pub struct Context<'a> {
     /// This attempt.
     pub run: RunId,
+    /// Runs of this machine whose processes are known to have ended: their leases and their work are over.
+    pub dead: &'a [RunId],
     /// This machine.
     pub host: Host,
     /// This process, for people.
@@ -244,7 +246,7 @@ fn attempt(
         started,
         term_s: job.lease_term.as_secs(),
     };
-    let lease = Lease::acquire(&catalog, claim)?;
+    let lease = Lease::acquire_after(&catalog, claim, context.dead)?;
     if let Some(holder) = lease.taken_over_from() {
         note(format!("took over the stale lease of {holder}"));
     }
@@ -361,7 +363,7 @@ fn take_leftovers(
     let now = catalog.store().now()?;
     for Leftover { run, touched, given_up } in leftovers {
         let silent = Duration::try_from(now.duration_since(touched)).unwrap_or(Duration::ZERO);
-        if silent <= term && !given_up {
+        if silent <= term && !given_up && !context.dead.contains(&run) {
             continue;
         }
         let (finished, passed) = draft.adopt(&run, context.observer)?;

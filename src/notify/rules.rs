@@ -89,7 +89,11 @@ impl Rules {
         }
         match kind {
             Kind::Ok => self.well(&mut memory.runs, kind),
-            Kind::Recovered => self.well(&mut memory.damage, kind),
+            Kind::Recovered => match self.well(&mut memory.damage, kind) {
+                // what is about no job has no run that could end its trouble
+                Ruling::Pass if job.is_none() => self.well(&mut memory.runs, kind),
+                ruling => ruling,
+            },
             Kind::Damage => self.wrong(&mut memory.damage, kind, now),
             Kind::Partial | Kind::Failed | Kind::Missed if memory.in_a_row < self.after_failures => Ruling::Pass,
             kind => self.wrong(&mut memory.runs, kind, now),
@@ -178,6 +182,17 @@ mod tests {
 
     fn tell(kind: Kind, held_back: u32) -> Ruling {
         Ruling::Tell { kind, held_back }
+    }
+
+    #[test]
+    fn trouble_that_is_about_no_job_ends_when_its_caller_says_so_and_that_of_a_job_with_a_run() {
+        let job: crate::domain::JobName = "upload".parse().expect("a job");
+        for (job, expected) in [(None, tell(Kind::Recovered, 0)), (Some(&job), Ruling::Pass)] {
+            let mut memory = Memory::default();
+            let rules = Rules::for_people();
+            assert_eq!(rules.judge(&mut memory, Kind::Trouble, job, 0, at(0)), tell(Kind::Trouble, 0));
+            assert_eq!(rules.judge(&mut memory, Kind::Recovered, job, 0, at(1)), expected);
+        }
     }
 
     #[test]

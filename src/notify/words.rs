@@ -108,6 +108,10 @@ fn title(message: &Message) -> String {
         Kind::Overdue => format!("{subject}: no good snapshot for too long"),
         Kind::Damage => format!("{subject}: damage in a stored snapshot"),
         Kind::Recovered => format!("{subject}: well again"),
+        Kind::Trouble if message.job.is_none() && message.store.is_some() => {
+            let store = message.store.as_deref().unwrap_or_default();
+            format!("{subject}: trouble with the store {}", one_line(store))
+        }
         Kind::Trouble => format!("{subject}: trouble with the program itself"),
         Kind::Test => format!("TEST: {subject}: nothing has happened, this is a test"),
     }

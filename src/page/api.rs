@@ -94,6 +94,7 @@ struct Status<'v> {
     undelivered: u64,
     silent_channels: &'v [SilentChannel],
     config_refused: Option<&'v str>,
+    state_trouble: Option<&'v str>,
 }
 
 #[derive(Serialize)]
@@ -136,6 +137,7 @@ pub fn status(view: &View) -> String {
         undelivered: view.undelivered,
         silent_channels: &view.silent_channels,
         config_refused: view.config_refused.as_deref(),
+        state_trouble: view.state_trouble.as_deref(),
     }))
 }
 

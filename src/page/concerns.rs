@@ -51,6 +51,11 @@ pub fn concerns(view: &View) -> Vec<Concern> {
             "mend it, look with `backup config check`, send SIGHUP",
         ));
     }
+    if let Some(why) = &view.state_trouble {
+        let what = format!("what the daemon remembers cannot be kept: {why}");
+        let advice = "make room in `state_dir`, and let the daemon's user write there";
+        found.push(concern(Weight::Wrong, "the state", what, advice));
+    }
     view.stores.iter().for_each(|store| of_store(store, &mut found));
     view.jobs.iter().for_each(|job| of_job(job, view, &mut found));
     for channel in &view.silent_channels {

@@ -108,6 +108,7 @@ mod tests {
             undelivered: 0,
             silent_channels: Vec::new(),
             config_refused: None,
+            state_trouble: None,
             may_sign_in: false,
         }
     }

@@ -126,6 +126,7 @@ fn installation(page: &mut Page<'_, '_>, view: &View) -> Result<(), Error> {
         ("notices_spooled", "Notices that wait to be delivered", number(view.spooled)),
         ("notices_undelivered", "Notices that were given up", number(view.undelivered)),
         ("config_refused", "1 if the newest configuration was not taken", truth(view.config_refused.is_some())),
+        ("state_writable", "1 if the daemon can keep what it remembers", truth(view.state_trouble.is_none())),
     ] {
         page.gauge(name, help, vec![(Vec::new(), value)])?;
     }

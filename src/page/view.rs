@@ -35,6 +35,8 @@ pub struct View {
     pub silent_channels: Vec<SilentChannel>,
     /// Why the newest configuration was not taken, if it was not.
     pub config_refused: Option<String>,
+    /// Why the daemon cannot keep what it remembers, if it cannot.
+    pub state_trouble: Option<String>,
     /// Whether a token is configured, so that those who have it may browse, download and start runs.
     pub may_sign_in: bool,
 }

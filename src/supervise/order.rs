@@ -18,6 +18,9 @@ use crate::store::{Permissions, RequireMount};
 pub struct Order {
     /// This attempt.
     pub run: RunId,
+    /// Earlier attempts from here whose processes have been waited for: whatever they hold in the store is over.
+    #[serde(default)]
+    pub dead_runs: Vec<RunId>,
     /// This machine.
     pub host: Host,
     /// The program and its version.

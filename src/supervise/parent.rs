@@ -49,6 +49,9 @@ pub struct Ended {
     pub recorded: Vec<RunId>,
     /// The store that was opened.
     pub store: Option<StoreId>,
+    /// Whether its process was waited for and is gone, so that nothing of it can touch the store any more. Never true of
+    /// one that was left behind.
+    pub is_gone: bool,
 }
 
 enum Heard {
@@ -60,21 +63,21 @@ enum Heard {
 pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cancel, observer: &dyn Observer) -> Ended {
     let started = clock.now();
     let began = clock.since_start();
-    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None };
+    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None, is_gone: false };
     let failure = watch.run(child, order, clock, cancel, observer).err();
     let outcome = watch.outcome.take().unwrap_or_else(|| {
         let died = || died("its process ended without telling how the run went", &[]);
         let took = clock.since_start().saturating_sub(began);
         untold(order, started, clock.now(), took, failure.unwrap_or_else(died))
     });
-    Ended { outcome, recorded: watch.recorded, store: watch.store }
+    Ended { outcome, recorded: watch.recorded, store: watch.store, is_gone: watch.is_gone }
 }
 
 /// A run that nobody watched to its end: its watcher was cut off from it.
 pub fn cut_off(order: &Order, started: Timestamp, finished: Timestamp, why: &str) -> Ended {
     let took = Duration::try_from(finished.duration_since(started)).unwrap_or_default();
     let outcome = untold(order, started, finished, took, died(why, &[]));
-    Ended { outcome, recorded: Vec::new(), store: None }
+    Ended { outcome, recorded: Vec::new(), store: None, is_gone: false }
 }
 
 /// The outcome of a run that did not tell one.
@@ -103,6 +106,7 @@ struct Watch {
     store: Option<StoreId>,
     recorded: Vec<RunId>,
     outcome: Option<Outcome>,
+    is_gone: bool,
 }
 
 type Failure = (StopReason, Trouble);
@@ -168,10 +172,10 @@ impl Watch {
         }
         if self.outcome.is_some() {
             // it has said its last word; it is reaped if it ends soon, and is init's otherwise
-            reap(&mut process, clock);
+            self.reap(&mut process, clock);
             return Ok(());
         }
-        let status = reap(&mut process, clock);
+        let status = self.reap(&mut process, clock);
         let words = last_words.recv_timeout(LOOK_EVERY).unwrap_or_default();
         let tail: Vec<String> = words.lines().rev().take(5).map(str::to_owned).collect();
         let tail: Vec<String> = tail.into_iter().rev().collect();
@@ -179,6 +183,25 @@ impl Watch {
             Some(stop) => self.cut_short(stop, &status),
             None => died(&format!("its process ended without telling how the run went ({status})"), &tail),
         })
+    }
+
+    /// Waits for a process that has closed its output, but not for ever: in state D it never ends.
+    fn reap(&mut self, process: &mut std::process::Child, clock: &dyn Clock) -> String {
+        let since = clock.since_start();
+        let (_keep, never) = bounded::<()>(0);
+        while clock.since_start().saturating_sub(since) < Duration::from_secs(2) {
+            match process.try_wait() {
+                Ok(Some(status)) => {
+                    self.is_gone = true;
+                    return status.to_string();
+                }
+                Ok(None) => {
+                    let _ = never.recv_timeout(Duration::from_millis(5));
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+        "it is still there".to_owned()
     }
 
     fn hear(&mut self, message: Message, observer: &dyn Observer) {
@@ -249,7 +272,7 @@ impl Watch {
 
 fn died(what: &str, causes: &[String]) -> Failure {
     let advice = "this is a defect or the machine's doing (out of memory?): see the log and the kernel's; \
-                  `backup list` shows what is there, and a run after `lease_term` cleans up"
+                  `backup list` shows what is there; the daemon's next run, or any after `lease_term`, cleans up"
         .to_owned();
     let trouble = Trouble { what: format!("the run failed: {what}"), causes: causes.to_vec(), advice };
     (StopReason::Program, trouble)
@@ -290,22 +313,6 @@ fn gather(stderr: ChildStderr) -> Receiver<String> {
         let _ = tell.send(String::from_utf8_lossy(&text).into_owned());
     });
     words
-}
-
-/// Waits for a process that has closed its output, but not for ever: in state D it never ends.
-fn reap(process: &mut std::process::Child, clock: &dyn Clock) -> String {
-    let since = clock.since_start();
-    let (_keep, never) = bounded::<()>(0);
-    while clock.since_start().saturating_sub(since) < Duration::from_secs(2) {
-        match process.try_wait() {
-            Ok(Some(status)) => return status.to_string(),
-            Ok(None) => {
-                let _ = never.recv_timeout(Duration::from_millis(5));
-            }
-            Err(error) => return error.to_string(),
-        }
-    }
-    "it is still there".to_owned()
 }
 
 /// Marks every descriptor above the standard ones as not to be inherited. Ours are so marked from birth; a shell or a

@@ -8,7 +8,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::environment::random_store;
 use super::order::{engine_job, open_store, watch_signals};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Claim};
 use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock, Verdict};
 use crate::engine::{self, Context};
 use crate::observe::{Event, Observer};
@@ -59,6 +59,7 @@ fn run_order<W: Write + Send>(
     };
     let context = Context {
         run: order.run.clone(),
+        dead: &order.dead_runs,
         host: order.host.clone(),
         pid: super::environment::pid(),
         tool: order.tool.clone(),
@@ -100,7 +101,8 @@ fn after(order: &Order, outcome: &Outcome, store: &Arc<dyn Store>, clock: &Syste
     let zone = jiff::tz::TimeZone::get(&order.zone).unwrap_or(jiff::tz::TimeZone::UTC);
     let (now, trash_for) = (clock.now(), order.trash_for);
     let what = prune::Order { policy: order.retention, zone, now, trash_for };
-    let claim = super::environment::claim(now, order.store.lease_term);
+    // by the run's own id: whoever sees this process die knows that this lease is over too
+    let claim = Claim { run: order.run.clone(), ..super::environment::claim(now, order.store.lease_term) };
     let pruned = prune::prune(&catalog, &what, claim);
     for name in pruned.iter().flat_map(|report| &report.held_meanwhile) {
         observer.notice(&Event::Notice { text: &format!("{name} stays: somebody has held it meanwhile") });

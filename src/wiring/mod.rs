@@ -20,4 +20,4 @@ pub use notifiers::{Notifiers, Sender, desk};
 pub use order::{JobPlan, open_store, order_for, store_order, watch_signals, watch_signals_twice};
 pub use patience::{News, open_watched, watch_calls};
 pub use process::{Call, Init, hear_calls, is_first_process, leave_no_core};
-pub use state::{State, StateError};
+pub use state::{DaemonLife, State, StateError, StateLock, Unlocked};

@@ -34,6 +34,7 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
     let one = NonZeroUsize::MIN;
     Order {
         run: random_run(),
+        dead_runs: Vec::new(),
         host: machine_name(),
         tool: tool(),
         job: job.name.clone(),

@@ -2,20 +2,34 @@
 //!
 //! All of it can be lost: then a store is trusted by its marker alone, and an outcome is missing from `.runs/`.
 //! Files are replaced whole (written aside, flushed, renamed), so a crash leaves the old or the new one.
+//!
+//! Two daemons with one folder would each overwrite what the other remembers; so one locks it for its life (`flock`,
+//! which ends with the process however that ends), and whoever asks learns by the same lock whether it lives.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crossbeam_channel::bounded;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Advise, RunId, StoreId};
+use super::environment::machine_name;
+use crate::domain::{Advise, Host, RunId, StoreId};
 use crate::report::RunRecord;
 
 /// Outcomes that wait for their store; older ones give way, because a store that is gone for a year of hourly runs
 /// must not fill this disk.
 const PENDING_MAX: usize = 1000;
+
+/// Its lock's name in the folder.
+const LOCK: &str = "daemon.lock";
+
+/// Somebody who only asks whether a daemon lives has the lock for a moment; so it is asked for so often, at this pace.
+const LOCK_TRIES: usize = 20;
+const LOCK_PACE: Duration = Duration::from_millis(25);
 
 /// The state could not be read or written. Never fails a run.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +45,45 @@ impl Advise for StateError {
     fn advice(&self) -> String {
         "let this user write there, or set `state_dir` (BACKUP_STATE_DIR) to a folder it may write".to_owned()
     }
+}
+
+/// Why this process is not the one daemon of a folder of state.
+#[derive(Debug)]
+pub enum Unlocked {
+    /// Another has it.
+    Held {
+        /// Its process, as it wrote it down.
+        pid: Option<u32>,
+    },
+    /// Nobody can be found out to have it: the folder takes no lock.
+    Unable(StateError),
+}
+
+/// The folder of state is this process's, for as long as this lives.
+#[derive(Debug)]
+pub struct StateLock {
+    _held: std::fs::File,
+}
+
+/// Whether a daemon lives that has the folder of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonLife {
+    /// It does.
+    Lives,
+    /// The process that had it on this machine is gone.
+    Gone {
+        /// Which.
+        pid: u32,
+    },
+    /// It cannot be told: there is no lock, it may not be looked at, or it is another machine's.
+    Unknown,
+}
+
+/// Who has the lock, as it stands in its file. For people, and to tell one machine's from another's.
+#[derive(Debug, Serialize, Deserialize)]
+struct LockHolder {
+    pid: u32,
+    host: Host,
 }
 
 /// The folder of state.
@@ -61,6 +114,50 @@ impl State {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Makes this process the one daemon of this folder, until the lock is dropped or the process ends.
+    ///
+    /// # Errors
+    /// [`Unlocked::Held`] if another process is that; [`Unlocked::Unable`] if the folder takes no lock.
+    pub fn lock(&self) -> Result<StateLock, Unlocked> {
+        let path = self.folder.join(LOCK);
+        let fail = |deed| {
+            let path = path.clone();
+            move |source| Unlocked::Unable(StateError { path, deed, source })
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(fail("created"))?;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(&path).map_err(fail("opened"))?;
+        let (_keep, never) = bounded::<()>(0);
+        for left in (0..LOCK_TRIES).rev() {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if left == 0 => {
+                    return Err(Unlocked::Held { pid: holder(&mut file).map(|holder| holder.pid) });
+                }
+                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
+                    let _ = never.recv_timeout(LOCK_PACE);
+                }
+                Err(error) => return Err(fail("locked")(error.into())),
+            }
+        }
+        let text = serde_json::to_vec(&LockHolder { pid: std::process::id(), host: machine_name() });
+        // a full disk takes no name; the lock is held all the same
+        let _ = file.set_len(0).and_then(|()| file.write_all(&text.expect("plain values")));
+        Ok(StateLock { _held: file })
+    }
+
+    /// Whether a daemon has this folder, by its lock: nothing is concluded from a number that may be another process's by
+    /// now.
+    pub fn daemon(&self) -> DaemonLife {
+        let Ok(mut file) = std::fs::File::open(self.folder.join(LOCK)) else { return DaemonLife::Unknown };
+        match (flock(&file, FlockOperation::NonBlockingLockShared), holder(&mut file)) {
+            (Err(rustix::io::Errno::WOULDBLOCK), _) => DaemonLife::Lives,
+            (Ok(()), Some(holder)) if holder.host == machine_name() => DaemonLife::Gone { pid: holder.pid },
+            _ => DaemonLife::Unknown,
+        }
     }
 
     /// Finds out whether it can be written, by writing to it.
@@ -198,6 +295,14 @@ impl State {
     }
 }
 
+fn holder(file: &mut std::fs::File) -> Option<LockHolder> {
+    use std::io::{Read, Seek};
+    let mut text = Vec::new();
+    file.rewind().ok()?;
+    file.take(4 << 10).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
 fn path_key(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let bytes = path.as_os_str().as_bytes();
@@ -211,8 +316,25 @@ fn path_key(path: &Path) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::State;
+    use super::{DaemonLife, State, Unlocked};
     use crate::domain::StoreId;
+
+    #[test]
+    fn a_folder_of_state_has_one_daemon_and_is_free_as_soon_as_that_one_is_gone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let state = State::new(folder.path().join("state"));
+        assert_eq!(state.daemon(), DaemonLife::Unknown);
+        let lock = state.lock().expect("nobody has it");
+        assert_eq!(state.daemon(), DaemonLife::Lives);
+        let own = std::process::id();
+        assert!(matches!(state.lock(), Err(Unlocked::Held { pid: Some(pid) }) if pid == own));
+        drop(lock);
+        assert_eq!(state.daemon(), DaemonLife::Gone { pid: own });
+        drop(state.lock().expect("it is free again"));
+        std::fs::remove_dir_all(state.folder()).expect("removed");
+        std::os::unix::fs::symlink("/nothing/there", state.folder()).expect("a link to nowhere");
+        assert!(matches!(state.lock(), Err(Unlocked::Unable(_))));
+    }
 
     #[test]
     fn a_store_once_seen_is_remembered_until_it_is_forgotten_and_state_that_is_lost_is_no_error() {

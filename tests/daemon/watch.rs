@@ -275,6 +275,11 @@ impl Daemon {
         kill_process(pid, signal).expect("signalled");
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The processes that it has started.
     pub fn children(&self) -> Vec<u32> {
         children_of(self.process.id())

@@ -85,6 +85,7 @@ fn what_is_known_of_a_system_can_be_scraped() {
         ("backup_ready", 0.0),
         ("backup_alive", 1.0),
         ("backup_config_refused", 1.0),
+        ("backup_state_writable", 1.0),
         ("backup_notices_spooled", 7.0),
         ("backup_channel_silent{channel=\"slack\"}", 1.0),
         ("backup_store_usable{store=\"offsite\"}", 0.0),
@@ -104,6 +105,15 @@ fn what_is_known_of_a_system_can_be_scraped() {
     assert!(!samples.keys().any(|sample| sample.starts_with("backup_store_free_bytes{store=\"offsite\"")), "unknown");
     assert_eq!(parsed(&metrics(&healthy()))["backup_ready"], 1.0);
     assert_eq!(parsed(&metrics(&empty()))["backup_ready"], 1.0);
+}
+
+#[test]
+fn state_that_cannot_be_kept_is_in_the_metrics_and_on_the_page() {
+    let mut view = healthy();
+    view.state_trouble = Some("no space left on device".into());
+    assert_eq!(parsed(&metrics(&view))["backup_state_writable"], 0.0);
+    let found = backup::page::concerns(&view);
+    assert!(found[0].what.contains("no space left on device") && found[0].about == "the state", "{found:?}");
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub fn empty() -> View {
         undelivered: 0,
         silent_channels: Vec::new(),
         config_refused: None,
+        state_trouble: None,
         may_sign_in: false,
     }
 }
