@@ -18,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -36,6 +37,9 @@ use crate::report::{Kind, Message};
 
 /// How often is looked whether another process has let go of the lock.
 const LOCK_LOOKS: Duration = Duration::from_millis(50);
+
+/// Events are put into the outbox after so long, even while another process keeps the lock.
+const KEPT_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long the other channels wait for a ticket that they could name.
 const TICKET_FIRST: Duration = Duration::from_secs(4);
@@ -75,6 +79,31 @@ impl Channel {
     /// Time between two messages.
     fn pace(&self) -> Duration {
         if matches!(self, Self::Slack(_)) { slack::PACE } else { Duration::ZERO }
+    }
+}
+
+/// Whoever is told that a run begins.
+#[derive(Clone, Debug, Default)]
+pub struct Beginnings {
+    http: Option<Http>,
+    /// With the jobs of which they are told; all if there are none.
+    pings: Vec<(&'static str, Ping, Option<BTreeSet<JobName>>)>,
+}
+
+impl Beginnings {
+    /// Tells them of a run of `job`, each for `patience` at the most.
+    pub async fn tell(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
+        let mut answers = Vec::new();
+        let Some(http) = &self.http else { return answers };
+        for (channel, ping, jobs) in &self.pings {
+            if jobs.as_ref().is_some_and(|jobs| !jobs.contains(job)) {
+                continue;
+            }
+            let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
+            let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
+            answers.push((*channel, answer.unwrap_or_else(|_| late())));
+        }
+        answers
     }
 }
 
@@ -214,28 +243,48 @@ impl Desk {
     /// Tells `events` to whom their rules say, and delivers what waits, for `patience` at the most. With no events it
     /// delivers what is due.
     pub async fn work(&mut self, events: Vec<Message>, clock: &dyn Clock, patience: Duration) -> Pass {
+        let (_, mut nobody) = unbounded_channel();
+        self.work_and_hear(events, &mut nobody, clock, patience).await
+    }
+
+    /// As [`Self::work`]; what is `heard` meanwhile is put into the outbox at once, whoever is being waited for. What
+    /// has not been taken from `heard` when this ends, or is dropped, is still the caller's.
+    pub async fn work_and_hear(
+        &mut self,
+        events: Vec<Message>,
+        heard: &mut UnboundedReceiver<Message>,
+        clock: &dyn Clock,
+        patience: Duration,
+    ) -> Pass {
         let mut pass = Pass::default();
         if self.listeners.is_empty() {
             return pass;
         }
-        let end = Instant::now() + patience;
+        let begun = Instant::now();
+        let end = begun + patience;
         let lost_before = self.outbox.lost().clone();
-        let lock = self.lock(Instant::now() + patience / 2, &mut pass).await;
+        let mut own = BTreeSet::new();
+        let mut lock = self.lock(begun + KEPT_WITHIN.min(patience / 2), &mut pass).await;
         let now = clock.now();
         self.outbox.refresh(now);
-        self.read_book();
         self.tickets.read().await;
-        let mut own = BTreeSet::new();
-        let book_before = self.book.clone();
-        for event in events {
-            self.judge(event, now, &mut own, &mut pass);
-        }
-        if self.book != book_before || self.book_is_ahead {
-            self.keep_book(&mut pass);
+        self.spool(events, now, &mut own, &mut pass);
+        while matches!(lock, Lock::Others) && Instant::now() < begun + patience / 2 {
+            tokio::select! {
+                event = next(heard) => self.spool(vec![event], clock.now(), &mut own, &mut pass),
+                () = tokio::time::sleep(LOCK_LOOKS) => {
+                    lock = self.lock(Instant::now(), &mut pass).await;
+                    if !matches!(lock, Lock::Others) {
+                        // what the other process delivered is not delivered again
+                        self.outbox.refresh(clock.now());
+                        self.tickets.read().await;
+                    }
+                }
+            }
         }
         // another process delivers: what is not ours is its own to send
-        let only = matches!(lock, Lock::Others).then_some(&own);
-        self.carry(only, clock, end, &mut pass.tried).await;
+        let is_others = matches!(lock, Lock::Others);
+        self.carry(is_others, &mut own, heard, clock, end, &mut pass).await;
         drop(lock);
         pass.notices.extend(lost_words(&lost_before, self.outbox.lost()));
         pass.waiting = self.waiting();
@@ -263,18 +312,28 @@ impl Desk {
 
     /// Says to a dead man's switch that a run begins. It is not tried again: the end of the run says more.
     pub async fn started(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
-        let mut answers = Vec::new();
-        let Some(http) = &self.http else { return answers };
-        for Listener { channel, rules } in &self.listeners {
-            let Channel::Ping(ping) = channel else { continue };
-            if rules.jobs.as_ref().is_some_and(|jobs| !jobs.contains(job)) {
-                continue;
-            }
-            let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
-            let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
-            answers.push((channel.name(), answer.unwrap_or_else(|_| late())));
+        self.beginnings().tell(job, now, patience).await
+    }
+
+    /// Those to whom beginnings are told, beside whatever else the desk does.
+    pub fn beginnings(&self) -> Beginnings {
+        let pings = self.listeners.iter().filter_map(|one| match &one.channel {
+            Channel::Ping(ping) => Some((one.channel.name(), ping.clone(), one.rules.jobs.clone())),
+            _ => None,
+        });
+        Beginnings { http: self.http.clone(), pings: pings.collect() }
+    }
+
+    /// Makes letters of events; they are on disk when this returns, where they can be.
+    fn spool(&mut self, events: Vec<Message>, now: Timestamp, own: &mut BTreeSet<LetterId>, pass: &mut Pass) {
+        self.read_book();
+        let book_before = self.book.clone();
+        for event in events {
+            self.judge(event, now, own, pass);
         }
-        answers
+        if self.book != book_before || self.book_is_ahead {
+            self.keep_book(pass);
+        }
     }
 
     fn attempt(&self, channel: &Channel) -> Option<Attempt> {
@@ -313,13 +372,15 @@ impl Desk {
         }
     }
 
-    /// Carries letters out until none is due before `end`.
+    /// Carries letters out until none is due before `end`; of those that others deliver, `own` ones only.
     async fn carry(
         &mut self,
-        only: Option<&BTreeSet<LetterId>>,
+        is_others: bool,
+        own: &mut BTreeSet<LetterId>,
+        heard: &mut UnboundedReceiver<Message>,
         clock: &dyn Clock,
         end: Instant,
-        tried: &mut Vec<(&'static str, Delivery)>,
+        pass: &mut Pass,
     ) {
         let mut under_way: JoinSet<(&'static str, Duration, Delivery)> = JoinSet::new();
         let mut busy: BTreeMap<&'static str, LetterId> = BTreeMap::new();
@@ -327,6 +388,7 @@ impl Desk {
         let mut is_first = true;
         loop {
             let now = clock.now();
+            let only = is_others.then_some(&*own);
             let due = self.outbox.due(now);
             // the ticket first, for a moment, so that the others can name it
             is_first = is_first
@@ -350,7 +412,14 @@ impl Desk {
                 }
             }
             let until = if is_first { ticket_until } else { end };
-            match timeout_at(until, under_way.join_next()).await {
+            let joined = tokio::select! {
+                joined = timeout_at(until, under_way.join_next()) => joined,
+                event = next(heard), if !under_way.is_empty() => {
+                    self.spool(vec![event], clock.now(), own, pass);
+                    continue;
+                }
+            };
+            match joined {
                 Err(_) if is_first => is_first = false,
                 Ok(Some(Ok((channel, pace, delivery)))) => {
                     let now = clock.now();
@@ -360,26 +429,30 @@ impl Desk {
                     if let Some(id) = busy.remove(channel) {
                         self.outbox.settle(&id, &delivery, now);
                     }
-                    tried.push((channel, delivery));
+                    pass.tried.push((channel, delivery));
                     is_first = false;
                 }
                 // a channel that panics is one that did not deliver: its letter stays, and it is not tried in this pass
                 Ok(Some(Err(_))) => is_first = false,
                 Ok(None) if is_first => is_first = false,
                 Ok(None) => {
-                    let Some(next) = self.next_due_of(only) else { return };
-                    let wait = Duration::try_from(next.duration_since(clock.now())).unwrap_or(Duration::ZERO);
+                    let only = is_others.then_some(&*own);
+                    let Some(due) = self.next_due_of(only) else { return };
+                    let wait = Duration::try_from(due.duration_since(clock.now())).unwrap_or(Duration::ZERO);
                     if Instant::now() + wait >= end || wait.is_zero() {
                         return;
                     }
-                    tokio::time::sleep(wait).await;
+                    tokio::select! {
+                        event = next(heard) => self.spool(vec![event], clock.now(), own, pass),
+                        () = tokio::time::sleep(wait) => {}
+                    }
                 }
                 Err(_) => {
                     for (channel, id) in busy {
                         let why = "there was no answer in the time that was left".to_owned();
                         let delivery = Delivery::Later { why, after: None };
                         self.outbox.settle(&id, &delivery, clock.now());
-                        tried.push((channel, delivery));
+                        pass.tried.push((channel, delivery));
                     }
                     return;
                 }
@@ -462,6 +535,14 @@ impl Book {
             event.in_a_row = history.in_a_row;
         }
         true
+    }
+}
+
+/// What is heard next; never, where nothing can come any more. Dropping it loses nothing.
+async fn next(heard: &mut UnboundedReceiver<Message>) -> Message {
+    match heard.recv().await {
+        Some(event) => event,
+        None => std::future::pending().await,
     }
 }
 
