@@ -183,7 +183,7 @@ struct History {
     in_a_row: u32,
     skipped_in_a_row: u32,
     last_success: Option<Timestamp>,
-    size: Option<u64>,
+    content_bytes: Option<u64>,
 }
 
 impl Desk {
@@ -511,7 +511,7 @@ impl Book {
         let (Some(job), Some(outcome)) = (&event.job, &event.outcome) else { return true };
         let history = self.jobs.entry(job.to_string()).or_default();
         event.last_success = event.last_success.or(history.last_success);
-        event.size_before = event.size_before.or(history.size);
+        event.size_before = event.size_before.or(history.content_bytes);
         if outcome.verdict == Verdict::Skipped {
             history.skipped_in_a_row = history.skipped_in_a_row.saturating_add(1);
             // once is another run at work; twice is a slot in which nothing was made
@@ -526,10 +526,9 @@ impl Book {
         }
         history.skipped_in_a_row = 0;
         if outcome.verdict == Verdict::Ok {
-            let totals = &outcome.totals;
             history.in_a_row = 0;
             history.last_success = Some(outcome.finished);
-            history.size = Some(totals.stored_bytes.0 + totals.reused_bytes.0);
+            history.content_bytes = Some(outcome.totals.content_bytes.0);
         } else {
             history.in_a_row = history.in_a_row.saturating_add(1).max(event.in_a_row);
             event.in_a_row = history.in_a_row;
@@ -621,12 +620,12 @@ mod tests {
     #[test]
     fn what_the_teller_does_not_know_of_a_job_is_filled_in() {
         let mut book = Book::default();
-        let mut complete = |verdict, stored| {
+        let mut complete = |verdict, bytes| {
             let mut event = message(Kind::Failed);
             (event.in_a_row, event.size_before, event.last_success) = (0, None, None);
             let outcome = event.outcome.as_mut().expect("a run");
             outcome.verdict = verdict;
-            outcome.totals.stored_bytes.0 = stored;
+            outcome.totals.content_bytes.0 = bytes;
             book.complete(&mut event);
             (event.in_a_row, event.size_before, event.last_success.is_some())
         };
@@ -635,6 +634,23 @@ mod tests {
         assert_eq!(complete(Verdict::Partial, 7), (2, Some(100), true));
         assert_eq!(complete(Verdict::Ok, 120), (0, Some(100), true));
         assert_eq!(complete(Verdict::Failed, 0), (1, Some(120), true));
+    }
+
+    #[test]
+    fn two_runs_of_the_same_content_have_no_difference_however_little_was_stored() {
+        let mut book = Book::default();
+        let mut size = |stored| {
+            let mut event = message(Kind::Ok);
+            event.size_before = None;
+            let outcome = event.outcome.as_mut().expect("a run");
+            outcome.verdict = Verdict::Ok;
+            outcome.totals.content_bytes.0 = 42_000_000;
+            outcome.totals.stored_bytes.0 = stored;
+            book.complete(&mut event);
+            let facts = super::super::words::Words::of(&event).facts;
+            facts.into_iter().find(|(name, _)| *name == "Size").expect("a size").1
+        };
+        assert_eq!((size(10_500_000), size(512)), ("42.0 MB".to_owned(), "42.0 MB (as before)".to_owned()));
     }
 
     #[tokio::test]

@@ -104,6 +104,7 @@ fn fields(message: &Message, words: &Words) -> minijinja::Value {
         stored => totals.stored_bytes.to_string(),
         reused => totals.reused_bytes.to_string(),
         read_bytes => totals.read_bytes.0,
+        content_bytes => totals.content_bytes.0,
         stored_bytes => totals.stored_bytes.0,
         reused_bytes => totals.reused_bytes.0,
         size_before => message.size_before,

@@ -125,7 +125,7 @@ fn facts(message: &Message) -> Vec<(&'static str, String)> {
             add("Read", Some(format!("{} in {} files", totals.read_bytes, totals.files)));
             add("Stored", Some(totals.stored_bytes.to_string()));
             add("Reused", (totals.reused_bytes.0 > 0).then(|| totals.reused_bytes.to_string()));
-            add("Size", Some(size(totals.stored_bytes.0 + totals.reused_bytes.0, message.size_before)));
+            add("Size", Some(size(totals.content_bytes.0, message.size_before)));
         }
         add("Skipped", (outcome.skipped > 0).then(|| outcome.skipped.to_string()));
         add("Took", Some(duration_words(Duration::from_millis(outcome.took_ms))));
@@ -141,7 +141,7 @@ fn facts(message: &Message) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// With its change against the last good snapshot.
+/// Of the content, with its change against the last good run before.
 fn size(now: u64, before: Option<u64>) -> String {
     let text = ByteCount(now).to_string();
     match before {

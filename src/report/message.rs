@@ -52,7 +52,9 @@ pub struct Message {
     pub store: Option<String>,
     /// The run, if it is about one.
     pub outcome: Option<Box<RunRecord>>,
-    /// Stored size of the last good snapshot before, in bytes.
+    /// Bytes of content that the last good run before found in the source: what [`Totals::content_bytes`] is of this one.
+    ///
+    /// [`Totals::content_bytes`]: crate::domain::Totals::content_bytes
     pub size_before: Option<u64>,
     /// When the next run is due.
     pub next_run: Option<Timestamp>,
