@@ -162,18 +162,18 @@ impl Owner {
         self.tell(Tale { trouble, ..self.tale_of(Kind::Missed, name, store) });
     }
 
-    /// Tells, once, of jobs whose newest good snapshot is too old.
+    /// Tells of jobs whose newest good snapshot is too old.
     pub(super) fn watch_ages(&mut self, now: Timestamp) {
         let mut late = Vec::new();
         for (name, plan) in &self.plans {
-            let Some(job) = self.kept.jobs.get(name).filter(|job| !job.is_overdue) else { continue };
+            let Some(job) = self.kept.jobs.get(name).filter(|job| job.repeats_overdue(now)) else { continue };
             let since = job.last_success.or_else(|| first_due(plan, job.agenda.as_ref()));
             if let Some(since) = since.filter(|since| plan.is_overdue(*since, now)) {
                 late.push((name.clone(), job.last_success, since));
             }
         }
         for (name, success, since) in late {
-            self.job_kept(&name).is_overdue = true;
+            self.job_kept(&name).overdue_told = Some(now);
             let ago = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let ago = crate::report::duration_words(ago);
             let what = match success {

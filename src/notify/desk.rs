@@ -351,10 +351,11 @@ impl Desk {
             return;
         }
         let job = event.job.as_ref().map_or("", JobName::as_str).to_owned();
+        let reason = event.outcome.as_ref().and_then(|outcome| outcome.reason);
         for Listener { channel, rules } in &self.listeners {
             let told = self.book.told.entry(channel.name().to_owned()).or_default();
             let memory = told.entry(job.clone()).or_default();
-            match rules.judge(memory, event.kind, event.job.as_ref(), event.in_a_row, now) {
+            match rules.judge(memory, event.kind, reason, event.job.as_ref(), event.in_a_row, now) {
                 Ruling::Tell { kind, held_back } => {
                     let letter = Message { kind, held_back, ..event.clone() };
                     match self.outbox.put(channel.name(), letter, channel.replaces(), now) {
