@@ -14,7 +14,7 @@ use super::runs::start_proof;
 use super::telling::Tale;
 use crate::config::JobSettings;
 use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
-use crate::report::{Kind, RunRecord};
+use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
 
@@ -254,6 +254,9 @@ impl Owner {
             watch.want_deep();
         }
         let values = [("job", json!(name)), ("snapshot", json!(snapshot))];
+        if matches!(proof, Proof::Well(_) | Proof::Damaged(..)) {
+            self.tell_well(Some(name), Some(&store), Subject::Verify);
+        }
         match proof {
             Proof::Well(at) => {
                 self.say(Weight::Info, "verify-ok", "a snapshot was verified and is well", &values);
@@ -280,7 +283,7 @@ impl Owner {
                 let what = format!("{snapshot} could not be verified");
                 let advice = "its turn comes again at the next slot; `backup verify` tells more".to_owned();
                 let trouble = Some(Trouble { what, causes: vec![why], advice });
-                self.tell(Tale { trouble, ..self.tale_of(Kind::Trouble, name, store) });
+                self.tell(Tale { trouble, subject: Some(Subject::Verify), ..self.tale_of(Kind::Trouble, name, store) });
             }
         }
     }

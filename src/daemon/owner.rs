@@ -30,6 +30,7 @@ use super::supervisor::Supervisor;
 use super::telling::Tale;
 use crate::config::{JobSettings, Settings};
 use crate::domain::{Advise, Cancel, Clock, Host, JobName, SystemClock, Trouble};
+use crate::report::Subject;
 use crate::schedule::{Agenda, Plan, Start};
 use crate::wiring::{self, Call, State};
 
@@ -84,6 +85,7 @@ pub(super) struct Owner {
     pub(super) seen: BTreeMap<JobName, SeenJob>,
     pub(super) config_refused: Option<String>,
     is_state_in_trouble: bool,
+    has_kept_state: bool,
     pub(super) stopping: Option<Stopping>,
     shown: Option<Duration>,
     /// Whether something happened since.
@@ -121,6 +123,7 @@ impl Owner {
             seen: BTreeMap::new(),
             config_refused: None,
             is_state_in_trouble: false,
+            has_kept_state: false,
             stopping: None,
             shown: None,
             is_behind: false,
@@ -137,6 +140,8 @@ impl Owner {
     /// Goes round until it was asked to stop, and everything has.
     pub(super) fn run(&mut self) {
         self.say(Weight::Info, "started", "the daemon has started", &[("jobs", json!(self.settings.jobs.len()))]);
+        // what the daemon before told of may be over by now
+        self.tell_well(None, None, Subject::Config);
         loop {
             self.round();
             if self.is_over() {
@@ -374,13 +379,17 @@ impl Owner {
                 if was {
                     self.log.tell(now, Weight::Info, "state-kept", "state can be kept again", &[]);
                 }
+                // also once at the beginning: the daemon before may have told of it
+                if was || !std::mem::replace(&mut self.has_kept_state, true) {
+                    self.tell_well(None, None, Subject::State);
+                }
             }
             // told once; it is tried again each round
             (Err(_), true) => {}
             (Err(error), false) => {
                 self.is_state_in_trouble = true;
                 let trouble = Trouble::from(&error);
-                self.tell(Tale { trouble: Some(trouble), ..Tale::of(crate::report::Kind::Trouble) });
+                self.tell(Tale::trouble(Subject::State, trouble));
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::config::Settings;
 use crate::domain::{Clock, JobName, SystemClock};
 use crate::notify::{Beginnings, Delivery, Desk, Pass};
 use crate::page::SilentChannel;
-use crate::report::Message;
+use crate::report::{Kind, Message, Subject};
 use crate::wiring::{self, Environment, State};
 
 /// Messages that wait for the thread. The outbox takes thousands in a second; more means that its disk hangs.
@@ -322,7 +322,7 @@ impl Owner {
         if !tale.is_for_people() {
             return;
         }
-        let message = tale.message(self.people.sender.message(crate::report::Kind::Test, now));
+        let message = tale.message(self.people.sender.message(Kind::Test, now));
         if !self.people.give(Order::Tell(Box::new(message))) {
             self.log.tell(
                 now,
@@ -331,6 +331,16 @@ impl Owner {
                 "too many messages wait for the outbox: one was let go of",
                 &[],
             );
+        }
+    }
+
+    /// Trouble of this subject is over, if there was any: only whoever was told of it hears that.
+    pub(super) fn tell_well(&mut self, job: Option<&JobName>, store: Option<&str>, subject: Subject) {
+        let empty = self.people.sender.message(Kind::Recovered, self.clock.now());
+        let store = store.map(str::to_owned);
+        let message = Message { job: job.cloned(), store, subject: Some(subject), ..empty };
+        if !self.people.give(Order::Tell(Box::new(message))) {
+            self.say(Weight::Error, "notify", "too many messages wait for the outbox: one was let go of", &[]);
         }
     }
 
@@ -416,6 +426,7 @@ mod tests {
             next_run: None,
             last_success: None,
             in_a_row: 1,
+            subject: None,
             held_back: 0,
             build_url: None,
             snapshot: None,

@@ -171,7 +171,7 @@ impl Tickets {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Book {
-    /// By channel, then by job.
+    /// By channel, then by job, or by subject.
     told: BTreeMap<String, BTreeMap<String, Memory>>,
     jobs: BTreeMap<String, History>,
 }
@@ -351,6 +351,8 @@ impl Desk {
             return;
         }
         let job = event.job.as_ref().map_or("", JobName::as_str).to_owned();
+        // no job has a colon in its name
+        let job = event.subject.map_or_else(|| job.clone(), |subject| format!("{job}:{}", subject.word()));
         let reason = event.outcome.as_ref().and_then(|outcome| outcome.reason);
         for Listener { channel, rules } in &self.listeners {
             let told = self.book.told.entry(channel.name().to_owned()).or_default();
@@ -600,7 +602,11 @@ fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::words::tests::message;
-    use super::{AtomicBool, Book, JiraMemory, Kind, Mutex, Tickets, Verdict};
+    use super::{
+        AtomicBool, BTreeSet, Book, Channel, Desk, Http, JiraMemory, Kind, Listener, Mutex, Pass, Rules, Tickets,
+        Timestamp, Verdict, Webhook,
+    };
+    use crate::report::Subject;
 
     #[test]
     fn a_run_that_found_another_at_work_is_told_from_the_second_in_a_row_on() {
@@ -652,6 +658,35 @@ mod tests {
             facts.into_iter().find(|(name, _)| *name == "Size").expect("a size").1
         };
         assert_eq!((size(10_500_000), size(512)), ("42.0 MB".to_owned(), "42.0 MB (as before)".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn trouble_of_each_subject_is_told_and_is_over_when_that_subject_is_well() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let http = Http::new(&super::super::http::HttpOptions::new("backup/test")).expect("a client");
+        let address = super::super::http::Address::parse("http://127.0.0.1:9/", false).expect("an address");
+        let webhook = Channel::Webhook(Webhook { address, secret: None });
+        let listeners = vec![Listener { channel: webhook, rules: Rules::for_people() }];
+        let mut desk = Desk::new(folder.path().to_owned(), http, listeners);
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let mut told = 0;
+        let mut is_told = |number: u8, kind, subject| {
+            let mut event = message(kind);
+            (event.id, event.subject, event.outcome) = (format!("{number:032x}"), Some(subject), None);
+            event.job = event.job.filter(|_| subject == Subject::Verify);
+            desk.spool(vec![event], now, &mut BTreeSet::new(), &mut Pass::default());
+            let before = std::mem::replace(&mut told, desk.waiting());
+            told - before == 1
+        };
+        assert!(!is_told(1, Kind::Recovered, Subject::State), "nothing was wrong");
+        assert!(is_told(2, Kind::Trouble, Subject::Config));
+        assert!(is_told(3, Kind::Trouble, Subject::State), "another subject is another trouble");
+        assert!(is_told(4, Kind::Trouble, Subject::Verify));
+        assert!(!is_told(5, Kind::Trouble, Subject::State), "held back");
+        assert!(is_told(6, Kind::Recovered, Subject::State));
+        assert!(!is_told(7, Kind::Trouble, Subject::Config), "that is not over");
+        assert!(is_told(8, Kind::Recovered, Subject::Verify) && is_told(9, Kind::Recovered, Subject::Config));
+        assert!(is_told(10, Kind::Trouble, Subject::Config), "it is news again");
     }
 
     #[tokio::test]

@@ -5,8 +5,9 @@
 //! `repeat_after`. A source that is missing and a store that is full are two troubles, though both are a failed run.
 //! The memory may be lost at any time; then one message more is sent, never one less.
 //!
-//! * Trouble of runs (failed, partial, missed, overdue) ends with a run that is ok. Damage of stored snapshots does not:
-//!   it ends when a verification finds everything sound, which its caller tells as [`Kind::Recovered`].
+//! * Trouble of runs (failed, partial, missed, overdue) ends with a run that is ok. Damage of stored snapshots and
+//!   trouble of the program itself do not: they end when their caller tells [`Kind::Recovered`]. What has a subject of its
+//!   own (a configuration, state) has a memory of its own.
 //! * A well end is told once, and only to whom the trouble was told.
 //! * Time that stands before what was told last (a clock that stepped back) holds nothing back.
 
@@ -92,7 +93,7 @@ impl Rules {
         match kind {
             Kind::Ok => self.well(&mut memory.runs, kind),
             Kind::Recovered => self.well(&mut memory.damage, kind),
-            Kind::Damage => self.wrong(&mut memory.damage, kind, None, now),
+            Kind::Damage | Kind::Trouble => self.wrong(&mut memory.damage, kind, None, now),
             Kind::Partial | Kind::Failed | Kind::Missed if memory.in_a_row < self.after_failures => Ruling::Pass,
             kind => self.wrong(&mut memory.runs, kind, reason, now),
         }
@@ -143,12 +144,13 @@ pub enum Ruling {
     Pass,
 }
 
-/// What was told on one channel of one job. Losing it costs one message more.
+/// What was told on one channel of one job, or of one subject. Losing it costs one message more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
     in_a_row: u32,
     runs: Track,
+    /// Of what no good run ends: damage, and trouble of the program itself.
     damage: Track,
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::{ByteCount, Shown, Verdict};
-use crate::report::{Kind, Message, duration_words, tell};
+use crate::report::{Kind, Message, Subject, duration_words, tell};
 
 /// So many skipped entries are named in a message; all of them stand in the manifest.
 pub const SKIPS_NAMED: usize = 10;
@@ -107,7 +107,12 @@ fn title(message: &Message) -> String {
         Kind::Missed => format!("{subject}: a run was missed"),
         Kind::Overdue => format!("{subject}: no good snapshot for too long"),
         Kind::Damage => format!("{subject}: damage in a stored snapshot"),
-        Kind::Recovered => format!("{subject}: well again"),
+        Kind::Recovered => match message.subject {
+            None => format!("{subject}: well again"),
+            Some(Subject::Config) => format!("{subject}: well again, the configuration is taken"),
+            Some(Subject::State) => format!("{subject}: well again, state is kept"),
+            Some(Subject::Verify) => format!("{subject}: well again, snapshots can be verified"),
+        },
         Kind::Trouble => format!("{subject}: trouble with the program itself"),
         Kind::Test => format!("TEST: {subject}: nothing has happened, this is a test"),
     }
@@ -263,6 +268,7 @@ pub(super) mod tests {
             next_run: Some(at),
             last_success: Some(at),
             in_a_row: 2,
+            subject: None,
             held_back: 4,
             build_url: Some("https://ci.example/job/7".to_owned()),
             snapshot: (!failed).then_some(snapshot),
