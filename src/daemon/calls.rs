@@ -12,6 +12,7 @@ use super::runs::STOP_WITHIN;
 use super::telling::Tale;
 use crate::config::Settings;
 use crate::domain::{Clock, Stop, Trouble};
+use crate::report::Subject;
 
 /// A daemon that was asked to stop.
 pub(super) struct Stopping {
@@ -46,6 +47,7 @@ impl Owner {
                 self.settle();
                 self.take_notifiers();
                 self.say(Weight::Info, "config-taken", "the configuration was read again and taken", &[]);
+                self.tell_well(None, None, Subject::Config);
             }
             Err(trouble) => {
                 let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
@@ -53,7 +55,7 @@ impl Owner {
                 let what = "the new configuration was not taken; the one before stays at work".to_owned();
                 let mut causes = vec![trouble.what];
                 causes.extend(trouble.causes);
-                self.tell(Tale::trouble(what, causes, &trouble.advice));
+                self.tell(Tale::trouble(Subject::Config, Trouble { what, causes, advice: trouble.advice }));
             }
         }
         self.supervisor.ready();

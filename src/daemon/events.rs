@@ -15,7 +15,7 @@ use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
 use crate::config::JobSettings;
 use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
-use crate::report::{Kind, RunRecord};
+use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
 
@@ -166,18 +166,18 @@ impl Owner {
         self.tell(Tale { trouble, ..self.tale_of(Kind::Missed, name, store) });
     }
 
-    /// Tells, once, of jobs whose newest good snapshot is too old.
+    /// Tells of jobs whose newest good snapshot is too old.
     pub(super) fn watch_ages(&mut self, now: Timestamp) {
         let mut late = Vec::new();
         for (name, plan) in &self.plans {
-            let Some(job) = self.kept.jobs.get(name).filter(|job| !job.is_overdue) else { continue };
+            let Some(job) = self.kept.jobs.get(name).filter(|job| job.repeats_overdue(now)) else { continue };
             let since = job.last_success.or_else(|| first_due(plan, job.agenda.as_ref()));
             if let Some(since) = since.filter(|since| plan.is_overdue(*since, now)) {
                 late.push((name.clone(), job.last_success, since));
             }
         }
         for (name, success, since) in late {
-            self.job_kept(&name).is_overdue = true;
+            self.job_kept(&name).overdue_told = Some(now);
             let ago = Duration::try_from(now.duration_since(since)).unwrap_or_default();
             let ago = crate::report::duration_words(ago);
             let what = match success {
@@ -258,6 +258,9 @@ impl Owner {
             watch.want_deep();
         }
         let values = [("job", json!(name)), ("snapshot", json!(snapshot))];
+        if matches!(proof, Proof::Well(_) | Proof::Damaged(..)) {
+            self.tell_well(Some(name), Some(&store), Subject::Verify);
+        }
         match proof {
             Proof::Well(at) => {
                 self.say(Weight::Info, "verify-ok", "a snapshot was verified and is well", &values);
@@ -284,7 +287,7 @@ impl Owner {
                 let what = format!("{snapshot} could not be verified");
                 let advice = "its turn comes again at the next slot; `backup verify` tells more".to_owned();
                 let trouble = Some(Trouble { what, causes: vec![why], advice });
-                self.tell(Tale { trouble, ..self.tale_of(Kind::Trouble, name, store) });
+                self.tell(Tale { trouble, subject: Some(Subject::Verify), ..self.tale_of(Kind::Trouble, name, store) });
             }
         }
     }
@@ -317,15 +320,16 @@ impl Owner {
         };
         let words: Vec<(String, Word, String)> = self.stores.iter_mut().filter_map(word).collect();
         for (store, word, why) in words {
-            let tale = match word {
+            match word {
                 Word::Gone => {
                     let for_so_long = crate::report::duration_words(TOLD_AFTER);
                     let what = format!("the store {store} has not been usable for {for_so_long}");
-                    Tale::trouble(what, vec![why], "until it is back no run can store anything there: `backup doctor`")
+                    let advice = "until it is back no run can store anything there: `backup doctor`".to_owned();
+                    let trouble = Trouble { what, causes: vec![why], advice };
+                    self.tell(Tale { store: Some(store), ..Tale::trouble(Subject::Store, trouble) });
                 }
-                Word::Back => Tale::of(Kind::Recovered),
-            };
-            self.tell(Tale { store: Some(store), ..tale });
+                Word::Back => self.tell_well(None, Some(&store), Subject::Store),
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Verdict};
@@ -22,6 +22,8 @@ const SKIPS_KEPT: usize = 100;
 
 /// Dead runs that may hold something; one at a time does, and the store may be away for a while.
 const DEAD_MAX: usize = 50;
+/// That a job is overdue is said again after so long.
+const OVERDUE_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// The name of the file in the state's folder.
 pub const FILE: &str = "daemon.json";
@@ -75,9 +77,9 @@ pub struct KeptJob {
     /// Snapshots in which `verify` found damage that nobody has disproved.
     #[serde(default)]
     pub damaged: BTreeSet<SnapshotName>,
-    /// Whether it was told that there is no good snapshot for too long.
+    /// When it was said last that there is no good snapshot for too long; none since the last good run.
     #[serde(default)]
-    pub is_overdue: bool,
+    pub overdue_told: Option<Timestamp>,
 }
 
 /// A run at work.
@@ -173,7 +175,7 @@ impl KeptJob {
             Verdict::Ok => {
                 self.counts.ok += 1;
                 self.failures_in_a_row = 0;
-                self.is_overdue = false;
+                self.overdue_told = None;
             }
             Verdict::Partial => self.counts.partial += 1,
             Verdict::Failed => self.counts.failed += 1,
@@ -239,6 +241,12 @@ impl KeptJob {
     pub fn size_before(&self, run: &RunId) -> Option<u64> {
         let mut good = self.runs.iter().rev().filter(|r| r.verdict == Some(Verdict::Ok) && r.run.as_ref() != Some(run));
         good.next().map(|run| run.bytes)
+    }
+
+    /// Whether it is said now that there is no good snapshot for too long, if that is so: said once only, a message that
+    /// nobody read would be the last. Whoever is told holds it back by rules of their own.
+    pub fn repeats_overdue(&self, now: Timestamp) -> bool {
+        self.overdue_told.is_none_or(|told| now < told || now.duration_since(told) >= OVERDUE_EVERY)
     }
 
     /// Whether the last outcome tells of a run that was stopped with the daemon.
@@ -335,6 +343,19 @@ mod tests {
         job.learn(std::slice::from_ref(&stored));
         job.ended(&told);
         assert_eq!(job.runs.len(), 1);
+    }
+
+    #[test]
+    fn that_a_job_is_overdue_is_said_again_each_hour_until_a_run_is_good() {
+        let mut job = KeptJob::default();
+        let first: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let minutes = |minutes| first + SignedDuration::from_mins(minutes);
+        assert!(job.repeats_overdue(first));
+        job.overdue_told = Some(first);
+        assert_eq!([0, 59, 60, 61].map(|at| job.repeats_overdue(minutes(at))), [false, false, true, true]);
+        assert!(job.repeats_overdue(minutes(-1)), "the clock was set back");
+        job.ended(&record(1, true));
+        assert!(job.repeats_overdue(first));
     }
 
     #[test]

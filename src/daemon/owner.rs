@@ -30,6 +30,7 @@ use super::supervisor::Supervisor;
 use super::telling::Tale;
 use crate::config::{JobSettings, Settings};
 use crate::domain::{Advise, Cancel, Clock, Host, JobName, SystemClock, Trouble};
+use crate::report::Subject;
 use crate::schedule::{Agenda, Plan, Start};
 use crate::wiring::{self, Call, State};
 
@@ -87,6 +88,7 @@ pub(super) struct Owner {
     pub(super) state_trouble: Option<String>,
     /// Why `backup status` could not be told.
     pub(super) live_trouble: Option<String>,
+    has_kept_state: bool,
     pub(super) stopping: Option<Stopping>,
     shown: Option<Duration>,
     /// Whether something happened since.
@@ -125,6 +127,7 @@ impl Owner {
             config_refused: None,
             state_trouble: None,
             live_trouble: None,
+            has_kept_state: false,
             stopping: None,
             shown: None,
             is_behind: false,
@@ -141,6 +144,8 @@ impl Owner {
     /// Goes round until it was asked to stop, and everything has.
     pub(super) fn run(&mut self) {
         self.say(Weight::Info, "started", "the daemon has started", &[("jobs", json!(self.settings.jobs.len()))]);
+        // what the daemon before told of may be over by now
+        self.tell_well(None, None, Subject::Config);
         loop {
             self.round();
             if self.is_over() {
@@ -378,13 +383,17 @@ impl Owner {
                 if was {
                     self.log.tell(now, Weight::Info, "state-kept", "state can be kept again", &[]);
                 }
+                // also once at the beginning: the daemon before may have told of it
+                if was || !std::mem::replace(&mut self.has_kept_state, true) {
+                    self.tell_well(None, None, Subject::State);
+                }
             }
             // told once; it is tried again each round
             (Err(_), true) => {}
             (Err(error), false) => {
                 let trouble = Trouble::from(&error);
                 self.state_trouble = Some(in_one_line(&trouble));
-                self.tell(Tale { trouble: Some(trouble), ..Tale::of(crate::report::Kind::Trouble) });
+                self.tell(Tale::trouble(Subject::State, trouble));
             }
         }
     }

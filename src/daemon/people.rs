@@ -1,25 +1,29 @@
 //! Between the loop and the notifiers: a thread that tells people, so that the loop never waits for a network.
 //!
-//! What it is given goes into the outbox before anything is sent, so it survives this process. It delivers what is due,
-//! for as long as a slow receiver may take; when the daemon leaves, it lets go of what is under way (the outbox still has
-//! it), spools what it was given last, and gives delivery one more moment.
+//! What it is given goes into the outbox before anything is sent, and at once, whoever is being waited for: so it survives
+//! this process. It delivers what is due, for as long as a slow receiver may take. Only to leave, or for another
+//! configuration, does it let go of what is under way (the outbox still has it): then it spools what it was given last,
+//! and gives delivery one more moment. That a run begins is told beside all that.
 //!
 //! What is lost when the process dies between the loop's word and the outbox is in the log and in the run's record.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel, unbounded_channel};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::log::{Log, Weight};
 use super::owner::Owner;
 use super::telling::Tale;
 use crate::config::Settings;
 use crate::domain::{Clock, JobName, SystemClock};
-use crate::notify::{Delivery, Desk, Pass};
+use crate::notify::{Beginnings, Delivery, Desk, Pass};
 use crate::page::SilentChannel;
-use crate::report::Message;
+use crate::report::{Kind, Message, Subject};
 use crate::wiring::{self, Environment, State};
 
 /// Messages that wait for the thread. The outbox takes thousands in a second; more means that its disk hangs.
@@ -68,8 +72,15 @@ impl People {
         let standing = Arc::new(Mutex::new(Standing::default()));
         let (leave, left) = crossbeam_channel::bounded::<()>(0);
         let desk = desk(settings, state, &environment, log);
-        let thread =
-            Thread { desk, given, standing: Arc::clone(&standing), log: log.clone(), clock: SystemClock::new() };
+        let starts = Starts { who: desk.beginnings(), ..Starts::default() };
+        let thread = Thread {
+            desk,
+            given,
+            starts,
+            standing: Arc::clone(&standing),
+            log: log.clone(),
+            clock: SystemClock::new(),
+        };
         std::thread::spawn(move || {
             let _closes_with_the_thread = leave;
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -105,9 +116,54 @@ fn desk(settings: &Settings, state: &State, environment: &Environment, log: &Log
     desk
 }
 
+/// What follows from an order; of several the last in this list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Done,
+    /// Another desk, which has not looked into the outbox yet.
+    Anew,
+    Leave,
+}
+
+/// Pings of runs that begin, under way.
+#[derive(Default)]
+struct Starts {
+    who: Beginnings,
+    tasks: JoinSet<Vec<(&'static str, Delivery)>>,
+    of: BTreeMap<JobName, AbortHandle>,
+}
+
+impl Starts {
+    fn begin(&mut self, job: JobName, now: Timestamp) {
+        let (who, of) = (self.who.clone(), job.clone());
+        let task = self.tasks.spawn(async move { who.tell(&of, now, START).await });
+        self.of.insert(job, task);
+    }
+
+    /// A word on this job comes: that it began must not arrive after it.
+    fn overtaken_by(&mut self, message: &Message) {
+        if let Some(task) = message.job.as_ref().and_then(|job| self.of.remove(job)) {
+            task.abort();
+        }
+    }
+
+    /// The next that is answered; never, while none is under way.
+    async fn next(&mut self) -> Vec<(&'static str, Delivery)> {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(answers)) => return answers,
+                // overtaken, or a ping that panicked
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
 struct Thread {
     desk: Desk,
     given: Receiver<Order>,
+    starts: Starts,
     standing: Arc<Mutex<Standing>>,
     log: Log,
     clock: SystemClock,
@@ -116,86 +172,112 @@ struct Thread {
 impl Thread {
     async fn work(mut self) {
         let mut events: Vec<Message> = Vec::new();
-        let mut is_first = true;
+        let mut is_new = true;
         loop {
             let now = self.clock.now();
             let due = self.desk.next_due().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-            // what the daemon before left is tried at once
-            let rest = if is_first { Duration::ZERO } else { due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
-            is_first = false;
-            let first = tokio::time::timeout(rest, self.given.recv()).await.ok();
-            let mut leaves = matches!(first, Some(None));
+            // what the desk before left is tried at once
+            let waits = is_new || !events.is_empty();
+            let rest = if waits { Duration::ZERO } else { due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
+            is_new = false;
+            let first = tokio::select! {
+                biased;
+                order = self.given.recv() => Some(order),
+                answers = self.starts.next() => {
+                    self.note_all(&answers);
+                    is_new = waits;
+                    continue;
+                }
+                () = tokio::time::sleep(rest) => None,
+            };
+            let mut end = if matches!(first, Some(None)) { End::Leave } else { End::Done };
             let mut orders: Vec<Order> = first.flatten().into_iter().collect();
             while let Ok(order) = self.given.try_recv() {
                 orders.push(order);
             }
             for order in orders {
-                leaves |= self.obey(order, &mut events).await;
+                end = end.max(self.obey(order, &mut events));
             }
-            if leaves {
-                let pass = self.desk.work(std::mem::take(&mut events), &self.clock, LAST_PASS).await;
-                self.show(&pass);
-                return;
+            if end != End::Leave {
+                end = match self.pass(&mut events).await {
+                    Some(order) => self.obey(order, &mut events),
+                    None => End::Done,
+                };
             }
-            if let Some(order) = self.pass(&mut events).await
-                && self.obey(order, &mut events).await
-            {
-                let pass = self.desk.work(std::mem::take(&mut events), &self.clock, LAST_PASS).await;
-                self.show(&pass);
-                return;
+            match end {
+                End::Done => {}
+                End::Anew => is_new = true,
+                End::Leave => {
+                    let pass = self.desk.work(std::mem::take(&mut events), &self.clock, LAST_PASS).await;
+                    self.show(&pass);
+                    return;
+                }
             }
         }
     }
 
-    /// Delivers. What comes meanwhile ends it early and is given back: an event is spooled before others are waited for.
+    /// Delivers. What is told meanwhile is spooled at once, or left in `events`; what has to end this pass is given back.
     async fn pass(&mut self, events: &mut Vec<Message>) -> Option<Order> {
         let given = std::mem::take(events);
         let waiting = u64::try_from(self.desk.waiting() + given.len()).unwrap_or(u64::MAX);
         if !self.desk.is_empty() {
             self.standing.lock().unwrap_or_else(PoisonError::into_inner).spooled = waiting;
         }
-        let heard = {
-            let work = self.desk.work(given, &self.clock, PASS);
+        let (tell, mut heard) = unbounded_channel();
+        let mut answered = Vec::new();
+        let (pass, order) = {
+            let work = self.desk.work_and_hear(given, &mut heard, &self.clock, PASS);
             tokio::pin!(work);
-            let mut heard = Vec::new();
-            let pass = loop {
+            loop {
                 tokio::select! {
                     biased;
-                    pass = &mut work => break Some(pass),
+                    pass = &mut work => break (Some(pass), None),
+                    answers = self.starts.next() => answered.extend(answers),
                     order = self.given.recv() => match order {
-                        Some(Order::Tell(message)) => heard.push(*message),
-                        // only to leave, or for another desk, is what is under way let go of
-                        other => {
-                            events.extend(heard);
-                            return other.or(Some(Order::Leave));
+                        Some(Order::Tell(message)) => {
+                            self.starts.overtaken_by(&message);
+                            let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+                            standing.spooled = standing.spooled.saturating_add(1);
+                            // the other end lives as long as this pass
+                            let _ = tell.send(*message);
                         }
+                        Some(Order::Began(job)) => self.starts.begin(job, self.clock.now()),
+                        // only to leave, or for another desk, is what is under way let go of
+                        Some(order @ (Order::Settle(_) | Order::Leave)) => break (None, Some(order)),
+                        None => break (None, Some(Order::Leave)),
                     },
                 }
-            };
-            (pass, heard)
+            }
         };
-        let (pass, heard) = heard;
-        events.extend(heard);
+        self.note_all(&answered);
+        events.extend(std::iter::from_fn(|| heard.try_recv().ok()));
         if let Some(pass) = pass {
             self.show(&pass);
         }
-        None
+        order
     }
 
-    /// True if the daemon leaves.
-    async fn obey(&mut self, order: Order, events: &mut Vec<Message>) -> bool {
+    fn obey(&mut self, order: Order, events: &mut Vec<Message>) -> End {
         match order {
-            Order::Tell(message) => events.push(*message),
-            Order::Began(job) => {
-                let now = self.clock.now();
-                for (channel, delivery) in self.desk.started(&job, now, START).await {
-                    self.note(channel, &delivery);
-                }
+            Order::Tell(message) => {
+                self.starts.overtaken_by(&message);
+                events.push(*message);
             }
-            Order::Settle(desk) => self.desk = *desk,
-            Order::Leave => return true,
+            Order::Began(job) => self.starts.begin(job, self.clock.now()),
+            Order::Settle(desk) => {
+                self.starts.who = desk.beginnings();
+                self.desk = *desk;
+                return End::Anew;
+            }
+            Order::Leave => return End::Leave,
         }
-        false
+        End::Done
+    }
+
+    fn note_all(&self, answers: &[(&'static str, Delivery)]) {
+        for (channel, delivery) in answers {
+            self.note(channel, delivery);
+        }
     }
 
     fn note(&self, channel: &str, delivery: &Delivery) {
@@ -240,7 +322,7 @@ impl Owner {
         if !tale.is_for_people() {
             return;
         }
-        let message = tale.message(self.people.sender.message(crate::report::Kind::Test, now));
+        let message = tale.message(self.people.sender.message(Kind::Test, now));
         if !self.people.give(Order::Tell(Box::new(message))) {
             self.log.tell(
                 now,
@@ -249,6 +331,16 @@ impl Owner {
                 "too many messages wait for the outbox: one was let go of",
                 &[],
             );
+        }
+    }
+
+    /// Trouble of this subject is over, if there was any: only whoever was told of it hears that.
+    pub(super) fn tell_well(&mut self, job: Option<&JobName>, store: Option<&str>, subject: Subject) {
+        let empty = self.people.sender.message(Kind::Recovered, self.clock.now());
+        let store = store.map(str::to_owned);
+        let message = Message { job: job.cloned(), store, subject: Some(subject), ..empty };
+        if !self.people.give(Order::Tell(Box::new(message))) {
+            self.say(Weight::Error, "notify", "too many messages wait for the outbox: one was let go of", &[]);
         }
     }
 
@@ -277,5 +369,121 @@ impl Owner {
 
     pub(super) fn instance(&self) -> String {
         self.people.sender.instance().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc::{Sender, channel};
+
+    use super::{Arc, Clock, Desk, Log, Message, Mutex, Order, Standing, Starts, SystemClock, Thread};
+    use crate::daemon::LogFormat;
+    use crate::domain::{Host, Secret};
+    use crate::notify::http::{Address, Http, HttpOptions};
+    use crate::notify::{Channel, Listener, Ping, Rules, Webhook};
+    use crate::report::Kind;
+
+    /// Far less than a receiver is waited for.
+    const SOON: Duration = Duration::from_secs(15);
+
+    async fn receiver() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        (listener, url)
+    }
+
+    fn webhook(url: &str) -> Listener {
+        let address = Address::parse(url, false).expect("an address");
+        Listener { channel: Channel::Webhook(Webhook { address, secret: None }), rules: Rules::everything() }
+    }
+
+    fn thread(folder: &Path, listeners: Vec<Listener>) -> (Thread, Sender<Order>) {
+        let http = Http::new(&HttpOptions::new("backup/test")).expect("a client");
+        let desk = Desk::new(folder.to_owned(), http, listeners);
+        let (orders, given) = channel(8);
+        let starts = Starts { who: desk.beginnings(), ..Starts::default() };
+        let log = Log::new(LogFormat::Json, std::io::sink());
+        let standing = Arc::new(Mutex::new(Standing::default()));
+        (Thread { desk, given, starts, standing, log, clock: SystemClock::new() }, orders)
+    }
+
+    fn tell(number: u8) -> Order {
+        Order::Tell(Box::new(Message {
+            id: format!("{number:032x}"),
+            kind: Kind::Failed,
+            at: SystemClock::new().now(),
+            instance: "web1".to_owned(),
+            host: Host("web1".to_owned()),
+            job: "upload".parse().ok(),
+            store: None,
+            outcome: None,
+            size_before: None,
+            next_run: None,
+            last_success: None,
+            in_a_row: 1,
+            subject: None,
+            held_back: 0,
+            build_url: None,
+            snapshot: None,
+            trouble: None,
+            tool: "backup 0".to_owned(),
+        }))
+    }
+
+    async fn letters(folder: &Path, count: usize) {
+        let wait = async {
+            loop {
+                let files = std::fs::read_dir(folder.join("outbox")).into_iter().flatten().flatten();
+                if files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count() == count {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, wait).await.unwrap_or_else(|_| panic!("there were never {count} letters"));
+    }
+
+    async fn called(listener: &TcpListener) -> TcpStream {
+        let (stream, _) = tokio::time::timeout(SOON, listener.accept()).await.expect("a call").expect("a connection");
+        stream
+    }
+
+    #[tokio::test]
+    async fn what_is_told_while_a_receiver_hangs_lies_on_disk_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (listener, url) = receiver().await;
+        let (thread, orders) = thread(folder.path(), vec![webhook(&url)]);
+        let thread = tokio::spawn(thread.work());
+        orders.send(tell(1)).await.expect("taken");
+        let hangs = called(&listener).await;
+        orders.send(tell(2)).await.expect("taken");
+        letters(folder.path(), 2).await;
+        drop(hangs);
+        thread.abort();
+    }
+
+    #[tokio::test]
+    async fn a_run_that_begins_does_not_cut_off_a_delivery() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ((listener, url), (check, ping)) = (receiver().await, receiver().await);
+        let ping = Ping::new(Secret::new(&ping), false).expect("an address");
+        let rules = Rules { jobs: Some(["other".parse().expect("a job")].into()), ..Rules::everything() };
+        let ping = Listener { channel: Channel::Ping(ping), rules };
+        let (thread, orders) = thread(folder.path(), vec![webhook(&url), ping]);
+        let thread = tokio::spawn(thread.work());
+        orders.send(tell(1)).await.expect("taken");
+        let mut stream = called(&listener).await;
+        orders.send(Order::Began("other".parse().expect("a job"))).await.expect("taken");
+        let _begins = called(&check).await;
+        let _ = stream.read(&mut [0; 1 << 16]).await.expect("a request");
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer).await.expect("heard");
+        letters(folder.path(), 0).await;
+        thread.abort();
     }
 }

@@ -5,13 +5,14 @@ use serde_json::json;
 
 use super::log::{Log, Weight};
 use crate::domain::{JobName, SnapshotName, StopReason, Trouble, Verdict};
-use crate::report::{Kind, Message, RunRecord};
+use crate::report::{Kind, Message, RunRecord, Subject};
 
 /// What is told of one event; what is left out is not known or not meant.
 #[derive(Debug)]
 pub(super) struct Tale {
     pub(super) kind: Kind,
     pub(super) job: Option<JobName>,
+    pub(super) subject: Option<Subject>,
     pub(super) store: Option<String>,
     pub(super) outcome: Option<Box<RunRecord>>,
     pub(super) size_before: Option<u64>,
@@ -27,6 +28,7 @@ impl Tale {
         Self {
             kind,
             job: None,
+            subject: None,
             store: None,
             outcome: None,
             size_before: None,
@@ -38,9 +40,8 @@ impl Tale {
         }
     }
 
-    pub(super) fn trouble(what: String, causes: Vec<String>, advice: &str) -> Self {
-        let trouble = Trouble { what, causes, advice: advice.to_owned() };
-        Self { trouble: Some(trouble), ..Self::of(Kind::Trouble) }
+    pub(super) fn trouble(subject: Subject, trouble: Trouble) -> Self {
+        Self { trouble: Some(trouble), subject: Some(subject), ..Self::of(Kind::Trouble) }
     }
 
     /// Logs it.
@@ -97,6 +98,7 @@ impl Tale {
         Message {
             kind: self.kind,
             job: self.job,
+            subject: self.subject,
             store: self.store,
             outcome: self.outcome,
             size_before: self.size_before,

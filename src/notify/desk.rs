@@ -18,6 +18,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -32,10 +33,13 @@ use super::slack::{self, Slack};
 use super::webhook::Webhook;
 use super::words::Ticket;
 use crate::domain::{Clock, JobName, Trouble, Verdict};
-use crate::report::{Kind, Message};
+use crate::report::{Kind, Message, Subject};
 
 /// How often is looked whether another process has let go of the lock.
 const LOCK_LOOKS: Duration = Duration::from_millis(50);
+
+/// Events are put into the outbox after so long, even while another process keeps the lock.
+const KEPT_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long the other channels wait for a ticket that they could name.
 const TICKET_FIRST: Duration = Duration::from_secs(4);
@@ -75,6 +79,31 @@ impl Channel {
     /// Time between two messages.
     fn pace(&self) -> Duration {
         if matches!(self, Self::Slack(_)) { slack::PACE } else { Duration::ZERO }
+    }
+}
+
+/// Whoever is told that a run begins.
+#[derive(Clone, Debug, Default)]
+pub struct Beginnings {
+    http: Option<Http>,
+    /// With the jobs of which they are told; all if there are none.
+    pings: Vec<(&'static str, Ping, Option<BTreeSet<JobName>>)>,
+}
+
+impl Beginnings {
+    /// Tells them of a run of `job`, each for `patience` at the most.
+    pub async fn tell(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
+        let mut answers = Vec::new();
+        let Some(http) = &self.http else { return answers };
+        for (channel, ping, jobs) in &self.pings {
+            if jobs.as_ref().is_some_and(|jobs| !jobs.contains(job)) {
+                continue;
+            }
+            let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
+            let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
+            answers.push((*channel, answer.unwrap_or_else(|_| late())));
+        }
+        answers
     }
 }
 
@@ -142,7 +171,7 @@ impl Tickets {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Book {
-    /// By channel, then by job.
+    /// By channel, then by job, or by subject.
     told: BTreeMap<String, BTreeMap<String, Memory>>,
     jobs: BTreeMap<String, History>,
 }
@@ -154,7 +183,7 @@ struct History {
     in_a_row: u32,
     skipped_in_a_row: u32,
     last_success: Option<Timestamp>,
-    size: Option<u64>,
+    content_bytes: Option<u64>,
 }
 
 impl Desk {
@@ -214,28 +243,48 @@ impl Desk {
     /// Tells `events` to whom their rules say, and delivers what waits, for `patience` at the most. With no events it
     /// delivers what is due.
     pub async fn work(&mut self, events: Vec<Message>, clock: &dyn Clock, patience: Duration) -> Pass {
+        let (_, mut nobody) = unbounded_channel();
+        self.work_and_hear(events, &mut nobody, clock, patience).await
+    }
+
+    /// As [`Self::work`]; what is `heard` meanwhile is put into the outbox at once, whoever is being waited for. What
+    /// has not been taken from `heard` when this ends, or is dropped, is still the caller's.
+    pub async fn work_and_hear(
+        &mut self,
+        events: Vec<Message>,
+        heard: &mut UnboundedReceiver<Message>,
+        clock: &dyn Clock,
+        patience: Duration,
+    ) -> Pass {
         let mut pass = Pass::default();
         if self.listeners.is_empty() {
             return pass;
         }
-        let end = Instant::now() + patience;
+        let begun = Instant::now();
+        let end = begun + patience;
         let lost_before = self.outbox.lost().clone();
-        let lock = self.lock(Instant::now() + patience / 2, &mut pass).await;
+        let mut own = BTreeSet::new();
+        let mut lock = self.lock(begun + KEPT_WITHIN.min(patience / 2), &mut pass).await;
         let now = clock.now();
         self.outbox.refresh(now);
-        self.read_book();
         self.tickets.read().await;
-        let mut own = BTreeSet::new();
-        let book_before = self.book.clone();
-        for event in events {
-            self.judge(event, now, &mut own, &mut pass);
-        }
-        if self.book != book_before || self.book_is_ahead {
-            self.keep_book(&mut pass);
+        self.spool(events, now, &mut own, &mut pass);
+        while matches!(lock, Lock::Others) && Instant::now() < begun + patience / 2 {
+            tokio::select! {
+                event = next(heard) => self.spool(vec![event], clock.now(), &mut own, &mut pass),
+                () = tokio::time::sleep(LOCK_LOOKS) => {
+                    lock = self.lock(Instant::now(), &mut pass).await;
+                    if !matches!(lock, Lock::Others) {
+                        // what the other process delivered is not delivered again
+                        self.outbox.refresh(clock.now());
+                        self.tickets.read().await;
+                    }
+                }
+            }
         }
         // another process delivers: what is not ours is its own to send
-        let only = matches!(lock, Lock::Others).then_some(&own);
-        self.carry(only, clock, end, &mut pass.tried).await;
+        let is_others = matches!(lock, Lock::Others);
+        self.carry(is_others, &mut own, heard, clock, end, &mut pass).await;
         drop(lock);
         pass.notices.extend(lost_words(&lost_before, self.outbox.lost()));
         pass.waiting = self.waiting();
@@ -263,18 +312,28 @@ impl Desk {
 
     /// Says to a dead man's switch that a run begins. It is not tried again: the end of the run says more.
     pub async fn started(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
-        let mut answers = Vec::new();
-        let Some(http) = &self.http else { return answers };
-        for Listener { channel, rules } in &self.listeners {
-            let Channel::Ping(ping) = channel else { continue };
-            if rules.jobs.as_ref().is_some_and(|jobs| !jobs.contains(job)) {
-                continue;
-            }
-            let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
-            let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
-            answers.push((channel.name(), answer.unwrap_or_else(|_| late())));
+        self.beginnings().tell(job, now, patience).await
+    }
+
+    /// Those to whom beginnings are told, beside whatever else the desk does.
+    pub fn beginnings(&self) -> Beginnings {
+        let pings = self.listeners.iter().filter_map(|one| match &one.channel {
+            Channel::Ping(ping) => Some((one.channel.name(), ping.clone(), one.rules.jobs.clone())),
+            _ => None,
+        });
+        Beginnings { http: self.http.clone(), pings: pings.collect() }
+    }
+
+    /// Makes letters of events; they are on disk when this returns, where they can be.
+    fn spool(&mut self, events: Vec<Message>, now: Timestamp, own: &mut BTreeSet<LetterId>, pass: &mut Pass) {
+        self.read_book();
+        let book_before = self.book.clone();
+        for event in events {
+            self.judge(event, now, own, pass);
         }
-        answers
+        if self.book != book_before || self.book_is_ahead {
+            self.keep_book(pass);
+        }
     }
 
     fn attempt(&self, channel: &Channel) -> Option<Attempt> {
@@ -292,10 +351,18 @@ impl Desk {
             return;
         }
         let job = event.job.as_ref().map_or("", JobName::as_str).to_owned();
+        // no job has a colon in its name
+        let job = match (event.subject, &event.store) {
+            (None, _) => job,
+            // one store's trouble is not another's
+            (Some(subject @ Subject::Store), Some(store)) => format!("{job}:{}:{store}", subject.word()),
+            (Some(subject), _) => format!("{job}:{}", subject.word()),
+        };
+        let reason = event.outcome.as_ref().and_then(|outcome| outcome.reason);
         for Listener { channel, rules } in &self.listeners {
             let told = self.book.told.entry(channel.name().to_owned()).or_default();
             let memory = told.entry(job.clone()).or_default();
-            match rules.judge(memory, event.kind, event.job.as_ref(), event.in_a_row, now) {
+            match rules.judge(memory, event.kind, reason, event.job.as_ref(), event.in_a_row, now) {
                 Ruling::Tell { kind, held_back } => {
                     let letter = Message { kind, held_back, ..event.clone() };
                     match self.outbox.put(channel.name(), letter, channel.replaces(), now) {
@@ -313,13 +380,15 @@ impl Desk {
         }
     }
 
-    /// Carries letters out until none is due before `end`.
+    /// Carries letters out until none is due before `end`; of those that others deliver, `own` ones only.
     async fn carry(
         &mut self,
-        only: Option<&BTreeSet<LetterId>>,
+        is_others: bool,
+        own: &mut BTreeSet<LetterId>,
+        heard: &mut UnboundedReceiver<Message>,
         clock: &dyn Clock,
         end: Instant,
-        tried: &mut Vec<(&'static str, Delivery)>,
+        pass: &mut Pass,
     ) {
         let mut under_way: JoinSet<(&'static str, Duration, Delivery)> = JoinSet::new();
         let mut busy: BTreeMap<&'static str, LetterId> = BTreeMap::new();
@@ -327,6 +396,7 @@ impl Desk {
         let mut is_first = true;
         loop {
             let now = clock.now();
+            let only = is_others.then_some(&*own);
             let due = self.outbox.due(now);
             // the ticket first, for a moment, so that the others can name it
             is_first = is_first
@@ -350,7 +420,14 @@ impl Desk {
                 }
             }
             let until = if is_first { ticket_until } else { end };
-            match timeout_at(until, under_way.join_next()).await {
+            let joined = tokio::select! {
+                joined = timeout_at(until, under_way.join_next()) => joined,
+                event = next(heard), if !under_way.is_empty() => {
+                    self.spool(vec![event], clock.now(), own, pass);
+                    continue;
+                }
+            };
+            match joined {
                 Err(_) if is_first => is_first = false,
                 Ok(Some(Ok((channel, pace, delivery)))) => {
                     let now = clock.now();
@@ -360,26 +437,30 @@ impl Desk {
                     if let Some(id) = busy.remove(channel) {
                         self.outbox.settle(&id, &delivery, now);
                     }
-                    tried.push((channel, delivery));
+                    pass.tried.push((channel, delivery));
                     is_first = false;
                 }
                 // a channel that panics is one that did not deliver: its letter stays, and it is not tried in this pass
                 Ok(Some(Err(_))) => is_first = false,
                 Ok(None) if is_first => is_first = false,
                 Ok(None) => {
-                    let Some(next) = self.next_due_of(only) else { return };
-                    let wait = Duration::try_from(next.duration_since(clock.now())).unwrap_or(Duration::ZERO);
+                    let only = is_others.then_some(&*own);
+                    let Some(due) = self.next_due_of(only) else { return };
+                    let wait = Duration::try_from(due.duration_since(clock.now())).unwrap_or(Duration::ZERO);
                     if Instant::now() + wait >= end || wait.is_zero() {
                         return;
                     }
-                    tokio::time::sleep(wait).await;
+                    tokio::select! {
+                        event = next(heard) => self.spool(vec![event], clock.now(), own, pass),
+                        () = tokio::time::sleep(wait) => {}
+                    }
                 }
                 Err(_) => {
                     for (channel, id) in busy {
                         let why = "there was no answer in the time that was left".to_owned();
                         let delivery = Delivery::Later { why, after: None };
                         self.outbox.settle(&id, &delivery, clock.now());
-                        tried.push((channel, delivery));
+                        pass.tried.push((channel, delivery));
                     }
                     return;
                 }
@@ -438,7 +519,7 @@ impl Book {
         let (Some(job), Some(outcome)) = (&event.job, &event.outcome) else { return true };
         let history = self.jobs.entry(job.to_string()).or_default();
         event.last_success = event.last_success.or(history.last_success);
-        event.size_before = event.size_before.or(history.size);
+        event.size_before = event.size_before.or(history.content_bytes);
         if outcome.verdict == Verdict::Skipped {
             history.skipped_in_a_row = history.skipped_in_a_row.saturating_add(1);
             // once is another run at work; twice is a slot in which nothing was made
@@ -453,15 +534,22 @@ impl Book {
         }
         history.skipped_in_a_row = 0;
         if outcome.verdict == Verdict::Ok {
-            let totals = &outcome.totals;
             history.in_a_row = 0;
             history.last_success = Some(outcome.finished);
-            history.size = Some(totals.stored_bytes.0 + totals.reused_bytes.0);
+            history.content_bytes = Some(outcome.totals.content_bytes.0);
         } else {
             history.in_a_row = history.in_a_row.saturating_add(1).max(event.in_a_row);
             event.in_a_row = history.in_a_row;
         }
         true
+    }
+}
+
+/// What is heard next; never, where nothing can come any more. Dropping it loses nothing.
+async fn next(heard: &mut UnboundedReceiver<Message>) -> Message {
+    match heard.recv().await {
+        Some(event) => event,
+        None => std::future::pending().await,
     }
 }
 
@@ -519,7 +607,10 @@ fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::words::tests::message;
-    use super::{AtomicBool, Book, JiraMemory, Kind, Mutex, Tickets, Verdict};
+    use super::{
+        AtomicBool, BTreeSet, Book, Channel, Desk, Http, JiraMemory, Kind, Listener, Mutex, Pass, Rules, Subject,
+        Tickets, Timestamp, Verdict, Webhook,
+    };
 
     #[test]
     fn a_run_that_found_another_at_work_is_told_from_the_second_in_a_row_on() {
@@ -540,12 +631,12 @@ mod tests {
     #[test]
     fn what_the_teller_does_not_know_of_a_job_is_filled_in() {
         let mut book = Book::default();
-        let mut complete = |verdict, stored| {
+        let mut complete = |verdict, bytes| {
             let mut event = message(Kind::Failed);
             (event.in_a_row, event.size_before, event.last_success) = (0, None, None);
             let outcome = event.outcome.as_mut().expect("a run");
             outcome.verdict = verdict;
-            outcome.totals.stored_bytes.0 = stored;
+            outcome.totals.content_bytes.0 = bytes;
             book.complete(&mut event);
             (event.in_a_row, event.size_before, event.last_success.is_some())
         };
@@ -554,6 +645,52 @@ mod tests {
         assert_eq!(complete(Verdict::Partial, 7), (2, Some(100), true));
         assert_eq!(complete(Verdict::Ok, 120), (0, Some(100), true));
         assert_eq!(complete(Verdict::Failed, 0), (1, Some(120), true));
+    }
+
+    #[test]
+    fn two_runs_of_the_same_content_have_no_difference_however_little_was_stored() {
+        let mut book = Book::default();
+        let mut size = |stored| {
+            let mut event = message(Kind::Ok);
+            event.size_before = None;
+            let outcome = event.outcome.as_mut().expect("a run");
+            outcome.verdict = Verdict::Ok;
+            outcome.totals.content_bytes.0 = 42_000_000;
+            outcome.totals.stored_bytes.0 = stored;
+            book.complete(&mut event);
+            let facts = super::super::words::Words::of(&event).facts;
+            facts.into_iter().find(|(name, _)| *name == "Size").expect("a size").1
+        };
+        assert_eq!((size(10_500_000), size(512)), ("42.0 MB".to_owned(), "42.0 MB (as before)".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn trouble_of_each_subject_is_told_and_is_over_when_that_subject_is_well() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let http = Http::new(&super::super::http::HttpOptions::new("backup/test")).expect("a client");
+        let address = super::super::http::Address::parse("http://127.0.0.1:9/", false).expect("an address");
+        let webhook = Channel::Webhook(Webhook { address, secret: None });
+        let listeners = vec![Listener { channel: webhook, rules: Rules::for_people() }];
+        let mut desk = Desk::new(folder.path().to_owned(), http, listeners);
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let mut told = 0;
+        let mut is_told = |number: u8, kind, subject| {
+            let mut event = message(kind);
+            (event.id, event.subject, event.outcome) = (format!("{number:032x}"), Some(subject), None);
+            event.job = event.job.filter(|_| subject == Subject::Verify);
+            desk.spool(vec![event], now, &mut BTreeSet::new(), &mut Pass::default());
+            let before = std::mem::replace(&mut told, desk.waiting());
+            told - before == 1
+        };
+        assert!(!is_told(1, Kind::Recovered, Subject::State), "nothing was wrong");
+        assert!(is_told(2, Kind::Trouble, Subject::Config));
+        assert!(is_told(3, Kind::Trouble, Subject::State), "another subject is another trouble");
+        assert!(is_told(4, Kind::Trouble, Subject::Verify));
+        assert!(!is_told(5, Kind::Trouble, Subject::State), "held back");
+        assert!(is_told(6, Kind::Recovered, Subject::State));
+        assert!(!is_told(7, Kind::Trouble, Subject::Config), "that is not over");
+        assert!(is_told(8, Kind::Recovered, Subject::Verify) && is_told(9, Kind::Recovered, Subject::Config));
+        assert!(is_told(10, Kind::Trouble, Subject::Config), "it is news again");
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ mod webhook;
 mod words;
 
 pub use channel::Delivery;
-pub use desk::{Channel, Desk, Listener, Pass};
+pub use desk::{Beginnings, Channel, Desk, Listener, Pass};
 pub use email::{Email, Protection};
 pub use outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, wait_after};
 pub use ping::Ping;

@@ -77,6 +77,10 @@ impl Ping {
 
 /// A run that did not start because another works is no failure of the job: it is noted.
 fn path_of(message: &Message) -> Option<&'static str> {
+    if message.subject.is_some() {
+        // that a configuration was taken does not say that a run was ok
+        return Some("log");
+    }
     match (message.kind, message.outcome.as_ref().map(|outcome| outcome.verdict)) {
         (Kind::Ok | Kind::Recovered, Some(Verdict::Ok) | None) => None,
         (Kind::Partial | Kind::Failed | Kind::Damage, _) => Some("fail"),
@@ -105,6 +109,8 @@ mod tests {
         assert_eq!(path_of(&ok), Some("log"), "its outcome is partial");
         ok.outcome = None;
         assert_eq!(path_of(&ok), None);
+        ok.subject = Some(crate::report::Subject::Verify);
+        assert_eq!(path_of(&ok), Some("log"), "the runs may fail all the same");
         for (kind, end) in [(Kind::Failed, "fail"), (Kind::Partial, "fail"), (Kind::Missed, "log"), (Kind::Test, "log")]
         {
             assert_eq!(path_of(&message(kind)), Some(end));

@@ -1,11 +1,13 @@
 //! Who is told what, and what is held back: arithmetic, with the time as an argument.
 //!
-//! The danger here is silence. A rule may hold back what was told already, never what is new: a kind of trouble that has
-//! not been told since things were last well is told at once, and one that was told is told again after `repeat_after`.
+//! The danger here is silence. A rule may hold back what was told already, never what is new: trouble of a kind, or for a
+//! reason, that has not been told since things were last well is told at once, and what was told is told again after
+//! `repeat_after`. A source that is missing and a store that is full are two troubles, though both are a failed run.
 //! The memory may be lost at any time; then one message more is sent, never one less.
 //!
-//! * Trouble of runs (failed, partial, missed, overdue) ends with a run that is ok. Damage of stored snapshots does not:
-//!   it ends when a verification finds everything sound, which its caller tells as [`Kind::Recovered`].
+//! * Trouble of runs (failed, partial, missed, overdue) ends with a run that is ok. Damage of stored snapshots and
+//!   trouble of the program itself do not: they end when their caller tells [`Kind::Recovered`]. What has a subject of its
+//!   own (a configuration, state) has a memory of its own.
 //! * A well end is told once, and only to whom the trouble was told.
 //! * Time that stands before what was told last (a clock that stepped back) holds nothing back.
 
@@ -15,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::JobName;
+use crate::domain::{JobName, StopReason};
 use crate::report::Kind;
 
 /// How long the same trouble is held back unless something else is configured.
@@ -61,12 +63,13 @@ impl Rules {
         }
     }
 
-    /// Judges one event of `job` and remembers it. `in_a_row` is what the caller counted, this event with it; the
+    /// Judges one event of `job` and remembers it. `reason` is why its run failed, if it did. `in_a_row` is what the caller counted, this event with it; the
     /// larger of that and the memory's own count is believed.
     pub fn judge(
         &self,
         memory: &mut Memory,
         kind: Kind,
+        reason: Option<StopReason>,
         job: Option<&JobName>,
         in_a_row: u32,
         now: Timestamp,
@@ -89,22 +92,19 @@ impl Rules {
         }
         match kind {
             Kind::Ok => self.well(&mut memory.runs, kind),
-            Kind::Recovered => match self.well(&mut memory.damage, kind) {
-                // what is about no job has no run that could end its trouble
-                Ruling::Pass if job.is_none() => self.well(&mut memory.runs, kind),
-                ruling => ruling,
-            },
-            Kind::Damage => self.wrong(&mut memory.damage, kind, now),
+            Kind::Recovered => self.well(&mut memory.damage, kind),
+            Kind::Damage | Kind::Trouble => self.wrong(&mut memory.damage, kind, None, now),
             Kind::Partial | Kind::Failed | Kind::Missed if memory.in_a_row < self.after_failures => Ruling::Pass,
-            kind => self.wrong(&mut memory.runs, kind, now),
+            kind => self.wrong(&mut memory.runs, kind, reason, now),
         }
     }
 
-    fn wrong(&self, track: &mut Track, kind: Kind, now: Timestamp) -> Ruling {
+    fn wrong(&self, track: &mut Track, kind: Kind, reason: Option<StopReason>, now: Timestamp) -> Ruling {
         if !self.wants(kind) {
             return Ruling::Pass;
         }
-        let is_fresh = track.told.get(&kind).is_some_and(|told| {
+        let what = what(kind, reason);
+        let is_fresh = track.told.get(&what).is_some_and(|told| {
             let since = now.duration_since(*told);
             !since.is_negative() && since.unsigned_abs() < self.repeat_after
         });
@@ -112,7 +112,7 @@ impl Rules {
             track.held_back = track.held_back.saturating_add(1);
             return Ruling::Hold;
         }
-        track.told.insert(kind, now);
+        track.told.insert(what, now);
         Ruling::Tell { kind, held_back: std::mem::take(&mut track.held_back) }
     }
 
@@ -144,12 +144,13 @@ pub enum Ruling {
     Pass,
 }
 
-/// What was told on one channel of one job. Losing it costs one message more.
+/// What was told on one channel of one job, or of one subject. Losing it costs one message more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
     in_a_row: u32,
     runs: Track,
+    /// Of what no good run ends: damage, and trouble of the program itself.
     damage: Track,
 }
 
@@ -157,16 +158,26 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct Track {
-    /// Each kind, and when it was told last since things were well.
-    told: BTreeMap<Kind, Timestamp>,
+    /// Each kind with its reason, and when it was told last since things were well.
+    told: BTreeMap<String, Timestamp>,
     held_back: u32,
+}
+
+/// What is the same trouble: `failed/store-full`.
+fn what(kind: Kind, reason: Option<StopReason>) -> String {
+    let word = |value: Result<serde_json::Value, _>| match value {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err::<_, serde_json::Error>(_) => String::new(),
+    };
+    let kind = word(serde_json::to_value(kind));
+    reason.map_or_else(|| kind.clone(), |reason| format!("{kind}/{}", word(serde_json::to_value(reason))))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Duration, Kind, Memory, Rules, Ruling, Timestamp};
+    use super::{Duration, Kind, Memory, Rules, Ruling, StopReason, Timestamp};
 
     const HOUR_S: i64 = 3600;
 
@@ -176,7 +187,7 @@ mod tests {
 
     fn told(rules: &Rules, story: &[(Kind, i64)]) -> Vec<Ruling> {
         let mut memory = Memory::default();
-        let judge = |(kind, hour): &(Kind, i64)| rules.judge(&mut memory, *kind, None, 0, at(hour * HOUR_S));
+        let judge = |(kind, hour): &(Kind, i64)| rules.judge(&mut memory, *kind, None, None, 0, at(hour * HOUR_S));
         story.iter().map(judge).collect()
     }
 
@@ -211,6 +222,24 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_fails_for_another_reason_is_told_at_once_and_for_the_same_it_is_held_back() {
+        let rules = Rules::for_people();
+        let mut memory = Memory::default();
+        let mut judge = |reason, hour: i64| {
+            let ruling = rules.judge(&mut memory, Kind::Failed, Some(reason), None, 0, at(hour * HOUR_S));
+            // as it is on disk between two processes
+            let text = serde_json::to_string(&memory).expect("plain values");
+            memory = serde_json::from_str(&text).expect("our own");
+            ruling
+        };
+        assert_eq!(judge(StopReason::Source, 0), tell(Kind::Failed, 0));
+        assert_eq!(judge(StopReason::Source, 1), Ruling::Hold);
+        assert_eq!(judge(StopReason::StoreFull, 2), tell(Kind::Failed, 1));
+        assert_eq!((judge(StopReason::Source, 3), judge(StopReason::StoreFull, 4)), (Ruling::Hold, Ruling::Hold));
+        assert_eq!(judge(StopReason::Source, 6), tell(Kind::Failed, 2));
+    }
+
+    #[test]
     fn an_ok_run_does_not_end_damage_and_a_sound_verification_does() {
         let story = [(Kind::Damage, 0), (Kind::Ok, 1), (Kind::Damage, 2), (Kind::Recovered, 3), (Kind::Recovered, 4)];
         let expected = [tell(Kind::Damage, 0), Ruling::Pass, Ruling::Hold, tell(Kind::Recovered, 1), Ruling::Pass];
@@ -225,7 +254,7 @@ mod tests {
         let story = [0, 1, 2].map(|hour| (Kind::Failed, hour));
         assert_eq!(told(&rules, &story)[2], tell(Kind::Failed, 0));
         // the caller counted more than a memory that was lost
-        let ruling = rules.judge(&mut Memory::default(), Kind::Failed, None, 3, at(0));
+        let ruling = rules.judge(&mut Memory::default(), Kind::Failed, None, None, 3, at(0));
         assert_eq!(ruling, tell(Kind::Failed, 0));
     }
 
@@ -235,10 +264,10 @@ mod tests {
         let other = "other".parse().expect("a job");
         let rules = Rules { jobs: Some([job].into()), ..Rules::of(&[Kind::Failed]) };
         let mut memory = Memory::default();
-        assert_eq!(rules.judge(&mut memory, Kind::Failed, Some(&other), 1, at(0)), Ruling::Pass);
-        assert_eq!(rules.judge(&mut memory, Kind::Partial, None, 1, at(0)), Ruling::Pass);
-        assert_eq!(rules.judge(&mut memory, Kind::Trouble, None, 0, at(0)), tell(Kind::Trouble, 0));
-        assert_eq!(rules.judge(&mut memory, Kind::Test, Some(&other), 0, at(0)), tell(Kind::Test, 0));
+        assert_eq!(rules.judge(&mut memory, Kind::Failed, None, Some(&other), 1, at(0)), Ruling::Pass);
+        assert_eq!(rules.judge(&mut memory, Kind::Partial, None, None, 1, at(0)), Ruling::Pass);
+        assert_eq!(rules.judge(&mut memory, Kind::Trouble, None, None, 0, at(0)), tell(Kind::Trouble, 0));
+        assert_eq!(rules.judge(&mut memory, Kind::Test, None, Some(&other), 0, at(0)), tell(Kind::Test, 0));
     }
 
     #[test]
@@ -264,7 +293,7 @@ mod tests {
                 if lost {
                     memory = Memory::default();
                 }
-                match rules.judge(&mut memory, kind, None, 0, at(now)) {
+                match rules.judge(&mut memory, kind, None, None, 0, at(now)) {
                     Ruling::Tell { kind, .. } => { told.insert(kind, now); }
                     Ruling::Pass => prop_assert_eq!(kind, Kind::Ok),
                     Ruling::Hold => {
@@ -284,7 +313,7 @@ mod tests {
             let (mut memory, mut now, mut open) = (Memory::default(), 0, false);
             for (kind, passed, _) in story {
                 now += passed;
-                match (rules.judge(&mut memory, kind, None, 0, at(now)), kind) {
+                match (rules.judge(&mut memory, kind, None, None, 0, at(now)), kind) {
                     (Ruling::Tell { kind: Kind::Recovered, .. }, _) => {
                         prop_assert!(open && kind == Kind::Ok);
                         open = false;
@@ -302,7 +331,7 @@ mod tests {
             let (mut memory, mut now, mut held) = (Memory::default(), 0, 0);
             for (kind, passed, _) in story {
                 now += passed;
-                match rules.judge(&mut memory, kind, None, 0, at(now)) {
+                match rules.judge(&mut memory, kind, None, None, 0, at(now)) {
                     Ruling::Hold => held += 1,
                     Ruling::Tell { held_back, .. } => {
                         prop_assert_eq!(held_back, held);

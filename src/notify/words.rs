@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::{ByteCount, Shown, Verdict};
-use crate::report::{Kind, Message, duration_words, tell};
+use crate::report::{Kind, Message, Subject, duration_words, tell};
 
 /// So many skipped entries are named in a message; all of them stand in the manifest.
 pub const SKIPS_NAMED: usize = 10;
@@ -92,6 +92,10 @@ impl Words {
     }
 }
 
+fn store_name(message: &Message) -> String {
+    one_line(message.store.as_deref().unwrap_or_default())
+}
+
 /// Which job where, and how it stands with it.
 fn title(message: &Message) -> String {
     let what = message.job.as_ref().map_or("backup", |job| job.as_str());
@@ -107,10 +111,15 @@ fn title(message: &Message) -> String {
         Kind::Missed => format!("{subject}: a run was missed"),
         Kind::Overdue => format!("{subject}: no good snapshot for too long"),
         Kind::Damage => format!("{subject}: damage in a stored snapshot"),
-        Kind::Recovered => format!("{subject}: well again"),
-        Kind::Trouble if message.job.is_none() && message.store.is_some() => {
-            let store = message.store.as_deref().unwrap_or_default();
-            format!("{subject}: trouble with the store {}", one_line(store))
+        Kind::Recovered => match message.subject {
+            None => format!("{subject}: well again"),
+            Some(Subject::Config) => format!("{subject}: well again, the configuration is taken"),
+            Some(Subject::State) => format!("{subject}: well again, state is kept"),
+            Some(Subject::Store) => format!("{subject}: well again, the store {} can be used", store_name(message)),
+            Some(Subject::Verify) => format!("{subject}: well again, snapshots can be verified"),
+        },
+        Kind::Trouble if message.subject == Some(Subject::Store) => {
+            format!("{subject}: trouble with the store {}", store_name(message))
         }
         Kind::Trouble => format!("{subject}: trouble with the program itself"),
         Kind::Test => format!("TEST: {subject}: nothing has happened, this is a test"),
@@ -129,7 +138,7 @@ fn facts(message: &Message) -> Vec<(&'static str, String)> {
             add("Read", Some(format!("{} in {} files", totals.read_bytes, totals.files)));
             add("Stored", Some(totals.stored_bytes.to_string()));
             add("Reused", (totals.reused_bytes.0 > 0).then(|| totals.reused_bytes.to_string()));
-            add("Size", Some(size(totals.stored_bytes.0 + totals.reused_bytes.0, message.size_before)));
+            add("Size", Some(size(totals.content_bytes.0, message.size_before)));
         }
         add("Skipped", (outcome.skipped > 0).then(|| outcome.skipped.to_string()));
         add("Took", Some(duration_words(Duration::from_millis(outcome.took_ms))));
@@ -145,7 +154,7 @@ fn facts(message: &Message) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// With its change against the last good snapshot.
+/// Of the content, with its change against the last good run before.
 fn size(now: u64, before: Option<u64>) -> String {
     let text = ByteCount(now).to_string();
     match before {
@@ -267,6 +276,7 @@ pub(super) mod tests {
             next_run: Some(at),
             last_success: Some(at),
             in_a_row: 2,
+            subject: None,
             held_back: 4,
             build_url: Some("https://ci.example/job/7".to_owned()),
             snapshot: (!failed).then_some(snapshot),

@@ -33,6 +33,32 @@ pub enum Kind {
     Test,
 }
 
+/// What [`Kind::Trouble`] is about, so that one trouble does not hide another, and each can be told as over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Subject {
+    /// A configuration that could not be taken.
+    Config,
+    /// State that cannot be kept.
+    State,
+    /// A store that cannot be used: the one that the message names.
+    Store,
+    /// A verification that could not be made. What it found is [`Kind::Damage`].
+    Verify,
+}
+
+impl Subject {
+    /// As in messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::State => "state",
+            Self::Store => "store",
+            Self::Verify => "verify",
+        }
+    }
+}
+
 /// One thing to tell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -48,11 +74,16 @@ pub struct Message {
     pub host: Host,
     /// The job; none if it is about no job.
     pub job: Option<JobName>,
+    /// What it is about, if it is about neither a run nor a snapshot. Older messages have none.
+    #[serde(default)]
+    pub subject: Option<Subject>,
     /// The store's name in the configuration.
     pub store: Option<String>,
     /// The run, if it is about one.
     pub outcome: Option<Box<RunRecord>>,
-    /// Stored size of the last good snapshot before, in bytes.
+    /// Bytes of content that the last good run before found in the source: what [`Totals::content_bytes`] is of this one.
+    ///
+    /// [`Totals::content_bytes`]: crate::domain::Totals::content_bytes
     pub size_before: Option<u64>,
     /// When the next run is due.
     pub next_run: Option<Timestamp>,

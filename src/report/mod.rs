@@ -8,7 +8,7 @@ mod run_record;
 mod summary;
 mod tell;
 
-pub use message::{Kind, Message};
+pub use message::{Kind, Message, Subject};
 pub use run_record::{RunRecord, SkipRecord};
 pub use summary::{Next, summary};
 pub use tell::{counted, duration_words, tell};

@@ -66,6 +66,7 @@ impl Sender {
             next_run: None,
             last_success: None,
             in_a_row: 0,
+            subject: None,
             held_back: 0,
             build_url: self.build_url.clone(),
             snapshot: None,

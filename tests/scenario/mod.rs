@@ -68,6 +68,7 @@ pub fn message(kind: Kind, id: &str, at: Timestamp) -> Message {
         next_run: Some(at),
         last_success: None,
         in_a_row: 2,
+        subject: None,
         held_back: 1,
         build_url: Some("https://ci.test/job/backup/7/".into()),
         snapshot: None,

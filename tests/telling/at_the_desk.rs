@@ -106,6 +106,7 @@ fn event(number: u8, kind: Kind, clock: &Hand) -> Message {
         next_run: None,
         last_success: None,
         in_a_row: 1,
+        subject: None,
         held_back: 0,
         build_url: None,
         snapshot: None,

@@ -1,14 +1,14 @@
 //! What a ticket is known by: one label for each trouble that can be told from others.
 //!
 //! The danger here is two troubles with one label (then one hides the other) or one with two (then there are two
-//! tickets). So the label is made of the instance, the job and the store and of nothing that changes from run to run.
+//! tickets). So the label is made of the instance, the job, the store and the subject, and of nothing that changes from run to run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Digest;
-use crate::report::{Kind, Message};
+use crate::report::{Kind, Message, Subject};
 
 /// The label that all tickets of this program have.
 pub(super) const STATIC: &str = "backup";
@@ -33,9 +33,13 @@ impl Label {
         let job = message.job.as_ref().map_or("", |job| job.as_str());
         let store = message.store.as_deref().unwrap_or_default();
         let kind = if message.kind == Kind::Test { "test" } else { "" };
+        let subject = message.subject.map(Subject::word);
         // lengths in front, so that no two sets of parts give the same text
-        let text: String =
-            [&message.instance, job, store, kind].iter().map(|part| format!("{}:{part};", part.len())).collect();
+        let text: String = [&message.instance, job, store, kind]
+            .into_iter()
+            .chain(subject)
+            .map(|part| format!("{}:{part};", part.len()))
+            .collect();
         let digest = Digest::of(text.as_bytes()).to_string();
         Self(format!("{STATIC}-{}", &digest[..12]))
     }
@@ -73,9 +77,13 @@ mod tests {
         later.in_a_row = 7;
         assert_eq!(Label::of(&one), Label::of(&later));
         assert_eq!(Label::of(&one).as_str().len(), "backup-".len() + 12);
-        for change in
-            [|m: &mut _| other_instance(m), |m: &mut _| other_job(m), |m: &mut _| other_store(m), |m: &mut _| moved(m)]
-        {
+        for change in [
+            |m: &mut _| other_instance(m),
+            |m: &mut _| other_job(m),
+            |m: &mut _| other_store(m),
+            |m: &mut _| moved(m),
+            |m: &mut _| subject(m),
+        ] {
             let mut other = message(Kind::Failed);
             change(&mut other);
             assert_ne!(Label::of(&one), Label::of(&other));
@@ -93,6 +101,10 @@ mod tests {
 
     fn other_store(message: &mut crate::report::Message) {
         message.store = None;
+    }
+
+    fn subject(message: &mut crate::report::Message) {
+        message.subject = Some(crate::report::Subject::Verify);
     }
 
     /// The same letters, cut elsewhere.

@@ -100,6 +100,7 @@ mod tests {
             next_run: None,
             last_success: None,
             in_a_row: 1,
+            subject: None,
             held_back: 0,
             build_url: None,
             snapshot: None,
