@@ -297,6 +297,17 @@ fn no_secret_is_in_logs_arguments_environments_records_or_pages_of_the_daemon_an
     fs::write(&broken, text).expect("written");
     let ran = site.backup(["--config", broken.to_str().expect("UTF-8"), "config", "check"]).exits(2);
     seen.extend([ran.out, ran.err]);
+    // the most natural mistake, one level too high, in the daemon that is at work
+    let whole = fs::read_to_string(&daemon.config).expect("a configuration");
+    let (before, after) = whole.split_once("  slack: {").expect("slack is told");
+    let rest = after.split_once('\n').expect("further lines").1;
+    let text = format!("{before}  slack: https://127.0.0.1/services/canary-too-high\n{rest}");
+    fs::write(&daemon.config, text).expect("written");
+    daemon.signal(Signal::HUP);
+    let refused = until("it is refused", || daemon.status()["config_refused"].as_str().map(str::to_owned));
+    let line = before.matches('\n').count() + 1;
+    assert!(refused.contains(&format!(".yaml:{line}:10: `slack` takes a map")), "{refused}");
+    seen.extend(["/", "/metrics", "/readyz", "/api/v1/status"].map(|path| daemon.get(path).text()));
     let log = daemon.stop(Signal::TERM);
     seen.extend(log.iter().map(Value::to_string));
     seen.extend(texts_below(&site.path().join("state")));
