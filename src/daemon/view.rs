@@ -26,6 +26,8 @@ impl Owner {
             undelivered: standing.undelivered,
             silent_channels: standing.silent_channels,
             config_refused: self.config_refused.clone(),
+            // the door knows
+            token_refusals: 0,
             may_sign_in: self.settings.web.token.is_some(),
         }
     }
@@ -80,6 +82,7 @@ impl Owner {
             runs: kept.runs.iter().map(run).collect(),
             last: kept.last.clone(),
             snapshots,
+            is_listed: seen.is_some_and(|seen| kept.last_success.is_none_or(|ended| ended <= seen.at)),
         }
     }
 

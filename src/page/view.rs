@@ -35,6 +35,8 @@ pub struct View {
     pub silent_channels: Vec<SilentChannel>,
     /// Why the newest configuration was not taken, if it was not.
     pub config_refused: Option<String>,
+    /// How often a token was given that is not the one, since the daemon began.
+    pub token_refusals: u64,
     /// Whether a token is configured, so that those who have it may browse, download and start runs.
     pub may_sign_in: bool,
 }
@@ -75,6 +77,8 @@ pub struct JobView {
     pub last: Option<Box<RunRecord>>,
     /// What is in its store, newest first, as last listed.
     pub snapshots: Vec<SnapshotView>,
+    /// Whether they were listed since the last good run ended: then what is not among them is not there.
+    pub is_listed: bool,
 }
 
 /// How many runs ended how. What was missed is no run.

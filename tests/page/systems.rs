@@ -37,6 +37,7 @@ pub fn empty() -> View {
         undelivered: 0,
         silent_channels: Vec::new(),
         config_refused: None,
+        token_refusals: 0,
         may_sign_in: false,
     }
 }
@@ -182,6 +183,7 @@ fn job(text: &str, nights: i64) -> JobView {
         last: runs.last().map(|_| Box::new(RunRecord::from(&good(&name)))),
         runs,
         snapshots: (1..=nights.min(24)).map(|back| snapshot(&name, back)).collect(),
+        is_listed: true,
         name,
     }
 }
