@@ -8,6 +8,8 @@ mod site;
 mod watch;
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -92,7 +94,16 @@ fn a_wrong_token_starts_nothing_and_a_job_that_is_at_work_is_not_started_again()
         assert_eq!(daemon.post(run, &[("authorization", wrong)], "").status, 401, "{wrong}");
     }
     assert_eq!(daemon.post_as(TOKEN, "/api/v1/jobs/none/run").status, 404);
-    assert_eq!(daemon.post("/session", &[], &"x".repeat(20_000)).status, 413, "nothing of ours is so long");
+    let long = daemon.post("/session", &[], &"x".repeat(20_000));
+    assert_eq!(long.status, 413, "nothing of ours is so long");
+    let no_text = daemon.get("/api/v1/jobs/%ff");
+    assert_eq!((no_text.status, &no_text.json()["error"]), (404, &"not-found".into()));
+    for answer in [long, no_text, daemon.get("/browse/%ff")] {
+        assert!(answer.header("content-security-policy").is_some(), "{}", answer.text());
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{}", answer.text());
+    }
+    assert_eq!(daemon.post("/session", &[], "token=wrong").status, 403);
+    assert!(daemon.get("/metrics").text().contains("\nbackup_token_refusals_total 2\n"), "of the API and of a form");
     assert_eq!(daemon.request("PUT", "/healthz", &[], "").status, 405);
     assert_eq!(daemon.request("GET", "/", &[("host", "elsewhere.test")], "").status, 421, "a name made to point here");
     assert_eq!(daemon.get(run).json()["error"], "method-not-allowed");
@@ -102,6 +113,31 @@ fn a_wrong_token_starts_nothing_and_a_job_that_is_at_work_is_not_started_again()
     assert_eq!(daemon.get("/healthz").status, 200, "while a run is at work");
     let log = daemon.stop(Signal::TERM);
     assert_eq!(log.iter().filter(|line| line["event"] == "run-started").count(), 1);
+    let refused: Vec<&Value> = log.iter().filter(|line| line["event"] == "token-refused").collect();
+    assert_eq!(refused.iter().filter_map(|line| line["count"].as_u64()).sum::<u64>(), 2, "{refused:?}");
+    assert!(refused.len() <= 2 && refused.iter().all(|line| line["last_from"] == "127.0.0.1"), "{refused:?}");
+}
+
+#[test]
+fn connections_that_hold_still_close_the_door_for_nobody() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    // more than there are places: some ask nothing, some ask once and stay, some begin to ask
+    let starts = ["", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", "\r\n\r\n\r\n", "GET / HTTP/1.1\r\nhost: lo"];
+    let still: Vec<TcpStream> = (0..100)
+        .map(|number| {
+            let mut stream = TcpStream::connect(("127.0.0.1", daemon.port())).expect("the door is open");
+            stream.write_all(starts[number % starts.len()].as_bytes()).expect("asked");
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    let answer = daemon.get("/healthz");
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
+    drop(still);
+    daemon.stop_well();
 }
 
 #[test]
@@ -346,6 +382,17 @@ fn no_secret_is_in_logs_arguments_environments_records_or_pages_of_the_daemon_an
     fs::write(&broken, text).expect("written");
     let ran = site.backup(["--config", broken.to_str().expect("UTF-8"), "config", "check"]).exits(2);
     seen.extend([ran.out, ran.err]);
+    // the most natural mistake, one level too high, in the daemon that is at work
+    let whole = fs::read_to_string(&daemon.config).expect("a configuration");
+    let (before, after) = whole.split_once("  slack: {").expect("slack is told");
+    let rest = after.split_once('\n').expect("further lines").1;
+    let text = format!("{before}  slack: https://127.0.0.1/services/canary-too-high\n{rest}");
+    fs::write(&daemon.config, text).expect("written");
+    daemon.signal(Signal::HUP);
+    let refused = until("it is refused", || daemon.status()["config_refused"].as_str().map(str::to_owned));
+    let line = before.matches('\n').count() + 1;
+    assert!(refused.contains(&format!(".yaml:{line}:10: `slack` takes a map")), "{refused}");
+    seen.extend(["/", "/metrics", "/readyz", "/api/v1/status"].map(|path| daemon.get(path).text()));
     let log = daemon.stop(Signal::TERM);
     seen.extend(log.iter().map(Value::to_string));
     seen.extend(texts_below(&site.path().join("state")));

@@ -55,7 +55,7 @@ pub(super) fn run(verb: &Verb, global: &Global, _screen: &Screen) -> Result<Exit
         Environment::read().load(config.as_deref(), overrides).map(|loaded| loaded.settings)
     };
     let settings = read().map_err(|error| Failure::of(Exit::Usage, &error))?;
-    let load: Load = Arc::new(move || -> Result<Settings, Trouble> { read().map_err(|error| Trouble::from(&error)) });
+    let load: Load = Arc::new(move || -> Result<Settings, Trouble> { read().map_err(|error| error.brief()) });
     let program = own_path()?;
     let log = Log::new(log_format(verb, global)?, std::io::stderr());
     let state = which::state(global, Some(&settings));

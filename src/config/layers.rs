@@ -113,7 +113,9 @@ pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
                     values.insert(base.to_owned(), text.trim().to_owned());
                 }
                 Err(error) => {
-                    problem(format!("`{value}` could not be read: {error}"), "a file that this user may read", None)
+                    // what is no whole path may be the secret itself
+                    let named = if value.starts_with('/') { format!("`{value}`") } else { "what it names".to_owned() };
+                    problem(format!("{named} could not be read: {error}"), "a file that this user may read", None)
                 }
             },
             None => problem(

@@ -106,7 +106,7 @@ impl Settling<'_> {
             self.problem(Self::spot(part, &file_name), what, "give one of them", None);
             return None;
         }
-        let path = self.value(part, &file_name, values::path)?;
+        let path = self.value(part, &file_name, values::secret_path)?;
         let spot = Self::spot(part, &file_name);
         match (self.inputs.read_secret)(&path).map(|text| values::hidden(&text)) {
             Ok(Ok(secret)) => Some(secret),

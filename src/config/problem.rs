@@ -10,20 +10,31 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigErrors {
     text: String,
-    count: usize,
+    brief: Vec<String>,
 }
 
 impl ConfigErrors {
+    /// What is wrong and where, one line each, with nothing of what stands there: for those who do not sit at the
+    /// terminal of whoever wrote the file.
+    pub fn brief(&self) -> &[String] {
+        &self.brief
+    }
+
+    /// How many things are wrong, in a sentence.
+    pub fn headline(&self) -> String {
+        let things = if self.count() == 1 { "one thing is" } else { "several things are" };
+        format!("the configuration cannot be used: {things} wrong")
+    }
+
     /// How many things are wrong.
     pub fn count(&self) -> usize {
-        self.count
+        self.brief.len()
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let things = if self.count == 1 { "one thing is" } else { "several things are" };
-        write!(f, "the configuration cannot be used: {things} wrong\n\n{}", self.text)
+        write!(f, "{}\n\n{}", self.headline(), self.text)
     }
 }
 
@@ -62,10 +73,27 @@ pub(super) fn draw(mut problems: Vec<Problem>, file: &Text) -> ConfigErrors {
         Spot::File(range) => (1, range.start),
     });
     problems.dedup();
-    let count = problems.len();
+    for problem in &mut problems {
+        problem.what = super::mask::without_addresses(&problem.what).into_owned();
+    }
+    let brief = problems.iter().map(|problem| briefly(problem, file)).collect();
     let file = &Text { path: file.path.clone(), text: super::mask::masked(&file.text) };
     let drawn: Vec<String> = problems.iter().map(|problem| draw_one(problem, file)).collect();
-    ConfigErrors { text: drawn.join("\n\n"), count }
+    ConfigErrors { text: drawn.join("\n\n"), brief }
+}
+
+fn briefly(problem: &Problem, file: &Text) -> String {
+    let meant = problem.meant.as_ref().map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    let place = match &problem.spot {
+        Spot::Named(name) => name.clone(),
+        Spot::File(range) => {
+            let before = &file.text[..floor(&file.text, range.start.min(file.text.len()))];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            format!("{}:{line}:{column}", file.path.display())
+        }
+    };
+    format!("{place}: {}{meant}", problem.what)
 }
 
 fn draw_one(problem: &Problem, file: &Text) -> String {

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::file::{self, At, Node};
 use super::keys::{self, Key, Scope};
 use super::layers::{Inputs, Overrides, Said, environment, say};
+use super::mask::is_a_name;
 use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
 use super::settings::{
     JobSettings, LEASE_TERM, NotifySettings, Origin, Row, Settings, StoreSettings, UNNAMED_STORE, VerifySettings,
@@ -265,12 +266,9 @@ impl Settling<'_> {
             if !known.contains(&key.value.as_str()) {
                 let meant = nearest(&key.value, known.iter().copied());
                 let allowed = format!("{of} has: {}", known.join(", "));
-                self.problem(
-                    Spot::File(key.span.clone()),
-                    format!("`{}` is not a key of {of}", key.value),
-                    allowed,
-                    meant,
-                );
+                // a secret may stand in the place of a key
+                let name = if is_a_name(&key.value) { format!("`{}`", key.value) } else { "this".to_owned() };
+                self.problem(Spot::File(key.span.clone()), format!("{name} is not a key of {of}"), allowed, meant);
             }
         }
     }
@@ -535,7 +533,7 @@ impl Settling<'_> {
         let default = WebSettings::default();
         let listen = self.one(Scope::Web, "listen", "web.", inner, values::listen);
         let token = self.one(Scope::Web, "token", "web.", inner, values::token);
-        let file = self.one(Scope::Web, "token_file", "web.", inner, values::path);
+        let file = self.one(Scope::Web, "token_file", "web.", inner, values::secret_path);
         let spot = inner.and_then(|inner| find(inner, "token_file")).map(|node| Spot::File(node.span.clone()));
         let spot = spot.unwrap_or_else(|| Spot::Named("web.token_file".to_owned()));
         let token = match (token, file) {

@@ -40,6 +40,14 @@ pub(super) fn path(text: &str) -> Result<PathBuf, Refusal> {
     Ok(path.components().collect())
 }
 
+/// The file that holds a secret. What is no path is not repeated: it may be the secret itself.
+pub(super) fn secret_path(text: &str) -> Result<PathBuf, Refusal> {
+    path(text).map_err(|refusal| match text.starts_with('/') {
+        true => refusal,
+        false => Refusal { what: "this is not an absolute path".to_owned(), ..refusal },
+    })
+}
+
 pub(super) fn zone(text: &str) -> Result<TimeZone, Refusal> {
     let name = text.strip_prefix(':').unwrap_or(text);
     TimeZone::get(name).map_err(|_| {

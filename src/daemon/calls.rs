@@ -101,6 +101,7 @@ impl Owner {
         let now = self.clock.now();
         self.save(now);
         self.leave_notifiers();
+        self.tell_refused_tokens(true);
         self.show(now);
         self.say(Weight::Info, "stopped", "the daemon has stopped", &[]);
     }

@@ -118,10 +118,10 @@ fn draw(
             object.insert("time".into(), time.into());
             object.insert("level".into(), weight.word().into());
             object.insert("event".into(), event.into());
-            object.insert("text".into(), one_line(text).into());
+            object.insert("text".into(), plain(text, true).into());
             for (name, value) in values {
                 let value = match value {
-                    Value::String(text) => one_line(text).into(),
+                    Value::String(text) => plain(text, true).into(),
                     other => other.clone(),
                 };
                 object.entry(*name).or_insert(value);
@@ -145,10 +145,15 @@ fn draw(
     }
 }
 
-/// Text without anything that ends a line, moves a cursor or reads backwards; cut where it is too long.
 fn one_line(text: &str) -> String {
+    plain(text, false)
+}
+
+/// Text without anything that ends a line, moves a cursor or reads backwards; cut where it is too long. JSON has its own
+/// way to write a line feed, and whoever reads it shall get lines.
+fn plain(text: &str, keeps_lines: bool) -> String {
     let misleads = |c: char| {
-        c.is_control()
+        c.is_control() && !(keeps_lines && c == '\n')
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
     };
     let mut line = String::with_capacity(text.len().min(TEXT_BYTES_MAX));
@@ -184,6 +189,14 @@ mod tests {
             assert_eq!(line.matches('\n').count(), 1, "{line}");
             assert!(!line.trim_end().contains(['\u{1b}', '\u{202e}']), "{line}");
         }
+    }
+
+    #[test]
+    fn lines_of_a_value_are_lines_again_for_whoever_reads_the_json() {
+        let line =
+            draw(LogFormat::Json, at(), Weight::Error, "trouble", "one\ntwo", &[("causes", "a\nb\u{1b}".into())]);
+        let read: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!((&read["text"], &read["causes"]), (&"one\ntwo".into(), &"a\nb\\u{1b}".into()));
     }
 
     #[test]

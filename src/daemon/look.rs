@@ -80,6 +80,8 @@ pub struct Seen {
 pub struct SeenJob {
     /// Its name.
     pub job: JobName,
+    /// When the look began.
+    pub at: Timestamp,
     /// Newest first.
     pub snapshots: Vec<SeenSnapshot>,
     /// Newest first.
@@ -178,5 +180,5 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
             name,
         });
     }
-    Ok(SeenJob { job: job.job.clone(), snapshots, runs })
+    Ok(SeenJob { job: job.job.clone(), at: now, snapshots, runs })
 }

@@ -34,6 +34,9 @@ use crate::report::Subject;
 use crate::schedule::{Agenda, Plan, Start};
 use crate::wiring::{self, Call, State};
 
+/// Wrong tokens are told so seldom.
+const REFUSED_EVERY: Duration = Duration::from_secs(60);
+
 /// The loop goes round at least so often, whatever happens or does not.
 pub(super) const TICK: Duration = Duration::from_secs(10);
 
@@ -93,6 +96,8 @@ pub(super) struct Owner {
     shown: Option<Duration>,
     /// Whether something happened since.
     is_behind: bool,
+    /// How many wrong tokens were told, and when the last time was.
+    refused_told: (u64, Option<Duration>),
     pub(super) shared: Arc<Shared>,
     pub(super) supervisor: Supervisor,
     pub(super) people: People,
@@ -131,6 +136,7 @@ impl Owner {
             stopping: None,
             shown: None,
             is_behind: false,
+            refused_told: (0, None),
             shared,
             supervisor: Supervisor::new(),
         };
@@ -178,9 +184,23 @@ impl Owner {
         }
         self.stop_what_must();
         self.look_at_stores();
+        self.tell_refused_tokens(false);
         self.save(now);
         self.show(now);
         self.supervisor.alive(&self.status_line(now));
+    }
+
+    /// Logs that wrong tokens were given, once a minute at the most unless it is the last time.
+    pub(super) fn tell_refused_tokens(&mut self, is_last: bool) {
+        let (refused, now, (told, at)) = (self.shared.refused(), self.clock.since_start(), self.refused_told);
+        let is_early = at.is_some_and(|at| now.saturating_sub(at) < REFUSED_EVERY);
+        if refused.count == told || is_early && !is_last {
+            return;
+        }
+        let peer = refused.peer.map(|peer| ("last_from", json!(peer.to_string())));
+        let values: Vec<_> = [("count", json!(refused.count - told))].into_iter().chain(peer).collect();
+        self.say(Weight::Warning, "token-refused", "a token was given at the door that is not the one", &values);
+        self.refused_told = (refused.count, Some(now));
     }
 
     fn hear(&mut self, news: News) {

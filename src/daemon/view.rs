@@ -27,6 +27,8 @@ impl Owner {
             silent_channels: standing.silent_channels,
             config_refused: self.config_refused.clone(),
             state_trouble: self.state_trouble.clone().or_else(|| self.live_trouble.clone()),
+            // the door knows
+            token_refusals: 0,
             may_sign_in: self.settings.web.token.is_some(),
         }
     }
@@ -81,6 +83,7 @@ impl Owner {
             runs: kept.runs.iter().map(run).collect(),
             last: kept.last.clone(),
             snapshots,
+            is_listed: seen.is_some_and(|seen| kept.last_success.is_none_or(|ended| ended <= seen.at)),
         }
     }
 

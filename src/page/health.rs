@@ -10,8 +10,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::view::{JobView, View};
+use super::view::{JobView, RunView, SnapshotView, View};
 use super::words;
+use crate::domain::Verdict;
 
 /// A loop that has not gone round for this long is taken for dead. It goes round every 60 seconds at least, so this
 /// is the moment it breaks its word.
@@ -64,9 +65,15 @@ pub fn ready(view: &View) -> Health {
 /// Why a job has not the good snapshot it should have; none if it has, or has no schedule.
 pub fn lateness(job: &JobView, now: Timestamp) -> Option<String> {
     let age_max = SignedDuration::from_secs(i64::try_from(job.age_max_s?).unwrap_or(i64::MAX));
+    let newest = job.snapshots.iter().find(|snapshot| snapshot.is_ok);
     let Some(success) = job.last_success else {
         let due = job.first_due.or(job.next_run).filter(|due| *due <= now)?;
         return Some(format!("no good run yet, and the first was due {} ago", words::span(now.duration_since(due))));
+    };
+    let success = match newest {
+        None if job.is_listed => return Some("there is no good snapshot in the store".to_owned()),
+        Some(newest) if job.is_listed => success.min(made(job, newest)),
+        _ => success,
     };
     let age = now.duration_since(success);
     if age > age_max {
@@ -82,8 +89,17 @@ pub fn lateness(job: &JobView, now: Timestamp) -> Option<String> {
             words::span(age.abs())
         ));
     }
-    let newest = job.snapshots.iter().find(|snapshot| snapshot.is_ok)?;
-    newest.damage.as_ref().map(|damage| words::one_line(&format!("its newest good snapshot is damaged: {damage}")))
+    let damage = newest?.damage.as_ref()?;
+    Some(words::one_line(&format!("its newest good snapshot is damaged: {damage}")))
+}
+
+/// When the run that made a snapshot ended; as long as it is remembered, else when it began.
+fn made(job: &JobView, snapshot: &SnapshotView) -> Timestamp {
+    // the name has whole seconds
+    let is_it = |run: &&RunView| run.verdict == Some(Verdict::Ok) && run.at.as_second() <= snapshot.at.as_second();
+    let run = job.runs.iter().rev().find(is_it);
+    let took = |run: &RunView| SignedDuration::from_millis(i64::try_from(run.took_ms).unwrap_or(0));
+    run.and_then(|run| run.at.checked_add(took(run)).ok()).map_or(snapshot.at, |ended| ended.max(snapshot.at))
 }
 
 #[cfg(test)]
@@ -91,7 +107,8 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
 
     use super::{alive, lateness};
-    use crate::page::view::{JobView, View};
+    use crate::domain::Verdict;
+    use crate::page::view::{JobView, RunView, SnapshotView, View};
 
     fn view(silent: SignedDuration) -> View {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().expect("a time");
@@ -109,6 +126,7 @@ mod tests {
             silent_channels: Vec::new(),
             config_refused: None,
             state_trouble: None,
+            token_refusals: 0,
             may_sign_in: false,
         }
     }
@@ -132,7 +150,52 @@ mod tests {
             runs: Vec::new(),
             last: None,
             snapshots: Vec::new(),
+            is_listed: false,
         }
+    }
+
+    fn snapshot(at: i64, is_ok: bool) -> SnapshotView {
+        let at = Timestamp::from_second(at).expect("a time");
+        let name = format!("upload-{}", at.strftime("%Y%m%dT%H%M%SZ"));
+        SnapshotView {
+            name: name.parse().expect("a name"),
+            at,
+            bytes: 1,
+            entries: 1,
+            is_ok,
+            verified: None,
+            kept_for: Vec::new(),
+            damage: None,
+        }
+    }
+
+    #[test]
+    fn a_good_run_whose_snapshot_is_gone_counts_no_more_once_the_store_was_listed() {
+        let now = |s| Timestamp::from_second(s).expect("a time");
+        let mut known = job(Some(5000), Some(1));
+        assert_eq!(lateness(&known, now(5500)), None, "nobody has looked yet");
+        known.is_listed = true;
+        let gone = Some("there is no good snapshot in the store".to_owned());
+        assert_eq!(lateness(&known, now(5500)), gone);
+        known.snapshots = vec![snapshot(4990, false)];
+        assert_eq!(lateness(&known, now(5500)), gone, "a partial one is none");
+        known.snapshots = vec![snapshot(4990, false), snapshot(4500, true)];
+        assert_eq!(lateness(&known, now(5500)), None);
+        assert!(lateness(&known, now(5501)).expect("late").starts_with("the last good run was 16 min 41 s ago"));
+        let mut never = job(None, Some(5000));
+        never.is_listed = true;
+        assert_eq!(lateness(&never, now(4999)), None, "it was never due");
+    }
+
+    #[test]
+    fn a_long_run_counts_from_its_end() {
+        let at = |s| Timestamp::from_second(s).expect("a time");
+        let mut known = job(Some(5900), Some(1));
+        (known.is_listed, known.snapshots) = (true, vec![snapshot(5000, true)]);
+        let run = |at, took_ms| RunView { verdict: Some(Verdict::Ok), at, took_ms, bytes: 1, stored: 1, why: None };
+        known.runs = vec![run(at(3000), 1), run(at(5000), 900_000)];
+        assert_eq!(lateness(&known, at(6900)), None);
+        assert!(lateness(&known, at(6901)).is_some());
     }
 
     #[test]

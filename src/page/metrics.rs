@@ -130,6 +130,8 @@ fn installation(page: &mut Page<'_, '_>, view: &View) -> Result<(), Error> {
     ] {
         page.gauge(name, help, vec![(Vec::new(), value)])?;
     }
+    let refusals = vec![(Vec::new(), view.token_refusals)];
+    page.counter("token_refusals", "How often a token was given at the door that is not the one", refusals)?;
     let silent = view.silent_channels.iter().map(|channel| (vec![("channel", channel.name.clone())], 1.0));
     page.gauge("channel_silent", "1 for a channel whose last delivery failed", silent.collect())
 }

@@ -37,6 +37,8 @@ pub struct View {
     pub config_refused: Option<String>,
     /// Why the daemon cannot keep what it remembers, if it cannot.
     pub state_trouble: Option<String>,
+    /// How often a token was given that is not the one, since the daemon began.
+    pub token_refusals: u64,
     /// Whether a token is configured, so that those who have it may browse, download and start runs.
     pub may_sign_in: bool,
 }
@@ -77,6 +79,8 @@ pub struct JobView {
     pub last: Option<Box<RunRecord>>,
     /// What is in its store, newest first, as last listed.
     pub snapshots: Vec<SnapshotView>,
+    /// Whether they were listed since the last good run ended: then what is not among them is not there.
+    pub is_listed: bool,
 }
 
 /// How many runs ended how. What was missed is no run.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::Claim;
 use crate::config::{self, ConfigErrors, Overrides, Settings};
-use crate::domain::{Advise, Host, RunId, StoreId};
+use crate::domain::{Advise, Host, RunId, StoreId, Trouble};
 
 /// Where a configuration is looked for when nobody says where.
 const CONFIG_PATHS: [&str; 2] = ["/etc/backup/backup.yaml", "./backup.yaml"];
@@ -113,6 +113,18 @@ pub enum LoadError {
     /// It is wrong. The message is all that is wrong, drawn under the lines.
     #[error("{0}")]
     Wrong(ConfigErrors),
+}
+
+impl LoadError {
+    /// For whoever does not sit at the terminal: what is wrong and where, without a line of the file.
+    pub fn brief(&self) -> Trouble {
+        match self {
+            Self::Wrong(errors) => {
+                Trouble { what: errors.headline(), causes: errors.brief().to_vec(), advice: self.advice() }
+            }
+            _ => Trouble::from(self),
+        }
+    }
 }
 
 impl Advise for LoadError {

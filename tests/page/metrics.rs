@@ -178,9 +178,10 @@ fn promtool_accepts_rules_and_metrics() {
     for view in [empty(), healthy(), troubled()] {
         let text = metrics(&view);
         // `check metrics` reads the older format, in which a counter's family has the name of its samples
-        let older = text
-            .replace("HELP backup_runs ", "HELP backup_runs_total ")
-            .replace("backup_runs counter", "backup_runs_total counter");
+        let older = ["backup_runs", "backup_token_refusals"].iter().fold(text.clone(), |text, family| {
+            text.replace(&format!("HELP {family} "), &format!("HELP {family}_total "))
+                .replace(&format!("{family} counter"), &format!("{family}_total counter"))
+        });
         accepts("the metrics", &["check", "metrics"], &older);
         // the reader of OpenMetrics itself wants a time behind each sample
         let dated: String = text

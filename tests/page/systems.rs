@@ -38,6 +38,7 @@ pub fn empty() -> View {
         silent_channels: Vec::new(),
         config_refused: None,
         state_trouble: None,
+        token_refusals: 0,
         may_sign_in: false,
     }
 }
@@ -183,6 +184,7 @@ fn job(text: &str, nights: i64) -> JobView {
         last: runs.last().map(|_| Box::new(RunRecord::from(&good(&name)))),
         runs,
         snapshots: (1..=nights.min(24)).map(|back| snapshot(&name, back)).collect(),
+        is_listed: true,
         name,
     }
 }

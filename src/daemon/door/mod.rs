@@ -46,6 +46,16 @@ pub(super) struct Shared {
     settings: Mutex<Option<Arc<Settings>>>,
     guard: Guard,
     readers: Arc<Semaphore>,
+    refused: Mutex<TokensRefused>,
+}
+
+/// Tokens that were given and are not the one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TokensRefused {
+    /// How many, since the daemon began.
+    pub(super) count: u64,
+    /// Who gave the last, if it is known.
+    pub(super) peer: Option<std::net::IpAddr>,
 }
 
 #[derive(Default)]
@@ -68,6 +78,7 @@ impl Shared {
             settings: Mutex::default(),
             guard: Guard::new(),
             readers: Arc::new(Semaphore::new(READERS_MAX)),
+            refused: Mutex::default(),
         }
     }
 
@@ -75,6 +86,16 @@ impl Shared {
     pub(super) fn settle(&self, settings: &Settings) {
         self.guard.settle(settings.web.token.clone());
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(settings.clone()));
+    }
+
+    /// What was tried with wrong tokens.
+    pub(super) fn refused(&self) -> TokensRefused {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, peer: Option<std::net::IpAddr>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        *refused = TokensRefused { count: refused.count + 1, peer };
     }
 
     /// The loop shows how things are.
@@ -112,7 +133,8 @@ impl Shared {
         let now: Timestamp = self.clock.now();
         let silent = self.clock.since_start().saturating_sub(ticked);
         let silent = SignedDuration::try_from(silent).unwrap_or(SignedDuration::MAX);
-        Some(View { now, ticked: now.checked_sub(silent).unwrap_or(now), ..View::clone(&view) })
+        let token_refusals = self.refused().count;
+        Some(View { now, ticked: now.checked_sub(silent).unwrap_or(now), token_refusals, ..View::clone(&view) })
     }
 
     fn settings(&self) -> Option<Arc<Settings>> {
@@ -144,8 +166,9 @@ pub(super) fn open(address: SocketAddr, shared: Arc<Shared>) -> std::io::Result<
         runtime.block_on(async move {
             let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
             let listener = listen::Bounded::new(listener);
+            let router = routes::router(shared, bound.ip().is_loopback());
             // it ends with the process
-            let _ = axum::serve(listener, routes::router(shared, bound.ip().is_loopback())).await;
+            let _ = axum::serve(listener, router.into_make_service_with_connect_info::<listen::Peer>()).await;
         });
     })?;
     Ok(bound)

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::Shared;
 use super::guard::{COOKIE, SESSION_FOR};
+use super::listen::Peer;
 use super::stored::{self, Refusal};
 use crate::daemon::news::{News, RunNow};
 use crate::domain::{Clock, JobName, SnapshotName};
@@ -25,23 +26,74 @@ const BODY_BYTES_MAX: usize = 8 << 10;
 /// How long the loop may take to say whether a run starts.
 const LOOP_ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a form may take to come.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
+
 type Known = State<Arc<Shared>>;
 
 /// All addresses. A door that `is_local` answers only to names of this machine: a page elsewhere, whose own name is made
 /// to point here (DNS rebinding), would read the state of things through somebody's browser.
 pub(super) fn router(shared: Arc<Shared>, is_local: bool) -> Router {
-    let router = addresses(shared);
-    if !is_local {
-        return router;
+    let router = addresses(Arc::clone(&shared));
+    let router = if is_local { router.layer(axum::middleware::from_fn(only_this_machine)) } else { router };
+    router.layer(axum::middleware::from_fn_with_state(shared, around))
+}
+
+async fn only_this_machine(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    if host.is_none_or(|host| is_this_machine(&host)) {
+        return next.run(request).await;
     }
-    router.layer(axum::middleware::from_fn(|request: Request, next: Next| async move {
-        let host =
-            request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-        if host.is_none_or(|host| is_this_machine(&host)) {
-            return next.run(request).await;
-        }
-        text(StatusCode::MISDIRECTED_REQUEST, "this door answers to this machine's own names only\n".to_owned())
-    }))
+    text(StatusCode::MISDIRECTED_REQUEST, "this door answers to this machine's own names only\n".to_owned())
+}
+
+/// An answer to somebody who gave a token that is not the one.
+#[derive(Clone, Copy)]
+struct TokenRefused;
+
+/// The mark on an answer, for `around` to count.
+fn token_refused(mut response: Response) -> Response {
+    response.extensions_mut().insert(TokenRefused);
+    response
+}
+
+/// What is the same for all: a form comes whole and in time, wrong tokens are counted, what the framework refuses by
+/// itself is told in our way, and a connection has one request.
+async fn around(State(shared): Known, request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(address))| address.ip());
+    let mut response = match with_form(request).await {
+        Ok(request) => next.run(request).await,
+        Err(status) => answer(status, &[], Body::empty()),
+    };
+    if response.extensions().get::<TokenRefused>().is_some() {
+        shared.refuse(peer);
+    }
+    let status = response.status();
+    let is_ours = response.headers().contains_key(header::CONTENT_SECURITY_POLICY);
+    if !is_ours && (status.is_client_error() || status.is_server_error()) {
+        response = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => text(status, "no form of this page is so long\n".to_owned()),
+            StatusCode::REQUEST_TIMEOUT => text(status, "the form did not come in time\n".to_owned()),
+            // an address that is no text
+            _ => nothing_here(State(shared), uri).await,
+        };
+    }
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The request with its body, if it is a form.
+async fn with_form(request: Request) -> Result<Request, StatusCode> {
+    if request.method() != Method::POST || request.uri().path().starts_with("/api/") {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(FORM_WITHIN, axum::body::to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, body.into())),
+        Ok(Err(_)) => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// Whether a `Host` names this machine by itself, without asking anybody: by an address, or as `localhost`.
@@ -209,7 +261,7 @@ async fn api_run(State(shared): Known, Path(job): Path<String>, headers: HeaderM
     if !bearer(&headers).is_some_and(|token| shared.guard.is_token(token)) {
         let mut response = refused(Refused::Unauthorized, "the token is missing or is not the right one");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        return response;
+        return if bearer(&headers).is_some() { token_refused(response) } else { response };
     }
     match run(&shared, &job).await {
         Some(RunNow::Taken(job)) => data(StatusCode::ACCEPTED, page::api::started(&job)),
@@ -244,7 +296,8 @@ async fn run(shared: &Shared, job: &str) -> Option<RunNow> {
 async fn run_by_form(State(shared): Known, Path(job): Path<String>, body: Bytes) -> Response {
     let token = field(&body, "token").unwrap_or_default();
     let taken = if shared.guard.is_token(&token) { Ok(run(&shared, &job).await) } else { Err(()) };
-    with_view(&shared, |view| {
+    let is_refused = taken.is_err();
+    let response = with_view(&shared, |view| {
         let (status, title, text) = match taken {
             Err(()) => (StatusCode::FORBIDDEN, "That is not the token", "Nothing was started."),
             Ok(Some(RunNow::Taken(_))) => {
@@ -262,7 +315,8 @@ async fn run_by_form(State(shared): Known, Path(job): Path<String>, body: Bytes)
             }
         };
         html(status, page::answer(&view, title, text))
-    })
+    });
+    if is_refused { token_refused(response) } else { response }
 }
 
 /// A field of a form as browsers send it.
@@ -294,7 +348,7 @@ async fn session(State(shared): Known, body: Bytes) -> Response {
     let back = field(&body, "return").and_then(|back| String::from_utf8(back).ok()).unwrap_or_default();
     let back = way_back(&back);
     if !field(&body, "token").is_some_and(|token| shared.guard.is_token(&token)) {
-        return with_view(&shared, |view| html(StatusCode::FORBIDDEN, page::sign_in(&view, back, true)));
+        return token_refused(with_view(&shared, |view| html(StatusCode::FORBIDDEN, page::sign_in(&view, back, true))));
     }
     let value = shared.guard.open(shared.clock.since_start());
     let cookie = format!("{COOKIE}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict", SESSION_FOR.as_secs());
@@ -313,14 +367,16 @@ fn asked(
     let query = query.unwrap_or_default();
     if !may_read(shared, headers) {
         let back = format!("/{place}/{snapshot}?{query}");
-        return Err(Box::new(with_view(shared, |view| {
+        let response = with_view(shared, |view| {
             if view.may_sign_in {
                 html(StatusCode::UNAUTHORIZED, page::sign_in(&view, way_back(&back), false))
             } else {
                 let words = "Without web.token in the configuration nobody may read what is in snapshots from here.";
                 html(StatusCode::FORBIDDEN, page::answer(&view, "No token is configured", words))
             }
-        })));
+        });
+        let is_wrong = bearer(headers).is_some() && shared.guard.has_token();
+        return Err(Box::new(if is_wrong { token_refused(response) } else { response }));
     }
     let meant = snapshot.parse::<SnapshotName>().ok().zip(page::path_of_query(query));
     meant.ok_or_else(|| {
