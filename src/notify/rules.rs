@@ -196,14 +196,10 @@ mod tests {
     }
 
     #[test]
-    fn trouble_that_is_about_no_job_ends_when_its_caller_says_so_and_that_of_a_job_with_a_run() {
-        let job: crate::domain::JobName = "upload".parse().expect("a job");
-        for (job, expected) in [(None, tell(Kind::Recovered, 0)), (Some(&job), Ruling::Pass)] {
-            let mut memory = Memory::default();
-            let rules = Rules::for_people();
-            assert_eq!(rules.judge(&mut memory, Kind::Trouble, job, 0, at(0)), tell(Kind::Trouble, 0));
-            assert_eq!(rules.judge(&mut memory, Kind::Recovered, job, 0, at(1)), expected);
-        }
+    fn trouble_of_the_program_ends_when_its_caller_says_so_and_is_told_as_over_once() {
+        let story = [(Kind::Trouble, 0), (Kind::Ok, 1), (Kind::Recovered, 2), (Kind::Recovered, 3)];
+        let expected = [tell(Kind::Trouble, 0), Ruling::Pass, tell(Kind::Recovered, 0), Ruling::Pass];
+        assert_eq!(told(&Rules::for_people(), &story), expected);
     }
 
     #[test]
