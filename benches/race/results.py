@@ -131,6 +131,17 @@ def job_table(results, corpus, job, systems):
     return table(["system", "wall s", "lowest – highest", "CPU s", "memory MiB", stored, "backup takes, x"], rows)
 
 
+def spelled(rounds):
+    """As the command line takes them."""
+    return ",".join(f"{tree}={count}" for tree, count in rounds.items()) if len(set(rounds.values())) > 1 else str(
+        next(iter(rounds.values())))
+
+
+def told(rounds):
+    """As a reader wants them: one number, or one for each tree."""
+    return spelled(rounds).replace("=", " ").replace(",", ", ")
+
+
 def report(results, trees, systems, missing, options, stopped=False):
     work_fs = subprocess.run(["df", "--output=fstype", options.work], capture_output=True, text=True, check=True)
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
@@ -140,11 +151,11 @@ def report(results, trees, systems, missing, options, stopped=False):
     revision = first_line(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"])
     out = [
         "# Beside its peers\n",
-        f"Written by `benches/peers --scale {options.scale} --rounds {options.rounds} --seed {options.seed}` on "
+        f"Written by `benches/peers --scale {options.scale} --rounds {spelled(options.rounds)} --seed {options.seed}` on "
         f"{datetime.date.today()}; how to read it: [benches/README.md](benches/README.md). Quote the ratios, not the "
         "seconds.\n",
         f"* Linux {platform.release()}, {os.cpu_count()} × {model}, {memory:.0f} GB; the work folder is on {work_fs.stdout.split()[-1]}",
-        f"* n = {options.rounds} (medians; memory is the highest of all), seed {options.seed}, scale {options.scale}; "
+        f"* n = {told(options.rounds)} (medians; memory is the highest of all), seed {options.seed}, scale {options.scale}; "
         "source and store are warm, all systems do each job in turn",
         "* memory is the sum of the PSS of all processes, polled; \"stored\" is what `du` of the store grew by",
         *[f"* {system.name}: {system.version()}" + (f" ({revision})" if system.name == "backup" else "")
