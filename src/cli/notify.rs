@@ -36,7 +36,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         _ => {}
     }
     let state = which::state(global, Some(&settings));
-    let notifiers = Notifiers::new(&settings, &state, &Environment::read());
+    let mut notifiers = Notifiers::new(&settings, &state, &Environment::read());
     loaded.notices.iter().chain(notifiers.notices()).for_each(|notice| screen.note(notice));
     let mut exit = Exit::Ok;
     for (channel, delivery) in notifiers.test(channel.as_deref()) {

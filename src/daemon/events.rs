@@ -268,7 +268,9 @@ impl Owner {
                 kept.proven = level.map(|level| (at, level)).or(kept.proven);
                 let was_damaged = kept.damaged.remove(snapshot) && kept.damaged.is_empty();
                 if was_damaged {
-                    self.tell(Tale { snapshot: Some(snapshot.clone()), ..self.tale_of(Kind::Recovered, name, store) });
+                    let subject = Some(Subject::Damage);
+                    let snapshot = Some(snapshot.clone());
+                    self.tell(Tale { subject, snapshot, ..self.tale_of(Kind::Recovered, name, store) });
                 }
             }
             Proof::Damaged(causes, count) => {
@@ -279,8 +281,8 @@ impl Owner {
                               reads what is damaged from the source again"
                         .to_owned();
                 let trouble = Some(Trouble { what, causes, advice });
-                let snapshot = Some(snapshot.clone());
-                self.tell(Tale { trouble, snapshot, ..self.tale_of(Kind::Damage, name, store) });
+                let (subject, snapshot) = (Some(Subject::Damage), Some(snapshot.clone()));
+                self.tell(Tale { trouble, subject, snapshot, ..self.tale_of(Kind::Damage, name, store) });
             }
             Proof::Failed(_) if self.stopping.is_some() => {}
             Proof::Failed(why) => {

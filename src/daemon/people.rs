@@ -113,7 +113,7 @@ fn desk(settings: &Settings, state: &State, environment: &Environment, log: &Log
     for notice in notices {
         log.tell(SystemClock::new().now(), Weight::Warning, "notify", &notice, &[]);
     }
-    desk
+    desk.that_stays()
 }
 
 /// What follows from an order; of several the last in this list.
@@ -266,7 +266,7 @@ impl Thread {
             Order::Began(job) => self.starts.begin(job, self.clock.now()),
             Order::Settle(desk) => {
                 self.starts.who = desk.beginnings();
-                self.desk = *desk;
+                self.desk.give_way_to(*desk, self.clock.now());
                 return End::Anew;
             }
             Order::Leave => return End::Leave,
@@ -323,14 +323,12 @@ impl Owner {
             return;
         }
         let message = tale.message(self.people.sender.message(Kind::Test, now));
+        self.hand_over(message);
+    }
+
+    fn hand_over(&mut self, message: Message) {
         if !self.people.give(Order::Tell(Box::new(message))) {
-            self.log.tell(
-                now,
-                Weight::Error,
-                "notify",
-                "too many messages wait for the outbox: one was let go of",
-                &[],
-            );
+            self.say(Weight::Error, "notify", "too many messages wait for the outbox: one was let go of", &[]);
         }
     }
 
@@ -339,9 +337,7 @@ impl Owner {
         let empty = self.people.sender.message(Kind::Recovered, self.clock.now());
         let store = store.map(str::to_owned);
         let message = Message { job: job.cloned(), store, subject: Some(subject), ..empty };
-        if !self.people.give(Order::Tell(Box::new(message))) {
-            self.say(Weight::Error, "notify", "too many messages wait for the outbox: one was let go of", &[]);
-        }
+        self.hand_over(message);
     }
 
     /// A run begins, for those who want to know even that.

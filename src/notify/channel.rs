@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// What a person has to mend first (a token, an address) is tried again after so long: later would be a day without
+/// messages, and sooner helps nobody. Another configuration is tried at once.
+pub(super) const UNTIL_MENDED: Duration = Duration::from_secs(3600);
+
 /// The end of one attempt. None of them is an error of the program: a run's outcome does not depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -22,4 +26,11 @@ pub enum Delivery {
         /// In words, without any secret.
         why: String,
     },
+}
+
+impl Delivery {
+    /// Not before somebody has mended what is wrong, `why` in words with what to do. The message waits.
+    pub(super) fn once_mended(why: String) -> Self {
+        Self::Later { why, after: Some(UNTIL_MENDED) }
+    }
 }

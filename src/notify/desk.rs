@@ -27,7 +27,7 @@ use super::email::Email;
 use super::http::Http;
 use super::jira::{Jira, JiraMemory};
 use super::outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, replace};
-use super::ping::Ping;
+use super::ping::{self, Ping};
 use super::rules::{Memory, Rules, Ruling};
 use super::slack::{self, Slack};
 use super::webhook::Webhook;
@@ -71,9 +71,9 @@ impl Channel {
         }
     }
 
-    /// Whether only the newest message of a job matters.
-    fn replaces(&self) -> bool {
-        matches!(self, Self::Ping(_))
+    /// Whether `older` need not be told any more, now that there is `newer`.
+    fn replaces(&self, newer: &Message, older: &Message) -> bool {
+        matches!(self, Self::Ping(_)) && ping::replaces(newer, older)
     }
 
     /// Time between two messages.
@@ -91,6 +91,11 @@ pub struct Beginnings {
 }
 
 impl Beginnings {
+    /// Whether there is anybody to tell of a run of `job`.
+    pub fn hears(&self, job: &JobName) -> bool {
+        self.pings.iter().any(|(_, _, jobs)| jobs.as_ref().is_none_or(|jobs| jobs.contains(job)))
+    }
+
     /// Tells them of a run of `job`, each for `patience` at the most.
     pub async fn tell(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
         let mut answers = Vec::new();
@@ -138,6 +143,8 @@ pub struct Desk {
     /// The file is older than the book, because it could not be written.
     book_is_ahead: bool,
     tickets: Arc<Tickets>,
+    /// The program goes on running.
+    stays: bool,
 }
 
 /// What is known of tickets, and where that is written down.
@@ -156,14 +163,17 @@ impl Tickets {
         self.is_ahead.store(replace(&self.file, &text).is_err(), Ordering::SeqCst);
     }
 
-    /// What another process wrote since. What cannot be read is not known; what this process knows stays.
-    async fn read(&self) {
-        if self.is_ahead.load(Ordering::SeqCst) {
-            return;
+    /// What another process wrote since. What cannot be read is not known; what this process knows stays. False if
+    /// nothing is known at all.
+    async fn read(&self) -> bool {
+        let mut memory = self.memory.lock().await;
+        if !self.is_ahead.load(Ordering::SeqCst)
+            && let Some(read) = std::fs::read(&self.file).ok().and_then(|text| serde_json::from_slice(&text).ok())
+        {
+            *memory = read;
+            return true;
         }
-        if let Some(memory) = std::fs::read(&self.file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
-            *self.memory.lock().await = memory;
-        }
+        *memory != JiraMemory::default()
     }
 }
 
@@ -192,6 +202,25 @@ impl Desk {
         Self { http: Some(http), listeners, ..Self::silent(folder) }
     }
 
+    /// From now on `other` listeners are told. What this desk could not write down is not lost, and what waits is tried
+    /// at once: another address or token may be what it waited for.
+    pub fn give_way_to(&mut self, other: Self, now: Timestamp) {
+        if self.folder == other.folder {
+            (self.http, self.listeners) = (other.http, other.listeners);
+        } else {
+            *self = other;
+        }
+        self.outbox.try_at_once(now);
+    }
+
+    /// For a program that goes on running: if what was known of tickets is lost though people were told, it waits until
+    /// JIRA's search must know the last of them, and makes none twice. One that ends at once cannot wait.
+    #[must_use]
+    pub fn that_stays(mut self) -> Self {
+        self.stays = true;
+        self
+    }
+
     /// Tells nobody.
     pub fn silent(folder: PathBuf) -> Self {
         let outbox = Outbox::new(folder.join("outbox"));
@@ -205,14 +234,8 @@ impl Desk {
             book: Book::default(),
             book_is_ahead: false,
             tickets: Arc::new(tickets),
+            stays: false,
         }
-    }
-
-    /// Whether anybody is told when a run of this job begins.
-    pub fn hears_beginnings(&self, job: &JobName) -> bool {
-        self.listeners.iter().any(|one| {
-            matches!(one.channel, Channel::Ping(_)) && one.rules.jobs.as_ref().is_none_or(|jobs| jobs.contains(job))
-        })
     }
 
     /// Whether anybody listens.
@@ -230,14 +253,20 @@ impl Desk {
         self.outbox.letters().map(|(_, letter)| letter)
     }
 
+    /// Letters that no file holds: they are lost when this process ends.
+    pub fn only_in_memory(&self) -> usize {
+        self.outbox.only_in_memory()
+    }
+
     /// What will not be delivered, since this desk was made.
     pub fn lost(&self) -> &Lost {
         self.outbox.lost()
     }
 
-    /// When another pass may be worth it; none if nothing waits.
+    /// When another pass may be worth it; none if nothing waits for a channel that there is. What waits for one that is
+    /// configured no more grows old in the outbox, or is delivered when it is there again.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.outbox.next_due()
+        self.next_due_of(None)
     }
 
     /// Tells `events` to whom their rules say, and delivers what waits, for `patience` at the most. With no events it
@@ -267,7 +296,7 @@ impl Desk {
         let mut lock = self.lock(begun + KEPT_WITHIN.min(patience / 2), &mut pass).await;
         let now = clock.now();
         self.outbox.refresh(now);
-        self.tickets.read().await;
+        self.read_tickets(now).await;
         self.spool(events, now, &mut own, &mut pass);
         while matches!(lock, Lock::Others) && Instant::now() < begun + patience / 2 {
             tokio::select! {
@@ -277,7 +306,7 @@ impl Desk {
                     if !matches!(lock, Lock::Others) {
                         // what the other process delivered is not delivered again
                         self.outbox.refresh(clock.now());
-                        self.tickets.read().await;
+                        self.read_tickets(clock.now()).await;
                     }
                 }
             }
@@ -291,31 +320,38 @@ impl Desk {
         pass
     }
 
-    /// Sends `message` through each channel, or the one that is named, past all rules and past the outbox.
+    /// Sends `message` through each channel, or the one that is named, past all rules and past the outbox; each is waited
+    /// for, for `patience` at the most.
     pub async fn test(
-        &self,
+        &mut self,
         channel: Option<&str>,
         message: &Message,
         now: Timestamp,
+        patience: Duration,
     ) -> Vec<(&'static str, Delivery)> {
         let mut answers = Vec::new();
-        self.tickets.read().await;
+        let lock = self.lock(Instant::now() + patience, &mut Pass::default()).await;
+        self.read_tickets(now).await;
         for listener in &self.listeners {
             let name = listener.channel.name();
             let attempt = self.attempt(&listener.channel).filter(|_| channel.is_none_or(|wanted| wanted == name));
-            if let Some(attempt) = attempt {
-                answers.push((name, attempt.deliver(message, now).await));
-            }
+            let Some(attempt) = attempt else { continue };
+            let later = |why: &str| Delivery::Later { why: why.to_owned(), after: None };
+            // two that write down what they know of tickets would each lose what the other knows
+            let answer = if matches!((&lock, &attempt.channel), (Lock::Others, Channel::Jira(_))) {
+                later("another process of this program is telling JIRA at this moment: try again")
+            } else {
+                let answer = tokio::time::timeout(patience, attempt.deliver(message, now)).await;
+                answer.unwrap_or_else(|_| later("there was no answer in time"))
+            };
+            answers.push((name, answer));
         }
+        drop(lock);
         answers
     }
 
-    /// Says to a dead man's switch that a run begins. It is not tried again: the end of the run says more.
-    pub async fn started(&self, job: &JobName, now: Timestamp, patience: Duration) -> Vec<(&'static str, Delivery)> {
-        self.beginnings().tell(job, now, patience).await
-    }
-
-    /// Those to whom beginnings are told, beside whatever else the desk does.
+    /// Those to whom beginnings are told, beside whatever else the desk does: dead man's switches. It is not tried again:
+    /// the end of the run says more.
     pub fn beginnings(&self) -> Beginnings {
         let pings = self.listeners.iter().filter_map(|one| match &one.channel {
             Channel::Ping(ping) => Some((one.channel.name(), ping.clone(), one.rules.jobs.clone())),
@@ -365,7 +401,8 @@ impl Desk {
             match rules.judge(memory, event.kind, reason, event.job.as_ref(), event.in_a_row, now) {
                 Ruling::Tell { kind, held_back } => {
                     let letter = Message { kind, held_back, ..event.clone() };
-                    match self.outbox.put(channel.name(), letter, channel.replaces(), now) {
+                    let replaces = |older: &Message| channel.replaces(&event, older);
+                    match self.outbox.put(channel.name(), letter, replaces, now) {
                         // a ticket is asked for only by whoever holds the lock: two at once would make two
                         Ok(_) if matches!(channel, Channel::Jira(_)) => {}
                         Ok(id) => drop(own.insert(id)),
@@ -392,6 +429,7 @@ impl Desk {
     ) {
         let mut under_way: JoinSet<(&'static str, Duration, Delivery)> = JoinSet::new();
         let mut busy: BTreeMap<&'static str, LetterId> = BTreeMap::new();
+        let mut tasks: BTreeMap<tokio::task::Id, &'static str> = BTreeMap::new();
         let ticket_until = Instant::now() + TICKET_FIRST.min(end.saturating_duration_since(Instant::now()) / 2);
         let mut is_first = true;
         loop {
@@ -407,16 +445,18 @@ impl Desk {
                 if is_first && letter.channel != "jira" {
                     continue;
                 }
-                let is_ours = only.is_none_or(|only| only.contains(&id) || self.outbox.is_in_memory(&id));
                 let known = self.listeners.iter().find(|listener| listener.channel.name() == letter.channel);
-                let Some(Listener { channel, .. }) = known.filter(|_| is_ours) else { continue };
+                let Some(Listener { channel, .. }) = known.filter(|_| self.is_ours(only, &id, &letter)) else {
+                    continue;
+                };
                 if let Entry::Vacant(free) = busy.entry(channel.name()) {
                     free.insert(id);
                     let Some(attempt) = self.attempt(channel) else { return };
-                    under_way.spawn(async move {
+                    let task = under_way.spawn(async move {
                         let delivery = attempt.deliver(&letter.message, now).await;
                         (attempt.channel.name(), attempt.channel.pace(), delivery)
                     });
+                    tasks.insert(task.id(), channel.name());
                 }
             }
             let until = if is_first { ticket_until } else { end };
@@ -440,8 +480,16 @@ impl Desk {
                     pass.tried.push((channel, delivery));
                     is_first = false;
                 }
-                // a channel that panics is one that did not deliver: its letter stays, and it is not tried in this pass
-                Ok(Some(Err(_))) => is_first = false,
+                // a channel that panics is one that did not deliver: its letter waits as any other
+                Ok(Some(Err(error))) => {
+                    if let Some((channel, id)) = tasks.get(&error.id()).and_then(|name| busy.remove_entry(name)) {
+                        let why = "the program failed on this message: please report it".to_owned();
+                        let delivery = Delivery::Later { why, after: None };
+                        self.outbox.settle(&id, &delivery, clock.now());
+                        pass.tried.push((channel, delivery));
+                    }
+                    is_first = false;
+                }
                 Ok(None) if is_first => is_first = false,
                 Ok(None) => {
                     let only = is_others.then_some(&*own);
@@ -471,9 +519,22 @@ impl Desk {
     /// As [`Self::next_due`], of channels that are configured and letters that are ours to send.
     fn next_due_of(&self, only: Option<&BTreeSet<LetterId>>) -> Option<Timestamp> {
         let is_known = |channel: &str| self.listeners.iter().any(|listener| listener.channel.name() == channel);
-        self.outbox.next_due_of(|id, letter| {
-            is_known(&letter.channel) && only.is_none_or(|only| only.contains(id) || self.outbox.is_in_memory(id))
-        })
+        self.outbox.next_due_of(|id, letter| is_known(&letter.channel) && self.is_ours(only, id, letter))
+    }
+
+    /// Whether this process is to send it, if `only` these are its own. A ticket is asked for by whoever holds the lock.
+    fn is_ours(&self, only: Option<&BTreeSet<LetterId>>, id: &LetterId, letter: &Letter) -> bool {
+        only.is_none_or(|only| only.contains(id) || (letter.channel != "jira" && self.outbox.is_in_memory(id)))
+    }
+
+    async fn read_tickets(&mut self, now: Timestamp) {
+        self.read_book();
+        let were_told = self.book.told.get("jira").is_some_and(|told| !told.is_empty());
+        if !self.tickets.read().await && self.stays && were_told {
+            let memory = JiraMemory::begun(now);
+            self.tickets.keep(&memory);
+            *self.tickets.memory.lock().await = memory;
+        }
     }
 
     async fn lock(&self, until: Instant, pass: &mut Pass) -> Lock {
@@ -605,6 +666,7 @@ fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files")]
 mod tests {
     use super::super::words::tests::message;
     use super::{
@@ -677,7 +739,7 @@ mod tests {
         let mut is_told = |number: u8, kind, subject| {
             let mut event = message(kind);
             (event.id, event.subject, event.outcome) = (format!("{number:032x}"), Some(subject), None);
-            event.job = event.job.filter(|_| subject == Subject::Verify);
+            event.job = event.job.filter(|_| matches!(subject, Subject::Verify | Subject::Damage));
             desk.spool(vec![event], now, &mut BTreeSet::new(), &mut Pass::default());
             let before = std::mem::replace(&mut told, desk.waiting());
             told - before == 1
@@ -691,6 +753,72 @@ mod tests {
         assert!(!is_told(7, Kind::Trouble, Subject::Config), "that is not over");
         assert!(is_told(8, Kind::Recovered, Subject::Verify) && is_told(9, Kind::Recovered, Subject::Config));
         assert!(is_told(10, Kind::Trouble, Subject::Config), "it is news again");
+        assert!(is_told(11, Kind::Damage, Subject::Damage));
+        assert!(!is_told(12, Kind::Recovered, Subject::Verify), "that it can be verified does not make it well");
+        assert!(is_told(13, Kind::Recovered, Subject::Damage));
+    }
+
+    fn webhook_at(address: &str) -> (Http, Vec<Listener>) {
+        let http = Http::new(&super::super::http::HttpOptions::new("backup/test")).expect("a client");
+        let address = super::super::http::Address::parse(address, false).expect("an address");
+        let channel = Channel::Webhook(Webhook { address, secret: None });
+        (http, vec![Listener { channel, rules: Rules::for_people() }])
+    }
+
+    fn spooled(desk: &mut Desk, now: Timestamp) {
+        desk.spool(vec![message(Kind::Failed)], now, &mut BTreeSet::new(), &mut Pass::default());
+    }
+
+    #[tokio::test]
+    async fn letters_of_a_channel_that_is_no_more_are_nothing_to_wake_up_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (http, listeners) = webhook_at("http://127.0.0.1:9/");
+        let mut desk = Desk::new(folder.path().to_owned(), http.clone(), listeners.clone());
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        spooled(&mut desk, now);
+        assert_eq!(desk.next_due(), Some(now));
+        desk.give_way_to(Desk::new(folder.path().to_owned(), http.clone(), Vec::new()), now);
+        assert_eq!((desk.next_due(), desk.waiting()), (None, 1));
+        desk.give_way_to(Desk::new(folder.path().to_owned(), http, listeners), now);
+        assert_eq!(desk.next_due(), Some(now), "it is there again");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_down_outlives_a_change_of_the_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let in_the_way = folder.path().join("file");
+        std::fs::write(&in_the_way, b"").expect("a file where the folder should be");
+        let (http, listeners) = webhook_at("http://127.0.0.1:9/");
+        let mut desk = Desk::new(in_the_way.clone(), http.clone(), listeners.clone());
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        spooled(&mut desk, now);
+        let id = desk.outbox.due(now)[0].0.clone();
+        desk.outbox.settle(&id, &super::Delivery::once_mended("a wrong token".to_owned()), now);
+        assert_ne!(desk.next_due(), Some(now), "it waits");
+        desk.give_way_to(Desk::new(in_the_way, http, listeners), now);
+        assert_eq!((desk.waiting(), desk.only_in_memory(), desk.next_due()), (1, 1, Some(now)));
+        let mut again = message(Kind::Failed);
+        again.id = "9".repeat(32);
+        desk.spool(vec![again], now, &mut BTreeSet::new(), &mut Pass::default());
+        assert_eq!(desk.waiting(), 1, "that it was told is remembered: the second is held back");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_lost_what_it_knew_of_tickets_waits_and_a_command_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let mut desk = Desk::silent(folder.path().to_owned());
+        desk.book.told.entry("jira".to_owned()).or_default().entry("upload".to_owned()).or_default();
+        desk.keep_book(&mut Pass::default());
+        let known = |desk: &Desk| desk.tickets.memory.try_lock().expect("free").clone();
+        desk.read_tickets(now).await;
+        assert_eq!(known(&desk), JiraMemory::default());
+        let mut daemon = Desk::silent(folder.path().to_owned()).that_stays();
+        daemon.read_tickets(now).await;
+        assert_eq!(known(&daemon), JiraMemory::begun(now));
+        let mut again = Desk::silent(folder.path().to_owned()).that_stays();
+        again.read_tickets(now + std::time::Duration::from_secs(60)).await;
+        assert_eq!(known(&again), JiraMemory::begun(now), "the wait does not begin anew with each start");
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! E-mail over SMTP: one plain text to one or several people.
 //!
 //! The subject is one line without control characters, so that no name adds a header. `Message-ID` is made of the
-//! message's id: a repeat is the same letter to a mailbox that looks. 4xx is tried again, 5xx is not.
+//! message's id: a repeat is the same letter to a mailbox that looks. 4xx is tried again, and so is a login that
+//! was refused; any other 5xx is not.
 //!
 //! Nothing that the server says is shown but its code: some repeat the user's name or the password's first letters.
 
@@ -19,6 +20,9 @@ use super::template::Templates;
 use super::words::{Words, clip};
 use crate::domain::Secret;
 use crate::report::Message;
+
+/// SMTP's answers to a login that is missing, too weak or wrong (RFC 4954, 6).
+const LOGIN_REFUSED: [&str; 4] = ["530", "534", "535", "538"];
 
 /// How the line to the server is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +66,9 @@ impl Email {
             Err(why) => return Delivery::Never { why },
         };
         let Ok(transport) = self.transport() else {
-            return Delivery::Never { why: "the certificates given for e-mail are none".to_owned() };
+            return Delivery::once_mended(
+                "the certificates given for e-mail are none: correct notify.ca_file".to_owned(),
+            );
         };
         match tokio::time::timeout(self.timeout, transport.send(letter)).await {
             Ok(Ok(answer)) => Delivery::Delivered { answer: answer.code().to_string() },
@@ -74,6 +80,10 @@ impl Email {
     fn refused(&self, error: &lettre::transport::smtp::Error) -> Delivery {
         let host = &self.host;
         match error.status() {
+            // RFC 4954: who we are was not believed, or not told
+            Some(code) if LOGIN_REFUSED.contains(&code.to_string().as_str()) => Delivery::once_mended(format!(
+                "{host} answered {code}: check the user, the password and whether it wants a protected line"
+            )),
             Some(code) if error.is_permanent() => Delivery::Never { why: format!("{host} answered {code}") },
             Some(code) => Delivery::Later { why: format!("{host} answered {code}"), after: None },
             None if error.is_tls() => {

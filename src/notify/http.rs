@@ -138,8 +138,7 @@ impl Http {
     /// If there was no whole answer in time.
     pub async fn send(&self, request: Request) -> Result<Answer, HttpError> {
         let host = request.address.host();
-        let total = request.timeout.map_or(self.total_timeout, |timeout| timeout.min(self.total_timeout));
-        match tokio::time::timeout(total, self.exchange(request)).await {
+        match tokio::time::timeout(self.total_timeout, self.exchange(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(classify(&error, host)),
             // how far it came is not known; so it is taken for sent
@@ -151,7 +150,6 @@ impl Http {
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
-            Method::Put => reqwest::Method::PUT,
         };
         let mut builder = self.client.request(method, request.address.0);
         for (name, value) in &request.headers {
@@ -189,8 +187,6 @@ pub enum Method {
     Get,
     /// POST.
     Post,
-    /// PUT.
-    Put,
 }
 
 /// One request. Its headers are taken for secrets, because one of them mostly is.
@@ -200,7 +196,6 @@ pub struct Request {
     address: Address,
     headers: Vec<(&'static str, Secret)>,
     body: Option<(&'static str, Vec<u8>)>,
-    timeout: Option<Duration>,
 }
 
 impl fmt::Debug for Request {
@@ -212,7 +207,7 @@ impl fmt::Debug for Request {
 impl Request {
     /// Without a body.
     pub fn new(method: Method, address: Address) -> Self {
-        Self { method, address, headers: Vec::new(), body: None, timeout: None }
+        Self { method, address, headers: Vec::new(), body: None }
     }
 
     /// With this header besides. A value that no header can hold is sent empty.
@@ -232,13 +227,6 @@ impl Request {
     #[must_use]
     pub fn body(mut self, content_type: &'static str, bytes: Vec<u8>) -> Self {
         self.body = Some((content_type, bytes));
-        self
-    }
-
-    /// With less patience than the client's.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
         self
     }
 }
@@ -368,16 +356,6 @@ impl Answer {
             }
         };
         Some(asked.min(RETRY_AFTER_MAX))
-    }
-
-    /// The first words of the body on one line, without control characters: for people, at most `chars_max` long.
-    pub fn words(&self, chars_max: usize) -> String {
-        let plain: String = self.body.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
-        match line.char_indices().nth(chars_max) {
-            Some((at, _)) => format!("{}…", &line[..at]),
-            None => line,
-        }
     }
 }
 
@@ -530,14 +508,6 @@ mod tests {
         assert_eq!(after("99999999999"), Some(Duration::from_secs(86_400)));
         assert_eq!(after("2026-11-21T02:01Z"), Some(Duration::from_secs(60)));
         assert_eq!(after("soon"), None);
-    }
-
-    #[test]
-    fn an_answer_in_words_is_one_short_line() {
-        let mut answer = answer("1");
-        "  line one\nline\u{1b}[31m two ".clone_into(&mut answer.body);
-        assert_eq!(answer.words(100), "line one line [31m two");
-        assert_eq!(answer.words(4), "line…");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! lies in the folder can be fatal: what cannot be read is set aside. What cannot be written (a full disk, no right) is
 //! kept in memory and tried all the same. At least once, not exactly once: receivers know repeats by the message's id.
 //!
-//! * Files are written aside, flushed and renamed, 0600; a name is `<seconds>-<channel>-<id>.json`, so names sort by age.
+//! * Files are written aside, flushed and renamed, 0600; a name is `<nanoseconds>-<channel>-<id>.json`, so names sort by the
+//!   time of this machine's clock: one that is set back may turn the order of two messages.
 //! * Several processes may share the folder: each message is a file of its own, and who delivers holds the lock
 //!   ([`Outbox::lock`]) for as long, and reads the folder anew first.
 //! * Messages of one channel and job are delivered in their order: nobody hears "well again" before what was wrong.
@@ -152,21 +153,24 @@ impl Outbox {
         self.bound(now);
     }
 
-    /// Puts a message here for a channel. If it `replaces`, earlier ones of the same channel and job are dropped.
+    /// Puts a message here for a channel. Earlier ones of the same channel that it `replaces` are dropped.
     ///
     /// # Errors
     /// If no file could hold it. It is in the box all the same, for as long as this process lives.
-    pub fn put(&mut self, channel: &str, mut message: Message, replaces: bool, now: Timestamp) -> io::Result<LetterId> {
+    pub fn put(
+        &mut self,
+        channel: &str,
+        mut message: Message,
+        replaces: impl Fn(&Message) -> bool,
+        now: Timestamp,
+    ) -> io::Result<LetterId> {
         if let Some(outcome) = &mut message.outcome {
             outcome.skips.truncate(SKIPS_MAX);
             outcome.skips.iter_mut().for_each(shorten);
         }
-        if replaces {
-            let same = |letter: &Letter| letter.channel == channel && letter.message.job == message.job;
-            let old: Vec<_> =
-                self.letters.iter().filter(|(_, letter)| same(letter)).map(|(id, _)| id.clone()).collect();
-            old.iter().for_each(|id| self.remove(id));
-        }
+        let is_old = |letter: &Letter| letter.channel == channel && replaces(&letter.message);
+        let old: Vec<_> = self.letters.iter().filter(|(_, letter)| is_old(letter)).map(|(id, _)| id.clone()).collect();
+        old.iter().for_each(|id| self.remove(id));
         let letter = Letter {
             format: FORMAT,
             channel: channel.to_owned(),
@@ -199,12 +203,7 @@ impl Outbox {
             .collect()
     }
 
-    /// When something may be due next; none if the box is empty.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.next_due_of(|_, _| true)
-    }
-
-    /// The same of some letters only.
+    /// When one of the wanted letters may be due next; none if there is none.
     pub fn next_due_of(&self, wanted: impl Fn(&LetterId, &Letter) -> bool) -> Option<Timestamp> {
         let mut seen = BTreeSet::new();
         self.letters
@@ -216,6 +215,19 @@ impl Outbox {
                 quiet.map_or(letter.not_before, |until| letter.not_before.max(*until))
             })
             .min()
+    }
+
+    /// Forgets how long anybody was to be left alone: who is asked, or how, is another now.
+    pub fn try_at_once(&mut self, now: Timestamp) {
+        self.quiet.clear();
+        for letter in self.letters.values_mut() {
+            letter.not_before = letter.not_before.min(now);
+        }
+    }
+
+    /// Letters that no file holds.
+    pub fn only_in_memory(&self) -> usize {
+        self.in_memory.len()
     }
 
     /// Whether no file holds this letter.
@@ -396,7 +408,7 @@ mod tests {
     fn what_is_put_here_survives_a_restart_and_is_nobody_elses_to_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("outbox");
-        Outbox::new(path.clone()).put("slack", numbered(1, "a"), false, at(0)).expect("writable");
+        Outbox::new(path.clone()).put("slack", numbered(1, "a"), |_| false, at(0)).expect("writable");
         let mut again = Outbox::new(path.clone());
         again.refresh(at(10));
         assert_eq!(numbers(&again.due(at(10))), [1]);
@@ -416,13 +428,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut outbox = Outbox::new(folder.path().join("outbox"));
         for (number, job) in [(1, "a"), (2, "a"), (3, "b")] {
-            outbox.put("slack", numbered(number, job), false, at(i64::from(number))).expect("writable");
+            outbox.put("slack", numbered(number, job), |_| false, at(i64::from(number))).expect("writable");
         }
         let due = outbox.due(at(5));
         assert_eq!(numbers(&due), [1, 3]);
         outbox.settle(&due[0].0, &later(), at(5));
         assert_eq!(numbers(&outbox.due(at(5))), [0_u32; 0], "the channel is left alone");
-        assert_eq!(outbox.next_due(), Some(at(7)));
+        assert_eq!(outbox.next_due_of(|_, _| true), Some(at(7)));
         assert_eq!(numbers(&outbox.due(at(7))), [1, 3]);
         let first = outbox.due(at(7))[0].0.clone();
         outbox.settle(&first, &Delivery::Never { why: "no".to_owned() }, at(7));
@@ -434,11 +446,11 @@ mod tests {
     fn a_wish_for_patience_is_honoured_and_attempts_are_remembered_over_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut outbox = Outbox::new(folder.path().to_owned());
-        outbox.put("slack", numbered(1, "a"), false, at(0)).expect("writable");
+        outbox.put("slack", numbered(1, "a"), |_| false, at(0)).expect("writable");
         let id = outbox.due(at(0))[0].0.clone();
         let wish = Delivery::Later { why: "429".to_owned(), after: Some(Duration::from_secs(90)) };
         outbox.settle(&id, &wish, at(0));
-        outbox.put("slack", numbered(2, "b"), false, at(1)).expect("writable");
+        outbox.put("slack", numbered(2, "b"), |_| false, at(1)).expect("writable");
         assert!(outbox.due(at(89)).is_empty(), "the wish is the channel's, not the letter's");
         let mut again = Outbox::new(folder.path().to_owned());
         again.refresh(at(89));
@@ -455,7 +467,7 @@ mod tests {
         std::fs::write(&blocked, b"").expect("writable");
         let mut outbox = Outbox::new(blocked);
         for number in 0..MESSAGES_MAX as u32 + 3 {
-            assert!(outbox.put("slack", numbered(number, "a"), false, at(i64::from(number))).is_err());
+            assert!(outbox.put("slack", numbered(number, "a"), |_| false, at(i64::from(number))).is_err());
         }
         assert_eq!((outbox.letters().count(), outbox.lost().too_many), (MESSAGES_MAX, 3));
         assert_eq!(numbers(&outbox.due(at(5000))), [3]);
@@ -470,7 +482,7 @@ mod tests {
         std::fs::write(&path, b"a file where a folder should be").expect("writable");
         let mut outbox = Outbox::new(path);
         assert!(outbox.lock().is_err());
-        assert!(outbox.put("slack", numbered(1, "a"), false, at(0)).is_err());
+        assert!(outbox.put("slack", numbered(1, "a"), |_| false, at(0)).is_err());
         outbox.refresh(at(1));
         let due = outbox.due(at(1));
         assert_eq!(numbers(&due), [1]);
@@ -483,7 +495,7 @@ mod tests {
     fn damaged_files_are_set_aside_and_never_fatal() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut outbox = Outbox::new(folder.path().to_owned());
-        outbox.put("slack", numbered(1, "a"), false, at(0)).expect("writable");
+        outbox.put("slack", numbered(1, "a"), |_| false, at(0)).expect("writable");
         let good =
             std::fs::read_dir(folder.path()).expect("the folder").next().expect("a file").expect("a file").path();
         let text = std::fs::read(&good).expect("readable");
@@ -509,7 +521,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut outbox = Outbox::new(folder.path().to_owned());
         for (number, channel, job) in [(1, "ping", "a"), (2, "ping", "b"), (3, "slack", "a"), (4, "ping", "a")] {
-            outbox.put(channel, numbered(number, job), channel == "ping", at(i64::from(number))).expect("writable");
+            let replaces =
+                |older: &Message| channel == "ping" && older.job.as_ref().is_some_and(|one| one.as_str() == job);
+            outbox.put(channel, numbered(number, job), replaces, at(i64::from(number))).expect("writable");
         }
         assert_eq!(numbers(&outbox.due(at(10))), [2, 3, 4]);
     }
@@ -528,7 +542,7 @@ mod tests {
     fn a_clock_that_stepped_back_does_not_hold_a_letter_for_years() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut outbox = Outbox::new(folder.path().to_owned());
-        outbox.put("slack", numbered(1, "a"), false, at(1_000_000)).expect("writable");
+        outbox.put("slack", numbered(1, "a"), |_| false, at(1_000_000)).expect("writable");
         assert_eq!(numbers(&outbox.due(at(0))), [1]);
     }
 }

@@ -75,14 +75,19 @@ impl Ping {
     }
 }
 
-/// A run that did not start because another works is no failure of the job: it is noted.
+/// Whether `newer` makes `older` of the same channel superfluous. A verdict takes the place of the verdict before it and
+/// of notes; a note takes the place of notes only: it must not hide that a run failed, or that one was ok.
+pub(super) fn replaces(newer: &Message, older: &Message) -> bool {
+    let is_note = |message| path_of(message) == Some("log");
+    let about = |message: &Message| (message.job.clone(), message.store.clone(), message.subject);
+    about(newer) == about(older) && (!is_note(newer) || is_note(older))
+}
+
+/// Only a run that was ok says that the job is well: that a configuration was taken, or that damage is gone, does not. A
+/// run that did not start because another works is no failure of the job: it is noted.
 fn path_of(message: &Message) -> Option<&'static str> {
-    if message.subject.is_some() {
-        // that a configuration was taken does not say that a run was ok
-        return Some("log");
-    }
     match (message.kind, message.outcome.as_ref().map(|outcome| outcome.verdict)) {
-        (Kind::Ok | Kind::Recovered, Some(Verdict::Ok) | None) => None,
+        (Kind::Ok | Kind::Recovered, Some(Verdict::Ok)) if message.subject.is_none() => None,
         (Kind::Partial | Kind::Failed | Kind::Damage, _) => Some("fail"),
         (Kind::Ok | Kind::Recovered | Kind::Missed | Kind::Overdue | Kind::Trouble | Kind::Test, _) => Some("log"),
     }
@@ -91,7 +96,7 @@ fn path_of(message: &Message) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::words::tests::message;
-    use super::{AddressError, Kind, Ping, Secret, path_of};
+    use super::{AddressError, Kind, Ping, Secret, Verdict, path_of, replaces};
 
     #[test]
     fn an_address_names_its_job_and_is_shown_to_nobody() {
@@ -104,12 +109,28 @@ mod tests {
     }
 
     #[test]
+    fn a_note_never_takes_the_place_of_a_verdict() {
+        let (failed, missed) = (message(Kind::Failed), message(Kind::Missed));
+        assert!(replaces(&failed, &failed) && replaces(&failed, &missed) && replaces(&missed, &missed));
+        assert!(!replaces(&missed, &failed));
+        let mut elsewhere = message(Kind::Failed);
+        elsewhere.store = Some("another".to_owned());
+        assert!(!replaces(&elsewhere, &failed), "what one store has does not tell of another");
+        let mut damage = message(Kind::Damage);
+        damage.subject = Some(crate::report::Subject::Damage);
+        assert!(!replaces(&failed, &damage));
+    }
+
+    #[test]
     fn only_what_is_well_is_told_as_well() {
         let mut ok = message(Kind::Ok);
         assert_eq!(path_of(&ok), Some("log"), "its outcome is partial");
-        ok.outcome = None;
+        ok.outcome.as_mut().expect("a run").verdict = Verdict::Ok;
         assert_eq!(path_of(&ok), None);
-        ok.subject = Some(crate::report::Subject::Verify);
+        ok.outcome = None;
+        assert_eq!(path_of(&ok), Some("log"), "no run was ok");
+        ok.subject = Some(crate::report::Subject::Damage);
+        ok.kind = Kind::Recovered;
         assert_eq!(path_of(&ok), Some("log"), "the runs may fail all the same");
         for (kind, end) in [(Kind::Failed, "fail"), (Kind::Partial, "fail"), (Kind::Missed, "log"), (Kind::Test, "log")]
         {

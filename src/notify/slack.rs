@@ -34,13 +34,13 @@ const TEXT_CHARS_MAX: usize = 1000;
 /// Of one section.
 const FIELDS_MAX: usize = 10;
 
-/// Errors that no repetition cures, as Slack spells them.
-const PERMANENT: [&str; 14] = [
-    "invalid_payload",
-    "invalid_blocks",
-    "invalid_attachments",
+/// Errors of one message, as Slack spells them: no repetition cures them.
+const PERMANENT: [&str; 5] =
+    ["invalid_payload", "invalid_blocks", "invalid_attachments", "no_text", "msg_blocks_too_long"];
+
+/// Errors of the webhook or its channel: messages wait until somebody has mended them.
+const TO_MEND: [&str; 9] = [
     "invalid_token",
-    "no_text",
     "no_service",
     "no_team",
     "no_active_hooks",
@@ -49,7 +49,6 @@ const PERMANENT: [&str; 14] = [
     "action_prohibited",
     "channel_not_found",
     "channel_is_archived",
-    "msg_blocks_too_long",
 ];
 
 /// Errors that may be over in a while; with those above, all that is shown of an answer.
@@ -198,15 +197,21 @@ fn read_answer(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
         Err(error) => return Delivery::Later { why: error.to_string(), after: None },
     };
     let said = answer.body.trim();
-    let known = PERMANENT.iter().find(|word| said == **word || said.starts_with(&format!("{word}:")));
+    let is_said = |word: &&&str| said == **word || said.starts_with(&format!("{word}:"));
+    let (known, to_mend) = (PERMANENT.iter().find(is_said), TO_MEND.iter().find(is_said));
     // the address is the secret, and a page of a proxy may repeat it: only Slack's own words are shown
     let passing = PASSING.iter().find(|word| said == **word);
-    let shown = known.or(passing).copied().unwrap_or("no word that Slack is known to say");
+    let shown = known.or(to_mend).or(passing).copied().unwrap_or("no word that Slack is known to say");
     let why = format!("Slack answered {} ({shown})", answer.status);
     match (answer.status, known) {
         (200, _) if said == "ok" => Delivery::Delivered { answer: "ok".to_owned() },
         (_, Some(_)) => Delivery::Never { why },
-        (300..=399, _) => Delivery::Never { why: format!("{why}; redirects are not followed") },
+        (300..=399, _) => {
+            Delivery::once_mended(format!("{why}; redirects are not followed: correct the webhook's address"))
+        }
+        _ if to_mend.is_some() || matches!(answer.status, 401 | 403 | 404 | 407 | 410) => {
+            Delivery::once_mended(format!("{why}: check the webhook, its channel and the proxy"))
+        }
         _ if answer.is_for_later() || answer.is_good() => Delivery::Later { why, after: answer.after(now) },
         _ => Delivery::Never { why },
     }
@@ -216,6 +221,7 @@ fn read_answer(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::channel::UNTIL_MENDED;
     use super::super::words::tests::{HOSTILE, message};
     use super::{Address, Answer, Delivery, Duration, Kind, Slack, Templates, Ticket, Value, read_answer};
 
@@ -300,17 +306,18 @@ mod tests {
             read_answer(Ok(Answer { status, retry_after, body: body.to_owned(), is_cut: false }), now)
         };
         assert_eq!(read(200, "ok"), Delivery::Delivered { answer: "ok".to_owned() });
+        for (status, body) in [(400, "invalid_payload"), (400, "what is this"), (500, "invalid_blocks: bad")] {
+            assert!(matches!(read(status, body), Delivery::Never { .. }), "{status} {body}");
+        }
         for (status, body) in [
-            (400, "invalid_payload"),
             (200, "no_service"),
             (403, "action_prohibited"),
             (404, "channel_not_found"),
             (410, "channel_is_archived"),
             (302, ""),
-            (400, "what is this"),
-            (500, "invalid_blocks: bad"),
+            (407, "<html>who are you"),
         ] {
-            assert!(matches!(read(status, body), Delivery::Never { .. }), "{status} {body}");
+            assert!(matches!(read(status, body), Delivery::Later { after: Some(UNTIL_MENDED), .. }), "{status} {body}");
         }
         for (status, body) in [(200, "<html>sign in"), (500, "rollup_error"), (503, ""), (502, "ok")] {
             assert!(matches!(read(status, body), Delivery::Later { after: None, .. }), "{status} {body}");

@@ -85,7 +85,7 @@ fn render(template: &str, message: &Message, words: &Words) -> Result<String, St
 fn fields(message: &Message, words: &Words) -> minijinja::Value {
     let outcome = message.outcome.as_deref();
     let totals = outcome.map(|outcome| outcome.totals).unwrap_or_default();
-    let trouble = message.trouble.as_ref().or_else(|| outcome?.failure.as_ref());
+    let trouble = message.trouble();
     let kind = serde_json::to_value(message.kind).ok();
     context! {
         kind => kind.as_ref().and_then(|kind| kind.as_str()),

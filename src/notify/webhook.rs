@@ -57,7 +57,9 @@ pub(super) fn read_answer(answer: Result<Answer, HttpError>, who: &str, now: Tim
         Ok(answer) => {
             let why = format!("{who} answered {}", answer.status);
             match answer.status {
-                300..=399 => Delivery::Never { why: format!("{why}; redirects are not followed") },
+                300..=399 => Delivery::once_mended(format!("{why}; redirects are not followed: correct its address")),
+                401 | 403 | 407 => Delivery::once_mended(format!("{why}: check its address, its secret and the proxy")),
+                404 | 405 | 410 => Delivery::once_mended(format!("{why}: check its address")),
                 _ if answer.is_for_later() => Delivery::Later { why, after: answer.after(now) },
                 _ => Delivery::Never { why },
             }
@@ -67,7 +69,26 @@ pub(super) fn read_answer(answer: Result<Answer, HttpError>, who: &str, now: Tim
 
 #[cfg(test)]
 mod tests {
-    use super::{Secret, signature};
+    use super::{Answer, Delivery, Secret, Timestamp, read_answer, signature};
+
+    #[test]
+    fn what_a_person_can_mend_waits_and_what_the_receiver_will_not_have_does_not() {
+        let read = |status| {
+            let answer = Answer { status, retry_after: None, body: String::new(), is_cut: false };
+            read_answer(Ok(answer), "the receiver", Timestamp::UNIX_EPOCH)
+        };
+        for status in [301, 307, 401, 403, 404, 405, 407, 410] {
+            let Delivery::Later { why, after } = read(status) else { panic!("{status} is for ever") };
+            assert!(after == Some(super::super::channel::UNTIL_MENDED) && why.contains(&status.to_string()), "{why}");
+        }
+        for status in [408, 425, 429, 500, 503] {
+            assert!(matches!(read(status), Delivery::Later { after: None, .. }), "{status}");
+        }
+        for status in [400, 413, 415, 422] {
+            assert!(matches!(read(status), Delivery::Never { .. }), "{status}");
+        }
+        assert!(matches!(read(204), Delivery::Delivered { .. }));
+    }
 
     #[test]
     fn the_signature_is_the_documented_one() {

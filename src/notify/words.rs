@@ -49,7 +49,7 @@ impl Words {
     /// Of a message.
     pub fn of(message: &Message) -> Self {
         let (skips, skips_more) = skips(message);
-        let trouble = message.trouble.as_ref().or_else(|| message.outcome.as_ref()?.failure.as_ref());
+        let trouble = message.trouble();
         let doubts = message.outcome.iter().flat_map(|outcome| &outcome.doubts).map(|doubt| one_line(doubt)).collect();
         Self {
             title: title(message),
@@ -117,6 +117,7 @@ fn title(message: &Message) -> String {
             Some(Subject::State) => format!("{subject}: well again, state is kept"),
             Some(Subject::Store) => format!("{subject}: well again, the store {} can be used", store_name(message)),
             Some(Subject::Verify) => format!("{subject}: well again, snapshots can be verified"),
+            Some(Subject::Damage) => format!("{subject}: well again, the damage that was found is gone"),
         },
         Kind::Trouble if message.subject == Some(Subject::Store) => {
             format!("{subject}: trouble with the store {}", store_name(message))

@@ -33,7 +33,7 @@ pub enum Kind {
     Test,
 }
 
-/// What [`Kind::Trouble`] is about, so that one trouble does not hide another, and each can be told as over.
+/// What a message is about that is about no run, so that one trouble does not hide another, and each can be told as over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
@@ -43,8 +43,10 @@ pub enum Subject {
     State,
     /// A store that cannot be used: the one that the message names.
     Store,
-    /// A verification that could not be made. What it found is [`Kind::Damage`].
+    /// A verification that could not be made.
     Verify,
+    /// What a verification found: [`Kind::Damage`], and that it is gone. Runs may be well meanwhile, and may fail after.
+    Damage,
 }
 
 impl Subject {
@@ -55,6 +57,7 @@ impl Subject {
             Self::State => "state",
             Self::Store => "store",
             Self::Verify => "verify",
+            Self::Damage => "damage",
         }
     }
 }
@@ -74,7 +77,7 @@ pub struct Message {
     pub host: Host,
     /// The job; none if it is about no job.
     pub job: Option<JobName>,
-    /// What it is about, if it is about neither a run nor a snapshot. Older messages have none.
+    /// What it is about, if it is about no run. Older messages have none.
     #[serde(default)]
     pub subject: Option<Subject>,
     /// The store's name in the configuration.
@@ -97,8 +100,15 @@ pub struct Message {
     pub build_url: Option<String>,
     /// The snapshot in question, if there is one.
     pub snapshot: Option<SnapshotName>,
-    /// What is wrong and what to do; none where nothing is.
+    /// What is wrong and what to do, if the teller knows more than the run's outcome; see [`Message::trouble`].
     pub trouble: Option<Trouble>,
     /// The program and its version.
     pub tool: String,
+}
+
+impl Message {
+    /// What is wrong and what to do: the teller's own words, or else why the run failed; none where nothing is.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref().or_else(|| self.outcome.as_ref()?.failure.as_ref())
+    }
 }

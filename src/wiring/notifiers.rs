@@ -2,7 +2,8 @@
 //!
 //! The danger here is that telling stands in the way of what is told. So this is made before anything that can fail, and
 //! making it never fails: a certificate file that cannot be read or a proxy that is none is a notice, and the rest works.
-//! A command tells and waits, but for ten seconds in all; the daemon has a runtime of its own and takes the [`Desk`].
+//! A command tells and waits, but for ten seconds in all and one more for each further job; the daemon has a runtime of
+//! its own and takes the [`Desk`].
 
 use std::time::Duration;
 
@@ -181,13 +182,18 @@ impl Notifiers {
     /// Says that a run begins, to whom that is of use. Lines for people about what did not work.
     pub fn started(&mut self, job: &crate::domain::JobName) -> Vec<String> {
         let mut lines = std::mem::take(&mut self.notices);
-        let now = self.clock.now();
-        if self.desk.hears_beginnings(job) {
-            let (desk, patience) = (&self.desk, START_PATIENCE.min(self.patience));
-            let answers = wait(desk.started(job, now, patience)).unwrap_or_default();
-            lines.extend(answers.iter().filter_map(|(channel, delivery)| line(channel, delivery, false)));
+        let who = self.desk.beginnings();
+        if who.hears(job) {
+            let begun = self.clock.since_start();
+            let answers = wait(who.tell(job, self.clock.now(), START_PATIENCE.min(self.patience))).unwrap_or_default();
+            self.took_since(begun);
+            lines.extend(answers.iter().filter_map(|(channel, delivery)| line(channel, delivery, Fate::NotRepeated)));
         }
         lines
+    }
+
+    fn took_since(&mut self, begun: Duration) {
+        self.patience = self.patience.saturating_sub(self.clock.since_start().saturating_sub(begun));
     }
 
     /// Tells, by the rules, and delivers what waits; lines for people about what did not work.
@@ -198,27 +204,24 @@ impl Notifiers {
         }
         let begun = self.clock.since_start();
         let pass = wait(self.desk.work(messages, &self.clock, self.patience.max(PATIENCE_MIN)));
-        self.patience = self.patience.saturating_sub(self.clock.since_start().saturating_sub(begun));
+        self.took_since(begun);
+        let fate = if self.desk.only_in_memory() == 0 { Fate::Kept } else { Fate::Lost };
         match pass {
             None => lines.push("nobody could be told: this machine gives no event queue or thread".to_owned()),
             Some(Pass { tried, notices, .. }) => {
                 lines.extend(notices);
-                lines.extend(tried.iter().filter_map(|(channel, delivery)| line(channel, delivery, true)));
+                lines.extend(tried.iter().filter_map(|(channel, delivery)| line(channel, delivery, fate)));
             }
         }
         lines
     }
 
     /// Sends a marked test through each channel, or one, and gives their answers; none if there is no such channel.
-    pub fn test(&self, channel: Option<&str>) -> Vec<(&'static str, Delivery)> {
+    pub fn test(&mut self, channel: Option<&str>) -> Vec<(&'static str, Delivery)> {
         let now = self.clock.now();
         let message = self.sender.message(Kind::Test, now);
-        let late = || vec![("all", Delivery::Later { why: "there was no answer in time".to_owned(), after: None })];
-        let test = async {
-            let all = self.desk.test(channel, &message, now);
-            tokio::time::timeout(TEST_PATIENCE * 5, all).await.unwrap_or_else(|_| late())
-        };
-        wait(test).unwrap_or_else(late)
+        let nobody = || Delivery::Later { why: "this machine gives no event queue or thread".to_owned(), after: None };
+        wait(self.desk.test(channel, &message, now, TEST_PATIENCE)).unwrap_or_else(|| vec![("all", nobody())])
     }
 
     /// What was worth a line when this was made.
@@ -227,14 +230,23 @@ impl Notifiers {
     }
 }
 
+/// What becomes of a message that was not delivered, when this command ends.
+#[derive(Clone, Copy)]
+enum Fate {
+    Kept,
+    Lost,
+    NotRepeated,
+}
+
 /// What a person reads of an attempt; nothing where it went well.
-fn line(channel: &str, delivery: &Delivery, is_kept: bool) -> Option<String> {
+fn line(channel: &str, delivery: &Delivery, fate: Fate) -> Option<String> {
     match delivery {
         Delivery::Delivered { .. } => None,
-        Delivery::Later { why, .. } if is_kept => {
-            Some(format!("{channel}: {why}; the message is kept and tried again"))
-        }
-        Delivery::Later { why, .. } => Some(format!("{channel}: {why}")),
+        Delivery::Later { why, .. } => Some(match fate {
+            Fate::Kept => format!("{channel}: {why}; the message is kept and tried again"),
+            Fate::Lost => format!("{channel}: {why}; the message could not be kept either, and is lost"),
+            Fate::NotRepeated => format!("{channel}: {why}"),
+        }),
         Delivery::Never { why } => Some(format!("{channel}: {why}; the message is dropped, it would never be taken")),
     }
 }

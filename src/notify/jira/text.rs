@@ -6,9 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
+use super::super::words::{clip, time};
 use super::label::Label;
 use crate::domain::SkipCause;
 use crate::report::{Kind, Message, RunRecord, SkipRecord, duration_words};
@@ -39,7 +37,7 @@ pub(super) fn summary(message: &Message) -> String {
         (None, _) => "Backup".to_owned(),
     };
     let text = format!("{about} on {}: {}", plain(&message.host.0), word(message.kind));
-    cut(&text, SUMMARY_CHARS_MAX)
+    clip(&text, SUMMARY_CHARS_MAX)
 }
 
 /// The text of a new ticket. `before` is the key of an older one.
@@ -66,7 +64,7 @@ pub(super) fn comment(message: &Message, label: &Label, more: Option<&str>) -> V
 /// ticket is found again, stays whole.
 pub(super) fn shortened(blocks: &[Block], entries: usize, chars: usize) -> Vec<Block> {
     let (last, first) = blocks.split_last().expect("the footer is always there");
-    let lines = |lines: &[String]| lines.iter().take(entries).map(|line| cut(line, chars)).collect::<Vec<_>>();
+    let lines = |lines: &[String]| lines.iter().take(entries).map(|line| clip(line, chars)).collect::<Vec<_>>();
     let mut shorter: Vec<Block> = first
         .iter()
         .map(|block| match block {
@@ -110,7 +108,7 @@ fn opening(kind: Kind) -> &'static str {
 fn body(message: &Message) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = vec![opening(message.kind).to_owned()];
-    if let Some(trouble) = &message.trouble {
+    if let Some(trouble) = message.trouble() {
         lines.push(format!("What: {}", plain(&trouble.what)));
         lines.extend(trouble.causes.iter().take(NAMED_MAX).map(|cause| format!("Because: {}", plain(cause))));
         if !trouble.advice.trim().is_empty() {
@@ -176,10 +174,6 @@ fn footer(message: &Message, label: &Label) -> Block {
     ])
 }
 
-fn time(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
-}
-
 /// `text` on one line, with everything visible that is in it, and not too long.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -190,7 +184,7 @@ pub(super) fn plain(text: &str) -> String {
             plain.push(c);
         }
     }
-    if plain.trim().is_empty() { "(blank)".to_owned() } else { cut(&plain, VALUE_CHARS_MAX) }
+    if plain.trim().is_empty() { "(blank)".to_owned() } else { clip(&plain, VALUE_CHARS_MAX) }
 }
 
 /// Control characters, those that turn the direction of writing or have no width, and what is no character at all.
@@ -200,16 +194,6 @@ fn is_unseen(c: char) -> bool {
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fdd0}'..='\u{fdef}' | '\u{e0000}'..='\u{e0fff}')
         || u32::from(c) & 0xfffe == 0xfffe
-}
-
-/// At most `chars_max` characters, with `…` where some are missing.
-fn cut(text: &str, chars_max: usize) -> String {
-    if text.chars().count() <= chars_max {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(chars_max.saturating_sub(1)).collect();
-    short.push('…');
-    short
 }
 
 #[cfg(test)]
@@ -246,6 +230,19 @@ mod tests {
             &message.id,
             Label::of(&message).as_str(),
         ] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_ticket_of_a_failed_run_says_why_it_failed() {
+        let mut message = super::super::super::words::tests::message(Kind::Failed);
+        message.trouble = None;
+        let failure =
+            Trouble { what: "the share is gone".into(), causes: vec!["no mount".into()], advice: "mount it".into() };
+        message.outcome.as_mut().expect("a run").failure = Some(failure);
+        let text = lines(&description(&message, &Label::of(&message), None)).join("\n");
+        for part in ["What: the share is gone", "Because: no mount", "Do: mount it"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
     }

@@ -20,7 +20,7 @@ use super::settings::{Settings, SignIn};
 use crate::domain::Secret;
 
 /// What a person has to put right is not tried again sooner.
-const LONG_PAUSE: Duration = Duration::from_secs(3600);
+const UNTIL_MENDED: Duration = Duration::from_secs(3600);
 
 /// Why a request is no success.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ fn refusal(answer: &Answer, now: Timestamp) -> Fault {
     let status = answer.status;
     let complaint = Complaint::read(&answer.body);
     let said = complaint.words().map(|words| format!(" ({words})")).unwrap_or_default();
-    let long = Some(LONG_PAUSE);
+    let long = Some(UNTIL_MENDED);
     let (why, after) = match status {
         300..=399 => {
             (format!("JIRA leads elsewhere ({status}): the address in the configuration is not its root"), long)
