@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backup::config::{Inputs, Overrides, environment_names, load, schema};
+use backup::config::{Inputs, Need, Overrides, environment_names, load, schema};
 use proptest::prelude::*;
 use site::{Site, names_in};
 
@@ -24,6 +24,7 @@ fn read(path: &str) -> String {
 fn loaded(text: &str, env: &[(&str, &str)]) -> Result<(), String> {
     let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     load(Inputs {
+        need: Need::All,
         file: Some(("backup.yaml".into(), text.to_owned())),
         env: &env,
         overrides: Overrides::default(),
@@ -87,6 +88,62 @@ fn the_example_configuration_loads_and_names_every_key() {
         let shown = [format!("{key}:"), format!("{key}_file:"), format!("{key}."), format!("{key},")];
         assert!(shown.iter().any(|shown| text.contains(shown)), "config/backup.yaml does not show `{key}`");
     }
+}
+
+#[test]
+fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand() {
+    let env: BTreeMap<String, String> = [("SHARE", "/mnt/${nas}")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+    let path_of = |written: &str| {
+        let text = format!("stores:\n  nas:\n    path: {written}\njobs: {{up: {{source: /srv}}}}\n");
+        load(Inputs {
+            need: Need::All,
+            file: Some(("backup.yaml".into(), text)),
+            env: &env,
+            overrides: Overrides::default(),
+            default_state_dir: "/state".into(),
+            read_secret: &|_| Err(std::io::ErrorKind::Unsupported.into()),
+        })
+        .map(|settings| settings.stores["nas"].path.display().to_string())
+        .map_err(|errors| errors.to_string())
+    };
+    for (written, path) in [
+        ("${SHARE}/a", "/mnt/${nas}/a"),
+        ("\"${SHARE}/a\"", "/mnt/${nas}/a"),
+        ("'/x/${SHARE}'", "/x/mnt/${nas}"),
+        ("'/x/$${SHARE}'", "/x/${SHARE}"),
+        ("/x/$SHARE$", "/x/$SHARE$"),
+    ] {
+        assert_eq!(path_of(written).as_deref(), Ok(path), "{written}");
+    }
+    for wrong in ["${NO_SUCH}/a", "'${NO_SUCH}'", "'/x/${SHARE'", "'/x/${}'", "'${a b}'"] {
+        let error = path_of(wrong).expect_err(wrong);
+        assert!(error.contains("backup.yaml:3:11"), "{error}");
+    }
+}
+
+#[test]
+fn who_needs_the_stores_alone_needs_no_secret() {
+    let text = "stores: {nas: {path: /mnt/nas}}\njobs: {up: {source: /srv}}\n\
+                notify: {slack: {webhook_url_file: \"${CREDENTIALS}/slack\"}, jira: {url: https://jira.test}}\n\
+                web: {token_file: /run/secrets/gone}\n";
+    let env: BTreeMap<String, String> =
+        [("SMTP_PASSWORD_FILE", "/run/secrets/gone")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let load = |text: &str, need| {
+        load(Inputs {
+            need,
+            file: Some(("backup.yaml".into(), text.to_owned())),
+            env: &env,
+            overrides: Overrides::default(),
+            default_state_dir: "/state".into(),
+            read_secret: &|_| Err(std::io::ErrorKind::PermissionDenied.into()),
+        })
+    };
+    let settings = load(text, Need::Stores).expect("stores and jobs are right");
+    assert_eq!((settings.stores.len(), settings.jobs.len(), settings.notify.listeners.len()), (1, 1, 0));
+    load(text, Need::All).expect_err("a run is to tell people, and cannot");
+    let error =
+        load(&text.replace("/srv", "\"${NO_SUCH}\""), Need::Stores).expect_err("a job's own folder is not known");
+    assert!(error.to_string().contains("NO_SUCH"), "{error}");
 }
 
 #[test]
@@ -259,6 +316,7 @@ fn what_a_job_wants_of_time_is_read_from_file_and_environment() {
         let text = format!("stores: {{nas: {{path: /x}}}}\njobs:\n  up:\n    source: /y\n    {line}\n");
         let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let settings = load(Inputs {
+            need: Need::All,
             file: Some(("backup.yaml".into(), text)),
             env: &env,
             overrides: Overrides::default(),

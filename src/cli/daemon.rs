@@ -9,7 +9,7 @@ use super::arguments::Global;
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
-use crate::config::{Overrides, Settings};
+use crate::config::{Need, Overrides, Settings};
 use crate::daemon::{self, Given, Inbox, Load, Log, LogFormat};
 use crate::domain::Trouble;
 use crate::wiring::{self, Environment, Init};
@@ -52,7 +52,7 @@ pub(super) fn run(verb: &Verb, global: &Global, _screen: &Screen) -> Result<Exit
     let (config, state_dir) = (global.config.clone(), global.state_dir.clone());
     let read = move || {
         let overrides = Overrides { state_dir: state_dir.clone(), ..Overrides::default() };
-        Environment::read().load(config.as_deref(), overrides).map(|loaded| loaded.settings)
+        Environment::read().load(config.as_deref(), overrides, Need::All).map(|loaded| loaded.settings)
     };
     let settings = read().map_err(|error| Failure::of(Exit::Usage, &error))?;
     let load: Load = Arc::new(move || -> Result<Settings, Trouble> { read().map_err(|error| error.brief()) });

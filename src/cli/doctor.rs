@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::{silence, which};
 use crate::catalog::{Catalog, Probe, VolumeRecord, jobs_in, probe_store};
-use crate::config::{JobSettings, Settings, StoreSettings};
+use crate::config::{JobSettings, Need, Settings, StoreSettings};
 use crate::domain::{Advise, ByteCount, Clock, JobName, SystemClock, Trouble};
 use crate::report::duration_words;
 use crate::store::{Key, Store};
@@ -84,7 +84,7 @@ impl Findings<'_> {
 
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
     let by_path = verb.store.as_deref().is_some_and(|path| path.is_absolute() || path.components().count() > 1);
-    let settings = if by_path && global.config.is_none() { None } else { which::settings(global)? };
+    let settings = if by_path && global.config.is_none() { None } else { which::settings_with(global, Need::All)? };
     let state = which::state(global, settings.as_ref());
     let mut findings = Findings { screen, worst: Grade::Well, is_store_absent: false };
     let stores: Vec<StoreSettings> = match (&verb.store, &settings) {

@@ -7,7 +7,7 @@ use super::arguments::Global;
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
-use crate::config::{JobSettings, Overrides};
+use crate::config::{JobSettings, Need, Overrides};
 use crate::domain::{Clock, Moment, SystemClock};
 use crate::schedule::{Firing, Plan};
 use crate::wiring;
@@ -42,7 +42,7 @@ pub struct Next {
 
 pub(super) fn run(Verb::Next(verb): &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
     let overrides = Overrides { state_dir: global.state_dir.clone(), ..Overrides::default() };
-    let settings = which::load(global, overrides).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let settings = which::load(global, overrides, Need::Stores).map_err(|error| Failure::of(Exit::Usage, &error))?;
     let jobs = if verb.jobs.is_empty() {
         settings.jobs.values().collect()
     } else {

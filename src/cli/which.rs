@@ -10,27 +10,33 @@ use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use super::silence;
 use crate::catalog::{Catalog, jobs_in};
-use crate::config::{Overrides, Settings, StoreSettings};
+use crate::config::{Need, Overrides, Settings, StoreSettings};
 use crate::domain::{JobName, SnapshotName};
 use crate::store::Store;
 use crate::wiring::{self, Environment, LoadError, Loaded, State};
 
-/// The settings, if there is a configuration; none if there is none at all.
+/// Stores and jobs as they are configured; none if there is no configuration at all. Whom to tell is not asked: its
+/// secrets must not stand in the way of a restore.
 pub(super) fn settings(global: &Global) -> Result<Option<Settings>, Failure> {
-    match load(global, Overrides { state_dir: global.state_dir.clone(), ..Overrides::default() }) {
+    settings_with(global, Need::Stores)
+}
+
+/// The settings, if there is a configuration.
+pub(super) fn settings_with(global: &Global, need: Need) -> Result<Option<Settings>, Failure> {
+    match load(global, Overrides { state_dir: global.state_dir.clone(), ..Overrides::default() }, need) {
         Ok(settings) => Ok(Some(settings)),
         Err(LoadError::None) => Ok(None),
         Err(error) => Err(Failure::of(Exit::Usage, &error)),
     }
 }
 
-pub(super) fn load(global: &Global, overrides: Overrides) -> Result<Settings, LoadError> {
-    Ok(loaded(global, overrides)?.settings)
+pub(super) fn load(global: &Global, overrides: Overrides, need: Need) -> Result<Settings, LoadError> {
+    Ok(Environment::read().load(global.config.as_deref(), overrides, need)?.settings)
 }
 
-/// The settings with what is worth a line about them.
+/// All settings, with what is worth a line about them.
 pub(super) fn loaded(global: &Global, overrides: Overrides) -> Result<Loaded, LoadError> {
-    Environment::read().load(global.config.as_deref(), overrides)
+    Environment::read().load(global.config.as_deref(), overrides, Need::All)
 }
 
 /// Where state lies.

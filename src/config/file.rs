@@ -1,9 +1,10 @@
 //! The YAML file as a tree that knows where everything stands.
 //!
-//! Read within narrow bounds (nodes, depth, aliases, size): a configuration is a page or two. `${NAME}` is filled in
-//! from the environment; a name that is not set is an error where it stands.
+//! Read within narrow bounds (nodes, depth, aliases, size): a configuration is a page or two. `${NAME}` in a value is
+//! filled in from the environment, in quotes or not; a name that is not set is an error where it stands; `$${` is `${`.
+//! Within `commands` and `hooks` nothing is filled in: what stands there may be a shell's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use super::layers::Need;
 use super::problem::{Problem, Spot};
 
 /// A configuration of a hundred jobs has some thousand nodes.
@@ -47,8 +49,8 @@ impl Node {
     }
 }
 
-/// Parses a file.
-pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>) -> Result<At<Node>, Problem> {
+/// Parses a file. Where only the stores are needed, names in `notify` and `web` that are not set are left as they are.
+pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>, need: Need) -> Result<At<Node>, Problem> {
     if let Some(tab) = text
         .lines()
         .scan(0, |at, line| {
@@ -76,16 +78,61 @@ pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>) -> Result<
     }
     options.with_snippet = false;
     options.strict_booleans = true;
-    let variables: HashMap<String, String> = variables.clone().into_iter().collect();
-    let options = options.with_properties(variables);
     match serde_saphyr::from_str_with_options::<Option<Spanned<Parsed>>>(text, options) {
-        Ok(Some(parsed)) => Ok(place(parsed, text)),
+        Ok(Some(parsed)) => {
+            let mut tree = place(parsed, text);
+            fill(&mut tree, variables, need).map(|()| tree)
+        }
         Ok(None) => Ok(At { value: Node::Null, span: 0..text.len().min(1) }),
         Err(error) => {
             let span = error.location().map_or(0..0, |location| span_of(&location, text));
             Err(Problem { spot: Spot::File(span), what: plain(&error), allowed: String::new(), meant: None })
         }
     }
+}
+
+/// Fills in the names of the environment. The first that is not set is a problem.
+fn fill(node: &mut At<Node>, variables: &BTreeMap<String, String>, need: Need) -> Result<(), Problem> {
+    match &mut node.value {
+        Node::Scalar(value) => match filled(value, variables) {
+            Ok(filled) => *value = filled,
+            Err(what) => {
+                let allowed = "set it, write the value itself, or `$${` for `${`".to_owned();
+                return Err(Problem { spot: Spot::File(node.span.clone()), what, allowed, meant: None });
+            }
+        },
+        Node::List(items) => items.iter_mut().try_for_each(|item| fill(item, variables, need))?,
+        Node::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| match (key.value.as_str(), need) {
+            ("commands" | "hooks", _) | ("notify" | "web", Need::Stores) => Ok(()),
+            _ => fill(value, variables, need),
+        })?,
+        Node::Null | Node::Bool(_) => {}
+    }
+    Ok(())
+}
+
+/// A value with its names filled in, or what is wrong with one of them. What they hold is not looked at again.
+fn filled(value: &str, variables: &BTreeMap<String, String>) -> Result<String, String> {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let (mut out, mut rest) = (String::with_capacity(value.len()), value);
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        rest = after;
+        if out.ends_with('$') {
+            out.push('{');
+            continue;
+        }
+        let name = after.split_once('}').filter(|(name, _)| is_name(name));
+        let (name, behind) = name.ok_or_else(|| "`${` without a name and `}`".to_owned())?;
+        let value = variables.get(name).ok_or_else(|| format!("`{name}` is not set in the environment"))?;
+        out.push_str(value);
+        rest = behind;
+    }
+    out.push_str(rest);
+    Ok(out)
 }
 
 /// The parser's words without its own drawing of the place, which is drawn in our way.

@@ -753,6 +753,17 @@ pub(super) fn find(scope: Scope, name: &str) -> Option<&'static Key> {
     of(scope).find(|key| key.name == name || (name == "sources" && key.name == "source"))
 }
 
+/// Whether a variable belongs to `notify` or `web`.
+pub(super) fn is_of_telling(variable: &str) -> bool {
+    let is_outside = |scope| {
+        matches!(
+            scope,
+            Scope::Notify | Scope::Slack | Scope::Jira | Scope::Webhook | Scope::Ping | Scope::Email | Scope::Web
+        )
+    };
+    KEYS.iter().any(|key| key.variable == Some(variable) && is_outside(key.scope))
+}
+
 /// Every variable that means something, with what it means.
 pub fn environment_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let keys = KEYS.iter().filter_map(|key| Some((key.variable?, key.about)));

@@ -56,8 +56,20 @@ impl Overrides {
     }
 }
 
+/// How much of a configuration a command needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// All of it.
+    All,
+    /// Stores and jobs. `notify` and `web` are left out with their secrets: whoever restores on the worst day may not be
+    /// allowed to read those, or they are gone with the machine.
+    Stores,
+}
+
 /// Everything that settings are made from.
 pub struct Inputs<'a> {
+    /// How much of it is wanted.
+    pub need: Need,
     /// The file's path and text, if there is one.
     pub file: Option<(PathBuf, String)>,
     /// The environment.
@@ -108,6 +120,7 @@ pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
             Some(base) if inputs.env.get(base).is_some_and(|value| is_meant(base, value)) => {
                 problem(format!("{base} is set as well"), "set one of the two", None);
             }
+            Some(base) if inputs.need == Need::Stores && keys::is_of_telling(base) => {}
             Some(base) => match (inputs.read_secret)(Path::new(value)) {
                 Ok(text) => {
                     values.insert(base.to_owned(), text.trim().to_owned());

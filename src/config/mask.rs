@@ -12,7 +12,8 @@ use std::borrow::Cow;
 
 use super::keys::{Form, KEYS};
 
-/// The same text with every secret's letters as `*`, and each byte where it was.
+/// The same text with every secret's letters as `x`, and each byte where it was. No `*`: a masked cron expression would
+/// read as another one.
 pub(super) fn masked(text: &str) -> String {
     without_named(&without_misplaced(text))
 }
@@ -106,7 +107,7 @@ fn without_misplaced(text: &str) -> String {
                     variable.is_some() || is_mark || is_plain && !word.contains("://")
                 }
             };
-            if is_shown { out.push_str(word) } else { out.push_str(&stars(word)) }
+            if is_shown { out.push_str(word) } else { out.push_str(&crosses(word)) }
         }
     }
     out
@@ -124,7 +125,7 @@ fn without_named(text: &str) -> String {
     for line in text.split_inclusive('\n') {
         let indent = line.len() - line.trim_start().len();
         if goes_on.is_some_and(|of| indent > of || line.trim().is_empty()) {
-            out.push_str(&stars(line));
+            out.push_str(&crosses(line));
             continue;
         }
         goes_on = None;
@@ -132,7 +133,7 @@ fn without_named(text: &str) -> String {
             None => out.push_str(line),
             Some(at) => {
                 out.push_str(&line[..at]);
-                out.push_str(&stars(&line[at..]));
+                out.push_str(&crosses(&line[at..]));
                 goes_on = Some(indent);
             }
         }
@@ -156,11 +157,11 @@ fn value_at(line: &str) -> Option<usize> {
 }
 
 /// A name of a variable stays: it is no secret, and it may be what is wrong.
-fn stars(text: &str) -> String {
+fn crosses(text: &str) -> String {
     if text.trim().trim_matches(['"', '\'']).strip_prefix("${").is_some_and(|name| name.ends_with('}')) {
         return text.to_owned();
     }
-    text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect()
+    text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "x".repeat(c.len_utf8()) }).collect()
 }
 
 #[cfg(test)]
@@ -168,7 +169,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::masked;
-    use crate::config::{Inputs, Overrides, load};
+    use crate::config::{Inputs, Need, Overrides, load};
 
     #[test]
     fn a_secret_that_stands_where_it_does_not_belong_is_told_by_its_place_and_never_repeated() {
@@ -198,6 +199,7 @@ mod tests {
         ] {
             let env = BTreeMap::new();
             let inputs = Inputs {
+                need: Need::All,
                 file: Some(("b.yaml".into(), format!("{WHOLE}{wrong}\n"))),
                 env: &env,
                 overrides: Overrides::default(),

@@ -20,7 +20,7 @@ mod settle;
 mod values;
 
 pub use keys::{Key, Scope, environment_names};
-pub use layers::{Inputs, Overrides, makes_a_job};
+pub use layers::{Inputs, Need, Overrides, makes_a_job};
 pub use problem::ConfigErrors;
 pub use schema::schema;
 pub use settings::{

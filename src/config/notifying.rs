@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::file::{At, Node};
 use super::keys::{self, Scope};
+use super::layers::Need;
 use super::problem::{Spot, nearest};
 use super::settings::{ChannelSettings, JobSettings, ListenerSettings, NotifySettings};
 use super::settle::{Entries, Settling, find};
@@ -34,6 +35,9 @@ struct Part<'n> {
 
 impl Settling<'_> {
     pub(super) fn notify(&mut self, top: Option<&Entries>, jobs: &Jobs) -> NotifySettings {
+        if self.inputs.need == Need::Stores {
+            return NotifySettings::default();
+        }
         let outer = self.inner(Scope::Notify, "notify", top, "{slack: {webhook_url_file: FILE}, jira: {url: …}}");
         let ca_file = self.one(Scope::Notify, "ca_file", "notify.", outer, values::path);
         let http = self.one(Scope::Notify, "allow_http", "notify.", outer, values::boolean).unwrap_or(false);

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::file::{self, At, Node};
 use super::keys::{self, Key, Scope};
-use super::layers::{Inputs, Overrides, Said, environment, say};
+use super::layers::{Inputs, Need, Overrides, Said, environment, say};
 use super::mask::is_a_name;
 use super::problem::{ConfigErrors, Problem, Spot, Text, draw, nearest};
 use super::settings::{
@@ -33,7 +33,7 @@ pub fn load(inputs: Inputs<'_>) -> Result<Settings, ConfigErrors> {
         inputs.file.as_ref().map_or_else(Text::default, |(path, text)| Text { path: path.clone(), text: text.clone() });
     let tree = match &inputs.file {
         None => None,
-        Some(_) => match file::parse(&text.text, inputs.env) {
+        Some(_) => match file::parse(&text.text, inputs.env, inputs.need) {
             Ok(tree) => Some(tree),
             Err(problem) => {
                 problems.push(problem);
@@ -63,7 +63,7 @@ pub fn from_flags(
 ) -> Result<Settings, ConfigErrors> {
     let env: BTreeMap<String, String> = zone.map(|zone| ("TZ".to_owned(), zone.to_owned())).into_iter().collect();
     let read = |_: &Path| Err(std::io::ErrorKind::Unsupported.into());
-    let inputs = Inputs { file: None, env: &env, overrides, default_state_dir, read_secret: &read };
+    let inputs = Inputs { need: Need::All, file: None, env: &env, overrides, default_state_dir, read_secret: &read };
     let text = Text::default();
     let mut settling =
         Settling { inputs: &inputs, variables: BTreeMap::new(), text: &text, problems: Vec::new(), rows: Vec::new() };
@@ -529,6 +529,9 @@ impl Settling<'_> {
 
     /// The HTTP door. The token stands in the file, or in a file of its own.
     fn web(&mut self, top: Option<&Entries>) -> WebSettings {
+        if self.inputs.need == Need::Stores {
+            return WebSettings::default();
+        }
         let inner = self.inner(Scope::Web, "web", top, "{listen: 127.0.0.1:9180, token_file: /run/secrets/backup_web}");
         let default = WebSettings::default();
         let listen = self.one(Scope::Web, "listen", "web.", inner, values::listen);

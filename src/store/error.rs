@@ -235,7 +235,11 @@ impl StoreError {
 impl Advise for StoreError {
     fn advice(&self) -> String {
         match self {
-            Self::Missing { .. } => "mount the share, create the folder, or correct the store's path; nothing was written".into(),
+            Self::Missing { path, .. } => format!(
+                "mount the share, or correct the store's path; if the store was removed on purpose, \
+                 `backup init --store {}` makes a new one; nothing was written",
+                path.display()
+            ),
             Self::NotAFolder { .. } => "give the folder that holds (or shall hold) the store; nothing was written".into(),
             Self::NotMounted { path, .. } => {
                 format!("mount the share (`mount {}`), or correct `require_mount`; nothing was written", path.display())

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::catalog::Claim;
-use crate::config::{self, ConfigErrors, Overrides, Settings};
+use crate::config::{self, ConfigErrors, Need, Overrides, Settings};
 use crate::domain::{Advise, Host, RunId, StoreId, Trouble};
 
 /// Where a configuration is looked for when nobody says where.
@@ -53,7 +53,7 @@ impl Environment {
     ///
     /// # Errors
     /// If the named file cannot be read, none is there and the environment makes no job, or anything in it is wrong.
-    pub fn load(&self, file: Option<&Path>, overrides: Overrides) -> Result<Loaded, LoadError> {
+    pub fn load(&self, file: Option<&Path>, overrides: Overrides, need: Need) -> Result<Loaded, LoadError> {
         let named = file.map(Path::to_owned).or_else(|| self.variables.get("BACKUP_CONFIG").map(PathBuf::from));
         let found = match named {
             Some(path) => Some(path),
@@ -70,6 +70,7 @@ impl Environment {
         };
         let notices = RefCell::new(Vec::new());
         let settings = config::load(config::Inputs {
+            need,
             file,
             env: &self.variables,
             overrides,
