@@ -590,6 +590,21 @@ fn what_an_interrupted_run_had_finished_is_adopted_by_the_next() {
 }
 
 #[test]
+fn a_volume_that_went_missing_from_unfinished_work_does_not_stand_in_the_way_of_the_next_run() {
+    let site = Site::new();
+    many_texts(&site);
+    interrupted(&site);
+    let folder = site.job().join(site.leftovers().pop().expect("unfinished work"));
+    let part = names_in(&folder).into_iter().find(|name| name.ends_with(".part")).expect("a part");
+    let is_its = |name: &String| *name != part && name.starts_with(part.trim_end_matches("part"));
+    let volume = names_in(&folder).into_iter().find(is_its).expect("its volume");
+    fs::remove_file(folder.join(&volume)).expect("gone");
+    site.run(&[]).exits(0).says("is not adopted: it is gone").says("adopted");
+    assert_eq!(site.leftovers(), [""; 0]);
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+}
+
+#[test]
 fn what_was_finished_is_adopted_only_if_every_byte_of_it_is_what_was_written() {
     let site = Site::new();
     many_texts(&site);

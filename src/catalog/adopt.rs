@@ -13,7 +13,7 @@ use super::record::FileRecord;
 use crate::archive::manifest::{Header, ManifestError, VolumeLine};
 use crate::domain::RunId;
 use crate::observe::Observer;
-use crate::store::{ListedKind, StoreError};
+use crate::store::{Key, ListedKind, StoreError};
 
 /// A finished volume of an unfinished run, in this draft, with its own manifest.
 #[derive(Debug)]
@@ -71,31 +71,52 @@ impl Draft {
             };
             let file = FileRecord { name: line.name.clone(), size: line.size, sha256: line.sha256 };
             // the volume first: a part without its volume is worth nothing, and is passed over
-            for name in [&line.name, &part] {
-                store.rename(&from.join(name)?, &self.folder.join(name)?)?;
+            if !(self.take(&from, &line.name)? && self.take(&from, &part)?) {
+                passed.push(format!("{} of an unfinished run is not adopted: it is gone", line.name));
+                continue;
             }
-            match self.read_back(&file, observer) {
-                Ok(()) => {}
-                Err(CatalogError::Store(StoreError::ReadBackDiffers { .. } | StoreError::Short { .. })) => {
-                    passed.push(format!("{} of an unfinished run is not adopted: its bytes are others", line.name));
+            let sound = self.read_back(&file, observer).map_err(|error| match error {
+                CatalogError::Store(StoreError::Short { .. } | StoreError::ReadBackDiffers { .. }) => {
+                    Ok("its bytes are others".to_owned())
+                }
+                // one bad sector must not fail this run, and every one after it
+                CatalogError::Store(error @ StoreError::Io { .. }) => Ok(error.to_string()),
+                other => Err(other),
+            });
+            let manifest = match sound {
+                Ok(()) => match self.catalog.open_manifest(&self.folder.join(&part)?) {
+                    Ok(manifest) => Ok(manifest),
+                    Err(ManifestError::Read(error)) if error.is_absent() => return Err(error.into()),
+                    Err(error) => Err(error.to_string()),
+                },
+                Err(Ok(why)) => Err(why),
+                Err(Err(error)) => return Err(error),
+            };
+            match manifest {
+                Ok(manifest) => adopted.push(Adopted { manifest, line, file }),
+                Err(why) => {
+                    passed.push(format!("{} of an unfinished run is not adopted: {why}", line.name));
                     self.remove(&part)?;
                     self.remove(&line.name)?;
-                    continue;
                 }
-                Err(error) => return Err(error),
             }
-            let manifest = self.catalog.open_manifest(&self.folder.join(&part)?);
-            let manifest = manifest.map_err(|error| match error {
-                ManifestError::Read(error) => error.into(),
-                other => CatalogError::Store(StoreError::Io {
-                    deed: "reading",
-                    place: part.clone(),
-                    source: std::io::Error::other(other.to_string()),
-                }),
-            })?;
-            adopted.push(Adopted { manifest, line, file });
         }
         Ok((adopted, passed))
+    }
+
+    /// Moves a file of an unfinished run into this draft. False if it is nowhere: that run died between two of its own
+    /// deeds, or lost the race with a hand that tidied up.
+    fn take(&self, from: &Key, name: &str) -> Result<bool, CatalogError> {
+        let store = self.catalog.store();
+        let (from, to) = (from.join(name)?, self.folder.join(name)?);
+        match store.rename(&from, &to) {
+            Ok(()) => Ok(true),
+            // an answer may be lost, and the client asks again for what is done already
+            Err(StoreError::NotThere { .. } | StoreError::AlreadyThere { .. }) => {
+                Ok(store.stat(&from)?.is_none() && store.stat(&to)?.is_some())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
