@@ -713,6 +713,34 @@ fn a_further_name_that_somebody_made_of_a_foreign_file_gives_nothing_away() {
 }
 
 #[test]
+fn a_setgid_bit_that_the_kernel_takes_away_without_a_word_is_told_and_is_no_damage() {
+    if !is_root("giving folders to other groups") || !has("setpriv", "doing without a capability") {
+        return;
+    }
+    let site = Site::new();
+    site.file("shared/f", "x");
+    std::os::unix::fs::chown(site.source().join("shared"), Some(0), Some(65534)).expect("an owner");
+    fs::set_permissions(site.source().join("shared"), fs::Permissions::from_mode(0o2775)).expect("a mode");
+    site.run(&[]).exits(0);
+    let to = site.path().join("back");
+    let without = |words: &[&str]| -> site::Ran {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-fsetid", "--inh-caps=-fsetid"]).arg(env!("CARGO_BIN_EXE_backup")).args(words);
+        command.arg("--store").arg(site.store()).arg("--state-dir").arg(site.path().join("state"));
+        command.output().expect("setpriv starts").into()
+    };
+    without(&["restore", "latest", "--to", &to.display().to_string()])
+        .exits(0)
+        .says("the setgid bits of 1 entries were not kept here");
+    let mode = fs::metadata(to.join("shared")).expect("restored").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o775, "this kernel takes it away, which is what this test is about");
+    without(&["verify", "--drill"]).exits(0).says("setgid").does_not_say("DAMAGED");
+    restore(&site, &site.path().join("whole"), &[]).exits(0).does_not_say("setgid");
+    let mode = fs::metadata(site.path().join("whole/shared")).expect("restored").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o2775);
+}
+
+#[test]
 fn what_is_inherited_from_the_folder_above_does_not_stay() {
     if !is_root("giving folders to other groups") {
         return;

@@ -61,11 +61,16 @@ pub(super) struct Permit {
 pub(super) enum Shortfall {
     /// This user may not give files away.
     Owner,
+    /// The kernel takes the bit away, and says that all is well, from whoever is not of the entry's group and may not
+    /// set it for others (`chmod(2)`).
+    SetGid,
     /// This file system (or this user) does not take such attributes.
     Attribute(String),
     /// Restored only when asked.
     NotAsked(&'static str),
 }
+
+const SET_GID: u32 = 0o2000;
 
 static TEMP_NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -632,6 +637,9 @@ fn dress(
     }
     if has.is_none_or(|(has, _)| has != metadata.mode & allowed) {
         rustix::fs::fchmod(fd, Mode::from_raw_mode(metadata.mode & allowed))?;
+        if metadata.mode & allowed & SET_GID != 0 && rustix::fs::fstat(fd)?.st_mode & SET_GID == 0 {
+            tally.fall_short(path, Shortfall::SetGid);
+        }
     }
     set_xattrs(&metadata.xattrs, path, permit, tally, |name, value| {
         rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())

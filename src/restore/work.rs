@@ -59,6 +59,7 @@ pub(super) struct Tallied {
     pub(super) losses_count: u64,
     pub(super) losses_bytes: usize,
     owners: u64,
+    set_gids: u64,
     attributes: BTreeMap<String, u64>,
     not_asked: BTreeMap<&'static str, u64>,
 }
@@ -89,6 +90,7 @@ impl Tally {
         let mut tallied = self.lock();
         match shortfall {
             Shortfall::Owner => tallied.owners += 1,
+            Shortfall::SetGid => tallied.set_gids += 1,
             Shortfall::Attribute(space) => *tallied.attributes.entry(space).or_default() += 1,
             Shortfall::NotAsked(what) => *tallied.not_asked.entry(what).or_default() += 1,
         }
@@ -101,6 +103,12 @@ impl Tallied {
         let mut notes = Vec::new();
         if self.owners > 0 {
             notes.push(format!("the owners of {} entries could not be set here", self.owners));
+        }
+        if self.set_gids > 0 {
+            notes.push(format!(
+                "the setgid bits of {} entries were not kept here: that takes being in their group, or CAP_FSETID",
+                self.set_gids
+            ));
         }
         for (space, count) in &self.attributes {
             notes.push(format!("{count} attributes `{space}.*` are not taken by this file system or this user"));

@@ -201,7 +201,9 @@ impl Comparing<'_> {
             }
         };
         let mask = match (self.terms.privileged, kind) {
-            (true, _) | (false, Kind::Folder) => 0o7777,
+            (true, _) => 0o7777,
+            // whoever is not of a folder's group cannot give it the setgid bit
+            (false, Kind::Folder) => 0o5777,
             (false, _) => 0o1777,
         };
         // a symlink has no mode of its own on Linux
