@@ -723,7 +723,7 @@ fn a_setgid_bit_that_the_kernel_takes_away_without_a_word_is_told_and_is_no_dama
     fs::set_permissions(site.source().join("shared"), fs::Permissions::from_mode(0o2775)).expect("a mode");
     site.run(&[]).exits(0);
     let to = site.path().join("back");
-    let without = |words: &[&str]| -> site::Ran {
+    let without = |words: &[&str]| -> Ran {
         let mut command = Command::new("setpriv");
         command.args(["--bounding-set=-fsetid", "--inh-caps=-fsetid"]).arg(env!("CARGO_BIN_EXE_backup")).args(words);
         command.arg("--store").arg(site.store()).arg("--state-dir").arg(site.path().join("state"));

@@ -14,7 +14,7 @@ use super::list::{Catalog, OpenManifest};
 use crate::archive::manifest::{FrameLine, ManifestError, Placed, VolumeLine};
 use crate::archive::seek::{self, SeekEntry};
 use crate::archive::{Codec, FRAME_BYTES_MAX, FrameReader, padding};
-use crate::domain::{Digest, SnapshotName};
+use crate::domain::{FrameSum, SnapshotName};
 use crate::store::{StoreError, StoreReader};
 
 /// The volumes of one snapshot, open.
@@ -240,8 +240,8 @@ impl Contents {
     ) -> Result<(), FrameLoss> {
         self.stored(volume, frame, &mut buffers.stored)?;
         let Volume { line, frames, .. } = &self.volumes[volume as usize];
-        let FrameLine { frame: number, sha256, .. } = frames[frame];
-        if Digest::of(&buffers.stored) != sha256 {
+        let FrameLine { frame: number, xxh128, .. } = frames[frame];
+        if FrameSum::of(&buffers.stored) != xxh128 {
             return Err(FrameLoss::Damaged { volume: line.name.clone(), frame: number });
         }
         self.decode(volume, frame, buffers, raw)
@@ -357,7 +357,7 @@ impl Read for RawStream<'_> {
 
 fn why(line: &VolumeLine, frame: &FrameLine, stored: &[u8], said: &str) -> FrameLoss {
     let (volume, number) = (line.name.clone(), frame.frame);
-    if Digest::of(stored) == frame.sha256 {
+    if FrameSum::of(stored) == frame.xxh128 {
         FrameLoss::Contradiction { volume, frame: number, why: said.to_owned() }
     } else {
         FrameLoss::Damaged { volume, frame: number }

@@ -1,20 +1,15 @@
 //! Reading frames from the store and comparing them with what they should be.
 //!
-//! A run does it before it publishes, `verify` does it ever after: the same reader, with the measure that each needs.
-//! Ever after it is the sha256 that the manifest tells. Before publishing it is a quick checksum that never left this
-//! process: what is asked is whether the store gives back what it was given a moment ago, and nobody can have known
-//! that checksum to forge it.
+//! A run does it before it publishes, and `verify` does it ever after: by the checksum in the frame's line of the manifest.
 
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use twox_hash::XxHash3_64;
-
 use crate::archive::FRAME_BYTES_MAX;
 use crate::archive::manifest::FrameLine;
-use crate::domain::{ByteCount, Cancel, Digest, Halt, Hasher, Turns};
+use crate::domain::{ByteCount, Cancel, Digest, FrameSum, Halt, Hasher, Turns};
 use crate::observe::{Event, Observer};
 use crate::store::{StoreError, StoreReader};
 
@@ -32,35 +27,11 @@ pub struct FrameDamage {
 /// How many frames a worker claims at once, so that it reads the file in long runs.
 const FRAMES_AT_ONCE: usize = 8;
 
-/// By what a frame's bytes are known.
-#[derive(Clone, Copy, Debug)]
-pub enum Measure<'a> {
-    /// The sha256 in its line.
-    Sha256,
-    /// A quick checksum of each frame, by its number, taken when it was written.
-    Quick(&'a [u64]),
-}
-
-impl Measure<'_> {
-    /// The quick checksum of a frame's stored bytes.
-    pub fn quick(bytes: &[u8]) -> u64 {
-        XxHash3_64::oneshot(bytes)
-    }
-
-    fn fits(&self, frame: &FrameLine, bytes: &[u8]) -> bool {
-        match self {
-            Self::Sha256 => Digest::of(bytes) == frame.sha256,
-            Self::Quick(all) => all.get(frame.frame as usize) == Some(&Self::quick(bytes)),
-        }
-    }
-}
-
 /// Reads `frames` of one volume, with several threads, and gives those that are damaged, in order. Ends early, with
 /// what was found so far, when `cancel` is asked or when `stop_at_first`.
 pub fn check_frames(
     reader: &dyn StoreReader,
     frames: &[FrameLine],
-    measure: Measure<'_>,
     threads: NonZeroUsize,
     stop_at_first: bool,
     cancel: &Cancel,
@@ -80,7 +51,7 @@ pub fn check_frames(
                 if stop.load(Ordering::Relaxed) || cancel.asked().is_some() {
                     return;
                 }
-                if let Err(damage) = check_frame(reader, frame, measure, &mut bytes) {
+                if let Err(damage) = check_frame(reader, frame, &mut bytes) {
                     damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
                     stop.fetch_or(stop_at_first, Ordering::Relaxed);
                 }
@@ -140,7 +111,7 @@ pub fn check_whole(
             let read = read_frame(reader, frame, &mut bytes);
             let is_read = read.is_ok();
             let fits = read.and_then(|()| {
-                if !asked(frame) || Measure::Sha256.fits(frame, &bytes) {
+                if !asked(frame) || FrameSum::of(&bytes) == frame.xxh128 {
                     Ok(())
                 } else {
                     Err(frame_damage(frame, None))
@@ -192,14 +163,9 @@ fn frame_damage(frame: &FrameLine, error: Option<StoreError>) -> FrameDamage {
     FrameDamage { frame: frame.frame, offset: frame.offset, error }
 }
 
-fn check_frame(
-    reader: &dyn StoreReader,
-    frame: &FrameLine,
-    measure: Measure<'_>,
-    bytes: &mut Vec<u8>,
-) -> Result<(), FrameDamage> {
+fn check_frame(reader: &dyn StoreReader, frame: &FrameLine, bytes: &mut Vec<u8>) -> Result<(), FrameDamage> {
     read_frame(reader, frame, bytes)?;
-    if measure.fits(frame, bytes) { Ok(()) } else { Err(frame_damage(frame, None)) }
+    if FrameSum::of(bytes) == frame.xxh128 { Ok(()) } else { Err(frame_damage(frame, None)) }
 }
 
 fn read_frame(reader: &dyn StoreReader, frame: &FrameLine, bytes: &mut Vec<u8>) -> Result<(), FrameDamage> {

@@ -31,7 +31,7 @@ pub use content::{Otherwise, compare_content};
 pub use contents::{Contents, FrameBuffers, FrameLoss, RawStream, volumes_with_frames};
 pub use draft::{Draft, DraftFile, Published, Reuse};
 pub use error::CatalogError;
-pub use frames::{FrameDamage, Measure, WholeCheck, check_frames, check_whole};
+pub use frames::{FrameDamage, WholeCheck, check_frames, check_whole};
 pub use guide::restore_guide;
 pub use holds::Hold;
 pub use layout::{

@@ -15,8 +15,7 @@ use super::plan::{FramePlan, Kept, Of, Piece, Planned, loss, silent, skip};
 use super::prove::Prover;
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
-use crate::catalog::Measure;
-use crate::domain::{Clock, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
+use crate::domain::{Clock, Digest, EntryPath, FrameSum, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
 use crate::domain::{Halt, Halted};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
@@ -57,8 +56,7 @@ pub(super) struct Made {
     pub(super) number: u64,
     pub(super) raw_len: u64,
     pub(super) stored: Vec<u8>,
-    pub(super) sha256: Digest,
-    pub(super) quick: u64,
+    pub(super) xxh128: FrameSum,
     pub(super) checksum: u32,
     pub(super) lines: Vec<MadeLine>,
     pub(super) totals: Totals,
@@ -97,8 +95,7 @@ impl<'a> Maker<'a> {
             number: plan.number,
             raw_len: 0,
             stored,
-            sha256: Digest::from_bytes([0; 32]),
-            quick: 0,
+            xxh128: FrameSum::of(b""),
             checksum: 0,
             lines: Vec::with_capacity(plan.pieces.len()),
             totals: Totals::default(),
@@ -148,8 +145,7 @@ impl<'a> Maker<'a> {
         assert!(made.raw_len <= FRAME_BYTES_MAX, "a frame is bounded by its plan and by what may grow meanwhile");
         if made.raw_len > 0 {
             made.checksum = self.frames.make(&self.raw, &mut made.stored);
-            made.sha256 = Digest::of(&made.stored);
-            made.quick = Measure::quick(&made.stored);
+            made.xxh128 = FrameSum::of(&made.stored);
         } else {
             made.stored.clear();
         }

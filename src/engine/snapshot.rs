@@ -19,8 +19,8 @@ use super::stale::{EarlierList, Finished, StaleLists};
 use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
 use crate::archive::manifest::{self, FrameLine, Header, Line, ManifestWriter, VolumeLine};
 use crate::catalog::{
-    Adopted, Catalog, Draft, DraftFile, FileRecord, Lease, MANIFEST_NAME, Measure, Previous, RESTORE_NAME, Record,
-    Reuse, VolumeRecord, check_frames, part_name, restore_guide, stale_name,
+    Adopted, Catalog, Draft, DraftFile, FileRecord, Lease, MANIFEST_NAME, Previous, RESTORE_NAME, Record, Reuse,
+    VolumeRecord, check_frames, part_name, restore_guide, stale_name,
 };
 use crate::domain::{Advise, ByteCount, Digest, Skips, SnapshotName, Totals, Verdict};
 use crate::observe::{Event, Phase};
@@ -446,7 +446,7 @@ impl Making<'_> {
 
     /// Compares a volume, frame by frame, with what was written.
     fn read_back(&self, draft: &Draft, volume: &WrittenVolume) -> Result<(), RunError> {
-        let WrittenVolume { file, frames, quick, table, .. } = volume;
+        let WrittenVolume { file, frames, table, .. } = volume;
         let key = draft.key(&file.name)?;
         let reader = self.catalog.store().open(&key)?;
         if reader.len() != file.size {
@@ -454,8 +454,7 @@ impl Making<'_> {
             return Err(StoreError::WrongLength { place, found, written: file.size }.into());
         }
         let (threads, context) = (self.job.threads, self.context);
-        let measure = Measure::Quick(quick);
-        let damaged = check_frames(&*reader, frames, measure, threads, true, context.cancel, context.observer);
+        let damaged = check_frames(&*reader, frames, threads, true, context.cancel, context.observer);
         let frames_end = file.size - table.len() as u64;
         let mut table_back = vec![0; table.len()];
         reader.read_at(frames_end, &mut table_back)?;

@@ -13,8 +13,8 @@ use crate::archive::manifest::{
 };
 use crate::archive::seek::{self, SeekEntry};
 use crate::archive::{Codec, END_MARKER, FrameMaker};
-use crate::catalog::{CatalogError, Draft, DraftFile, FileRecord, Measure, StoredBytes, part_name, volume_name};
-use crate::domain::{ByteCount, Digest, Skips, SnapshotName, Totals};
+use crate::catalog::{CatalogError, Draft, DraftFile, FileRecord, StoredBytes, part_name, volume_name};
+use crate::domain::{ByteCount, FrameSum, Skips, SnapshotName, Totals};
 use crate::observe::{Event, Observer};
 use crate::store::StoreError;
 
@@ -65,7 +65,6 @@ struct OpenVolume {
     large_began: u64,
     held: u64,
     frames: Vec<FrameLine>,
-    quick: Vec<u64>,
     seek: Vec<SeekEntry>,
 }
 
@@ -84,7 +83,6 @@ pub(super) struct WrittenVolume {
     /// Bytes of entries other than folders.
     pub(super) held: u64,
     pub(super) frames: Vec<FrameLine>,
-    pub(super) quick: Vec<u64>,
     /// What stands behind the frames.
     pub(super) table: Vec<u8>,
 }
@@ -118,19 +116,11 @@ impl OpenVolume {
             large_began: 0,
             held: 0,
             frames: Vec::new(),
-            quick: Vec::new(),
             seek: Vec::new(),
         })
     }
 
-    fn frame(
-        &mut self,
-        stored: &[u8],
-        raw_len: u64,
-        checksum: u32,
-        sha256: Digest,
-        quick: u64,
-    ) -> Result<(), StoreError> {
+    fn frame(&mut self, stored: &[u8], raw_len: u64, checksum: u32, xxh128: FrameSum) -> Result<(), StoreError> {
         let offset = self.file.written();
         self.file.write(stored)?;
         self.frames.push(FrameLine {
@@ -140,9 +130,8 @@ impl OpenVolume {
             stored: stored.len() as u64,
             raw_offset: self.raw_offset,
             raw: raw_len,
-            sha256,
+            xxh128,
         });
-        self.quick.push(quick);
         let word = |len: u64| u32::try_from(len).expect("a frame is far below 4 GiB");
         self.seek.push(SeekEntry { stored: word(stored.len() as u64), raw: word(raw_len), checksum });
         Ok(())
@@ -153,8 +142,8 @@ impl OpenVolume {
         let table = if let Codec::Zstd { .. } = codec { seek::encode(&self.seek) } else { Vec::new() };
         self.file.write(&table)?;
         let raw_size = self.frames.last().map_or(0, |frame| frame.raw_offset + frame.raw);
-        let Self { file, number, held, frames, quick, .. } = self;
-        Ok(WrittenVolume { file: file.finish()?, number, raw_size, held, frames, quick, table })
+        let Self { file, number, held, frames, .. } = self;
+        Ok(WrittenVolume { file: file.finish()?, number, raw_size, held, frames, table })
     }
 }
 
@@ -272,7 +261,7 @@ impl<'a> OrderedWriter<'a> {
             if made.begins_large {
                 self.volume.large_began = self.volume.raw_offset;
             }
-            self.volume.frame(&made.stored, made.raw_len, made.checksum, made.sha256, made.quick)?;
+            self.volume.frame(&made.stored, made.raw_len, made.checksum, made.xxh128)?;
         }
         add(&mut self.totals, &made.totals);
         self.observer.notice(&Event::Advanced {
@@ -290,8 +279,7 @@ impl<'a> OrderedWriter<'a> {
         let mut full = std::mem::replace(&mut self.volume, next);
         let mut stored = Vec::new();
         let checksum = FrameMaker::new(self.volumes.codec).make(&END_MARKER, &mut stored);
-        let (sha256, quick) = (Digest::of(&stored), Measure::quick(&stored));
-        full.frame(&stored, END_MARKER.len() as u64, checksum, sha256, quick)?;
+        full.frame(&stored, END_MARKER.len() as u64, checksum, FrameSum::of(&stored))?;
         let part = full.part.take();
         let closed = full.close(self.volumes.codec)?;
         if let Some(part) = part {

@@ -7,7 +7,7 @@ use crate::archive::manifest::{Entry, EntryKind, FrameLine, Placed, VolumeLine};
 use crate::archive::tar::{EndMarker, Member, MemberKind, TarLimits, TarReader};
 use crate::archive::{Codec, FRAME_BYTES, FRAME_BYTES_MAX, FrameReader, GZIP_HEADER_LEN, gzip_lengths, padding, seek};
 use crate::catalog::{FileRecord, NameSet, volume_codec};
-use crate::domain::{Digest, EntryPath, FileTime, Hasher, Owner};
+use crate::domain::{Digest, EntryPath, FileTime, FrameSum, Hasher, Owner};
 use crate::store::StoreReader;
 
 /// Everything that a volume says of itself.
@@ -47,7 +47,7 @@ pub(super) fn scan(reader: &dyn StoreReader, name: &str, number: u32) -> Result<
         raw: Vec::new(),
         at: 0,
         whole: Hasher::new(),
-        digests: Vec::with_capacity(bounds.len()),
+        sums: Vec::with_capacity(bounds.len()),
         failed: None,
     };
     let entries = entries(&mut stream, number);
@@ -57,21 +57,21 @@ pub(super) fn scan(reader: &dyn StoreReader, name: &str, number: u32) -> Result<
     let entries = entries.map_err(damaged)?;
     // what is behind the end mark belongs to the file
     io::copy(&mut stream, &mut io::sink()).map_err(|error| damaged(error.to_string()))?;
-    let Stream { mut whole, digests, .. } = stream;
+    let Stream { mut whole, sums, .. } = stream;
     let end = bounds.last().map_or(0, |bound| bound.offset + bound.stored);
     rest(reader, end, &mut whole).map_err(damaged)?;
     let raw_size = bounds.last().map_or(0, |bound| bound.raw_offset + bound.raw);
     let frames: Vec<FrameLine> = if codec == Codec::None {
         cut(reader, &entries, raw_size, number).map_err(damaged)?
     } else {
-        let lines = bounds.iter().zip(digests).enumerate().map(|(index, (bound, sha256))| FrameLine {
+        let lines = bounds.iter().zip(sums).enumerate().map(|(index, (bound, xxh128))| FrameLine {
             frame: index as u64,
             volume: number,
             offset: bound.offset,
             stored: bound.stored,
             raw_offset: bound.raw_offset,
             raw: bound.raw,
-            sha256,
+            xxh128,
         });
         lines.collect()
     };
@@ -159,7 +159,7 @@ struct Stream<'a> {
     raw: Vec<u8>,
     at: usize,
     whole: Hasher,
-    digests: Vec<Digest>,
+    sums: Vec<FrameSum>,
     failed: Option<String>,
 }
 
@@ -179,7 +179,7 @@ impl Read for Stream<'_> {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             self.whole.update(&self.stored);
-            self.digests.push(Digest::of(&self.stored));
+            self.sums.push(FrameSum::of(&self.stored));
             self.next += 1;
             self.at = 0;
         }
@@ -294,8 +294,8 @@ fn cut(reader: &dyn StoreReader, entries: &[Entry], raw_size: u64, volume: u32) 
         }
         bytes.resize(stored as usize, 0);
         reader.read_at(offset, &mut bytes).map_err(|error| error.to_string())?;
-        let (frame, sha256) = (number as u64, Digest::of(&bytes));
-        frames.push(FrameLine { frame, volume, offset, stored, raw_offset: offset, raw: stored, sha256 });
+        let (frame, xxh128) = (number as u64, FrameSum::of(&bytes));
+        frames.push(FrameLine { frame, volume, offset, stored, raw_offset: offset, raw: stored, xxh128 });
     }
     Ok(frames)
 }

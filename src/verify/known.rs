@@ -47,7 +47,7 @@ impl Which {
             for number in [frame.offset, frame.stored] {
                 hasher.update(&number.to_le_bytes());
             }
-            hasher.update(frame.sha256.as_bytes());
+            hasher.update(&frame.xxh128.to_bytes());
         }
         let promised: Digest = hasher.finish();
         Some(Self {

@@ -13,9 +13,9 @@ use super::lists::{Lists, Read};
 use super::report::{Damage, Report};
 use crate::archive::manifest::{EntryKind, FrameLine, Line, VolumeLine};
 use crate::catalog::{
-    Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, Measure, NameSet, OpenManifest, RECORD_NAME,
-    RESTORE_NAME, Record, SUMS_NAME, Sums, TOOL, WholeCheck, check_frames, check_whole, restore_guide, stale_name,
-    volume_name, volume_writer, volumes_with_frames,
+    Catalog, CatalogError, Contents, FrameLoss, MANIFEST_NAME, NameSet, OpenManifest, RECORD_NAME, RESTORE_NAME,
+    Record, SUMS_NAME, Sums, TOOL, WholeCheck, check_frames, check_whole, restore_guide, stale_name, volume_name,
+    volume_writer, volumes_with_frames,
 };
 use crate::domain::{ByteCount, Cancel, Digest, Hasher, Level, Part, SnapshotName};
 use crate::observe::{Event, Observer};
@@ -413,7 +413,7 @@ impl Work<'_> {
         let damaged = if self.options.part.is_some() {
             // of a part, the frames alone
             self.report.bytes.0 += rest.iter().map(|f| f.stored).sum::<u64>();
-            check_frames(&*reader, rest, Measure::Sha256, threads, false, self.cancel, self.observer)
+            check_frames(&*reader, rest, threads, false, self.cancel, self.observer)
         } else {
             let asked = |frame: &FrameLine| rest.binary_search_by_key(&frame.frame, |frame| frame.frame).is_ok();
             let WholeCheck { damaged, sha256, behind } =

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use backup::archive::manifest::{Entry, FrameLine, Header, Line, ManifestReader, ManifestWriter, VolumeLine};
 use backup::catalog::{FileRecord, Record, Sums, restore_guide};
-use backup::domain::{Digest, SnapshotName};
+use backup::domain::{Digest, FrameSum, SnapshotName};
 
 /// A snapshot of one uncompressed volume, taken apart.
 pub struct Forged {
@@ -92,7 +92,7 @@ impl Forged {
                 stored: bytes.len() as u64,
                 raw_offset: (number * self.frame_bytes) as u64,
                 raw: bytes.len() as u64,
-                sha256: Digest::of(bytes),
+                xxh128: FrameSum::of(bytes),
             })
             .collect();
         self.volume.size = self.raw.len() as u64;

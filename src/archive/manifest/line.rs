@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::codec::Codec;
 use super::entry::{Entry, EntryKind, Placed};
-use crate::domain::{Digest, EntryPath, FileTime, JobName, Owner, RunId, SkipCause, SnapshotName};
+use crate::domain::{Digest, EntryPath, FileTime, FrameSum, JobName, Owner, RunId, SkipCause, SnapshotName};
 
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ pub struct FrameLine {
     /// Bytes of content.
     pub raw: u64,
     /// Of the stored bytes.
-    pub sha256: Digest,
+    pub xxh128: FrameSum,
 }
 
 /// One volume.

@@ -567,7 +567,7 @@ mod tests {
     use super::super::{Entry, FrameLine, Line, ManifestWriter, Section, Trailer, VolumeLine};
     use super::{ManifestError, ManifestReader, ReadAt};
     use crate::archive::Codec;
-    use crate::domain::{Digest, EntryPath};
+    use crate::domain::{Digest, EntryPath, FrameSum};
 
     fn written(entries: &[Entry], frames: u64) -> Vec<u8> {
         written_in(256 << 10, entries, frames)
@@ -587,7 +587,7 @@ mod tests {
                 stored: 7,
                 raw_offset: frame * 9,
                 raw: 9,
-                sha256: Digest::of(b"f"),
+                xxh128: FrameSum::of(b"f"),
             };
             writer.frame(&line, &mut out);
         }
