@@ -1,5 +1,6 @@
 //! What follows from what has happened: it is remembered, logged, and told.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,14 +11,18 @@ use super::log::Weight;
 use super::look::Look;
 use super::news::Proof;
 use super::owner::Owner;
+use super::proofs::{self, DamageNews};
 use super::runs::start_proof;
 use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
 use crate::config::JobSettings;
-use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
+use crate::domain::{Clock, JobName, Level, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
 use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
+
+/// Damaged snapshots that one message names besides the newest.
+const DAMAGED_TOLD: usize = 20;
 
 impl Owner {
     /// A run is over: by its own word, by its watcher's, or left behind.
@@ -203,7 +208,7 @@ impl Owner {
                 continue;
             }
             let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
-            let next = self.to_prove(&job.name);
+            let next = self.to_prove(&job.name, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
             let due = agenda.due(&plan, now);
@@ -229,16 +234,19 @@ impl Owner {
             self.say(Weight::Info, "verify-started", "a verification starts", &values);
             let (program, folder) = (self.program().clone(), self.state.folder().to_owned());
             let tell = self.inbox.tell.clone();
+            // before it begins: whatever becomes of it, the next slot is another snapshot's
+            self.job_kept(&job.name).tried.insert(snapshot.clone(), now);
+            self.save(now);
             self.proving = Some(start_proof(&program, &job, &store, verify, snapshot, &folder, tell));
             return;
         }
     }
 
-    /// The snapshot that was proven longest ago; of those that never were, the newest.
-    fn to_prove(&self, name: &JobName) -> Option<SnapshotName> {
-        let snapshots = &self.seen.get(name)?.snapshots;
-        let age = |at: usize| (snapshots[at].verified.map(|(at, _)| at), at);
-        (0..snapshots.len()).min_by_key(|at| age(*at)).map(|at| snapshots[at].name.clone())
+    /// The snapshot that was verified longest ago.
+    fn to_prove(&self, name: &JobName, level: Level, now: Timestamp) -> Option<SnapshotName> {
+        let nothing = BTreeMap::new();
+        let tried = self.kept.jobs.get(name).map_or(&nothing, |kept| &kept.tried);
+        proofs::next(&self.seen.get(name)?.snapshots, level, tried, now).cloned()
     }
 
     /// A verification is over.
@@ -265,16 +273,15 @@ impl Owner {
             Proof::Well(at) => {
                 self.say(Weight::Info, "verify-ok", "a snapshot was verified and is well", &values);
                 let kept = self.job_kept(name);
-                kept.proven = level.map(|level| (at, level)).or(kept.proven);
-                let was_damaged = kept.damaged.remove(snapshot) && kept.damaged.is_empty();
-                if was_damaged {
-                    let subject = Some(Subject::Damage);
-                    let snapshot = Some(snapshot.clone());
-                    self.tell(Tale { subject, snapshot, ..self.tale_of(Kind::Recovered, name, store) });
+                // of a snapshot that is known to be damaged, the next look tells whether this disproves it
+                if !kept.damage.contains_key(snapshot) {
+                    kept.proven = level.map(|level| (at, level)).or(kept.proven);
                 }
             }
             Proof::Damaged(causes, count) => {
-                self.job_kept(name).damaged.insert(snapshot.clone());
+                let kept = self.job_kept(name);
+                let began = kept.tried.get(snapshot).copied();
+                kept.damage.insert(snapshot.clone(), began);
                 let what = format!("{snapshot} is damaged: {count} places were found");
                 let advice =
                     "check the store's disk; everything that is not named can still be restored; the next run \
@@ -348,12 +355,33 @@ impl Owner {
                 self.job_kept(&name).learn(&job.runs);
             }
             let kept = self.kept.jobs.entry(name.clone()).or_default();
-            let count = kept.damaged.len();
-            kept.damaged.retain(|damaged| job.snapshots.iter().any(|snapshot| snapshot.name == *damaged));
-            if kept.damaged.len() != count {
+            let tried = kept.tried.len();
+            kept.tried.retain(|tried, _| job.snapshots.iter().any(|snapshot| snapshot.name == *tried));
+            let news = proofs::news(&mut kept.damage, &job.snapshots);
+            if news.has_changed || kept.tried.len() != tried {
                 self.kept_changed();
             }
-            self.seen.insert(name, job);
+            self.seen.insert(name.clone(), job);
+            self.tell_damage(&name, store, news);
+        }
+    }
+
+    /// Tells what a look found damaged that nobody was told of, and that nothing is damaged any more.
+    fn tell_damage(&mut self, name: &JobName, store: &str, news: DamageNews) {
+        let about = Tale { subject: Some(Subject::Damage), ..self.tale_of(Kind::Damage, name, store.to_owned()) };
+        if let Some((snapshot, why)) = news.found.first() {
+            let what = match news.found.len() {
+                1 => format!("{snapshot} is damaged: {why}"),
+                count => format!("{count} snapshots are damaged, the newest of them {snapshot}: {why}"),
+            };
+            let more = news.found[1..].iter().take(DAMAGED_TOLD);
+            let causes = more.map(|(snapshot, why)| format!("{snapshot}: {why}")).collect();
+            let advice = "check the store's disk; `backup verify` tells what is lost, everything else can still be restored; \
+                          the next run reads what is damaged from the source again";
+            let trouble = Some(Trouble { what, causes, advice: advice.to_owned() });
+            self.tell(Tale { trouble, snapshot: Some(snapshot.clone()), ..about });
+        } else if news.is_over {
+            self.tell(Tale { kind: Kind::Recovered, ..about });
         }
     }
 }

@@ -3,11 +3,12 @@
 //! All of it may be lost. Then nothing is known to have been missed, and the history is taken from the store's own
 //! records (`.runs/`) when that answers. What is read back is taken only if it is whole and of a version we know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::proofs::ToldDamage;
 use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Verdict};
 use crate::report::RunRecord;
 use crate::schedule::Agenda;
@@ -74,9 +75,12 @@ pub struct KeptJob {
     /// The last that `verify` proved.
     #[serde(default)]
     pub proven: Option<(Timestamp, Level)>,
-    /// Snapshots in which `verify` found damage that nobody has disproved.
+    /// Damaged snapshots that people were told of. Whether one is, looks tell: this is only what was said.
     #[serde(default)]
-    pub damaged: BTreeSet<SnapshotName>,
+    pub damage: ToldDamage,
+    /// When the daemon last began to verify which snapshot, whatever came of it; of those that are in the store.
+    #[serde(default)]
+    pub tried: BTreeMap<SnapshotName, Timestamp>,
     /// When it was said last that there is no good snapshot for too long; none since the last good run.
     #[serde(default)]
     pub overdue_told: Option<Timestamp>,

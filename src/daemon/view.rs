@@ -124,7 +124,8 @@ fn run(run: &KeptRun) -> RunView {
 
 fn snapshots(seen: &SeenJob, kept: &KeptJob) -> Vec<SnapshotView> {
     let one = |snapshot: &SeenSnapshot| {
-        let found = kept.damaged.contains(&snapshot.name).then(|| "verify found damage".to_owned());
+        // no look has heard of it yet, or the store could not remember it
+        let found = kept.damage.contains_key(&snapshot.name).then(|| "verify found damage".to_owned());
         SnapshotView {
             name: snapshot.name.clone(),
             at: snapshot.name.at(),

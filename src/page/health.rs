@@ -14,8 +14,8 @@ use super::view::{JobView, RunView, SnapshotView, View};
 use super::words;
 use crate::domain::Verdict;
 
-/// A loop that has not gone round for this long is taken for dead. It goes round every 60 seconds at least, so this
-/// is the moment it breaks its word.
+/// A loop that has not gone round for this long is taken for dead. It goes round every ten seconds at
+/// least; a machine that is busy, or was asleep, is given time.
 pub const TICK_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// How far in the future a good run may lie: two clocks, or one that was set a little.
