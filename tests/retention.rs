@@ -19,7 +19,7 @@ use backup::store::{FolderStore, Permissions, RequireMount, Store};
 use faults::{Fault, Faulty};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan, Zoned};
-use site::tree::{assert_same, picture};
+use site::tree::{assert_same, noise, picture};
 use site::{Ran, Site, has, names_in};
 
 /// A site with so many snapshots, each of another content.
@@ -463,6 +463,45 @@ fn damage_that_a_verification_found_counts_until_it_is_disproved() {
     dry().says("2 would be removed");
     site.on_store(&["verify", "latest"]).exits(0);
     dry().does_not_say("damage").says("3 would be removed");
+}
+
+#[test]
+fn damage_in_a_file_that_snapshots_share_is_damage_of_each_until_it_is_itself_proven_well() {
+    let site = Site::new();
+    site.file("always", noise(1, 5000));
+    for number in 0..3 {
+        site.file("file", format!("content {number}")).run(&["--quiet"]).exits(0);
+    }
+    let all = site.snapshots();
+    let of = |folder: &Path| names_in(folder).into_iter().filter(|name| name.contains(".tar")).collect::<Vec<_>>();
+    let (first, last) = (of(&all[0]), of(&all[2]));
+    let name = first.iter().find(|name| last.contains(name)).expect("a volume that they share");
+    let harm = || {
+        let mut bytes = fs::read(all[0].join(name)).expect("a volume");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(all[0].join(name), bytes).expect("written");
+    };
+    harm();
+    let of_first = all[0].file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    site.on_store(&["verify", &of_first]).exits(4);
+    let with = format!("DAMAGED with {of_first}");
+    let listed = || site.on_store(&["list"]).exits(0);
+    assert_eq!(listed().out.matches(&with).count(), 2, "{}", listed().out);
+    let dry = || prune(&site, &["--last", "1", "--floor", "1", "--dry-run"]).exits(0);
+    let shares = format!("in {name}, which it shares with {of_first}");
+    assert_eq!(dry().says("nothing is to be removed").out.matches(&shares).count(), 2, "{}", dry().out);
+    // a copy in its place is a file of its own
+    let copy = all[1].join("aside");
+    fs::copy(all[1].join(name), &copy).expect("copied");
+    fs::rename(&copy, all[1].join(name)).expect("replaced");
+    assert_eq!(listed().out.matches(&with).count(), 1, "{}", listed().out);
+    // the disk has mended itself: who says so must have read it
+    harm();
+    site.on_store(&["verify", "latest", "--quick"]).exits(0);
+    assert_eq!(listed().out.matches(&with).count(), 1, "{}", listed().out);
+    site.on_store(&["verify", "latest"]).exits(0);
+    listed().does_not_say(&with).says("DAMAGED,");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CatalogError;
 use super::list::Catalog;
-use crate::domain::{Level, Part, SnapshotName};
+use super::record::Record;
+use crate::domain::{Digest, Level, Part, SnapshotName};
 use crate::store::{ListedKind, StoreError, create_whole};
 
 const FORMAT: u32 = 1;
@@ -87,6 +88,67 @@ pub fn verdict(all: &[Verification]) -> Option<&Verification> {
     let standing = standing(all);
     let newest = |wanted: &dyn Fn(&Verification) -> bool| standing.iter().rev().find(|v| wanted(v)).copied();
     newest(&|v| !v.is_well()).or_else(|| newest(&|v| v.level > Level::Quick)).or_else(|| newest(&|_| true))
+}
+
+/// A snapshot as it lies in the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// None if it cannot be read.
+    pub record: Option<&'a Record>,
+    /// As [`Catalog::files_of`] gives them.
+    pub files: &'a [(String, u64, u64)],
+}
+
+impl Stored<'_> {
+    /// The checksum that was published of a file that snapshots may share; none of any other, and without a record.
+    fn published(&self, file: &str) -> Option<Digest> {
+        let record = self.record?;
+        let volumes = record.volumes.iter();
+        let lists = volumes.clone().filter_map(|volume| volume.stale.as_ref());
+        let mut small = lists.chain([&record.manifest]).map(|file| (&file.name, file.sha256));
+        let mut all = volumes.map(|volume| (&volume.name, volume.sha256));
+        all.find(|(name, _)| *name == file).or_else(|| small.find(|(name, _)| *name == file)).map(|(_, sha256)| sha256)
+    }
+}
+
+/// Damage that a verification found in another snapshot, in a file that is this one's as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedDamage<'v> {
+    /// The file, of the same name in both.
+    pub file: &'v str,
+    /// What was found, in the other one.
+    pub found: &'v Verification,
+}
+
+/// Which snapshots hold files in which standing verifications of others found damage. A file is the same if it was
+/// published with the same checksum and has several names in the store, as many as there; a copy may be sound. It counts
+/// until the snapshot itself was proven well later, in whole and at least as deep.
+pub fn shared_damage<'v>(
+    snapshots: &BTreeMap<SnapshotName, Stored<'_>>,
+    verifications: &'v BTreeMap<SnapshotName, Vec<Verification>>,
+) -> BTreeMap<SnapshotName, Vec<SharedDamage<'v>>> {
+    let mut shared: BTreeMap<SnapshotName, Vec<SharedDamage<'v>>> = BTreeMap::new();
+    for (hurt, all) in verifications {
+        let Some(own) = snapshots.get(hurt) else { continue };
+        for found in standing(all).into_iter().filter(|found| !found.is_well()) {
+            let linked = |name: &&String| own.files.iter().find(|(file, _, links)| file == *name && *links > 1);
+            for (file, own_file) in found.files.iter().filter_map(|file| Some((file, linked(&file)?))) {
+                let published = own.published(file);
+                for (other, stored) in snapshots.iter().filter(|(other, _)| *other != hurt) {
+                    let is_same = published.is_some() && stored.published(file) == published;
+                    // a part of one snapshot's frames is another part of another's
+                    let disproves = |later: &Verification| {
+                        later.is_well() && later.part.is_none() && later.level >= found.level && later.at > found.at
+                    };
+                    let is_disproved = || verifications.get(other).is_some_and(|all| all.iter().any(disproves));
+                    if is_same && stored.files.contains(own_file) && !is_disproved() {
+                        shared.entry(other.clone()).or_default().push(SharedDamage { file, found });
+                    }
+                }
+            }
+        }
+    }
+    shared
 }
 
 impl Catalog {

@@ -4,7 +4,7 @@
 //! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
 //! asks retention, and moves what goes to the trash, from where it can be taken back for a while, under the lease too.
 //! What is held while it works stays. A snapshot counts as good only if its files are there, as long as its record says,
-//! and no verification found damage in it that none has disproved.
+//! and no verification found damage, in it or in a file that it shares with another, that none has disproved.
 //!
 //! This room never decides which snapshots stay, and never looks into a volume.
 
@@ -14,7 +14,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed, damages_of, verdict};
+use crate::catalog::{
+    Catalog, CatalogError, Claim, Hold, Lease, SharedDamage, Stored, Trashed, damages_of, shared_damage, verdict,
+};
 use crate::domain::{ByteCount, SnapshotName, Verdict};
 use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
 
@@ -71,8 +73,7 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, C
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
     let verifications = catalog.verifications()?;
-    let mut snapshots = Vec::with_capacity(names.len());
-    let (mut files, mut damages) = (BTreeMap::new(), BTreeMap::new());
+    let (mut records, mut files) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let record = match catalog.record(&name) {
             Ok((record, _)) => Some(record),
@@ -80,22 +81,34 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, C
             // what cannot be read is not known to be superfluous
             Err(_) => None,
         };
-        let listed = catalog.files_of(&catalog.layout().snapshot(&name))?;
-        let mut damaged = record.as_ref().map(|record| damages_of(record, &listed)).unwrap_or_default();
-        let known = verifications.get(&name).and_then(|all| verdict(all)).filter(|known| !known.is_well());
+        files.insert(name.clone(), catalog.files_of(&catalog.layout().snapshot(&name))?);
+        records.insert(name, record);
+    }
+    let stored = records.iter().map(|(name, record)| {
+        let stored = Stored { record: record.as_ref(), files: &files[name] };
+        (name.clone(), stored)
+    });
+    let stored = stored.collect();
+    let shared = shared_damage(&stored, &verifications);
+    let (mut snapshots, mut damages) = (Vec::with_capacity(records.len()), BTreeMap::new());
+    for (name, record) in &records {
+        let mut damaged = record.as_ref().map(|record| damages_of(record, &files[name])).unwrap_or_default();
+        let known = verifications.get(name).and_then(|all| verdict(all)).filter(|known| !known.is_well());
         damaged.extend(known.map(|known| format!("verify found damage on {}", known.at.strftime("%Y-%m-%d"))));
+        damaged.extend(shared.get(name).into_iter().flatten().map(|SharedDamage { file, found }| {
+            let day = found.at.strftime("%Y-%m-%d");
+            format!("verify found damage on {day} in {file}, which it shares with {}", found.snapshot)
+        }));
         let quality = match record {
             None => Quality::Unread,
             Some(_) if !damaged.is_empty() => Quality::Damaged,
             Some(record) if record.verdict == Verdict::Ok => Quality::Good,
             Some(_) => Quality::Partial,
         };
-        let held = holds.contains_key(&name);
-        files.insert(name.clone(), listed);
         if !damaged.is_empty() {
             damages.insert(name.clone(), damaged);
         }
-        snapshots.push(Dated { name, quality, held });
+        snapshots.push(Dated { name: name.clone(), quality, held: holds.contains_key(name) });
     }
     let last = catalog.runs(1)?.into_iter().next();
     let mut not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
