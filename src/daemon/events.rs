@@ -1,7 +1,6 @@
 //! What follows from what has happened: it is remembered, logged, and told.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,6 +16,7 @@ use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
 use crate::config::JobSettings;
 use crate::domain::{Clock, JobName, Level, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
+use crate::page::Unlisted;
 use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
@@ -171,25 +171,27 @@ impl Owner {
         self.tell(Tale { trouble, ..self.tale_of(Kind::Missed, name, store) });
     }
 
-    /// Tells of jobs whose newest good snapshot is too old.
+    /// Tells of jobs that have not the good snapshot they should have: it is too old, or damaged, or gone.
     pub(super) fn watch_ages(&mut self, now: Timestamp) {
         let mut late = Vec::new();
         for (name, plan) in &self.plans {
-            let Some(job) = self.kept.jobs.get(name).filter(|job| job.repeats_overdue(now)) else { continue };
-            let since = job.last_success.or_else(|| first_due(plan, job.agenda.as_ref()));
-            if let Some(since) = since.filter(|since| plan.is_overdue(*since, now)) {
-                late.push((name.clone(), job.last_success, since));
+            let Some(job) = self.kept.jobs.get_mut(name) else { continue };
+            let Some(why) = self.late.get(name) else {
+                // the next time is told at once
+                self.is_kept_saved &= job.overdue_told.take().is_none();
+                continue;
+            };
+            // the page says from its first slot on that a job has no good run; it may be at work on it, and is given time
+            let due = first_due(plan, job.agenda.as_ref()).filter(|_| job.last_success.is_none());
+            if job.repeats_overdue(now) && due.is_none_or(|due| plan.is_overdue(due, now)) {
+                late.push((name.clone(), why.clone()));
             }
         }
-        for (name, success, since) in late {
+        for (name, why) in late {
             self.job_kept(&name).overdue_told = Some(now);
-            let ago = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let ago = crate::report::duration_words(ago);
-            let what = match success {
-                Some(_) => format!("{name} has had no good run for {ago}"),
-                None => format!("{name} has never had a good run, and the first was due {ago} ago"),
-            };
-            let advice = "see what its last runs met: `backup status`".to_owned();
+            let what = format!("{name} has not the good snapshot that it should have: {why}");
+            let advice =
+                "see what its last runs met, and what is in the store: `backup status`, `backup list`".to_owned();
             let store = self.settings.jobs.get(&name).map(|job| job.store.clone()).unwrap_or_default();
             let trouble = Some(Trouble { what, causes: Vec::new(), advice });
             self.tell(Tale { trouble, ..self.tale_of(Kind::Overdue, &name, store) });
@@ -211,6 +213,13 @@ impl Owner {
             let next = self.to_prove(&job.name, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
+            let watch = self.stores.get(&job.store);
+            let unlisted = watch.and_then(|watch| watch.unlisted.get(&job.name)).map(|unlisted| unlisted.why.clone());
+            let is_listed = self.seen.contains_key(&job.name);
+            if !is_listed && unlisted.is_none() {
+                // the first look is still to come: the slot waits for it
+                continue;
+            }
             let due = agenda.due(&plan, now);
             if due != crate::schedule::Due::default() {
                 self.kept_changed();
@@ -220,12 +229,20 @@ impl Owner {
             }
             let Some(snapshot) = next else {
                 let _ = self.job_kept(&job.name).verify_agenda.as_mut().and_then(Agenda::withdraw);
-                self.say(
-                    Weight::Warning,
-                    "verify-nothing",
-                    "there is nothing to verify yet",
-                    &[("job", json!(job.name))],
-                );
+                match unlisted.filter(|_| !is_listed) {
+                    None => {
+                        let values = [("job", json!(job.name))];
+                        self.say(Weight::Warning, "verify-nothing", "there is nothing to verify yet", &values);
+                    }
+                    Some(why) => {
+                        let what = format!("nothing of {} could be verified: its snapshots cannot be listed", job.name);
+                        let advice =
+                            "its turn comes again at the next slot; `backup list` as the daemon's user tells more";
+                        let trouble = Some(Trouble { what, causes: vec![why], advice: advice.to_owned() });
+                        let about = self.tale_of(Kind::Trouble, &job.name, job.store.clone());
+                        self.tell(Tale { trouble, subject: Some(Subject::Verify), ..about });
+                    }
+                }
                 continue;
             };
             let store = self.settings.stores.get(&job.store).cloned();
@@ -304,19 +321,30 @@ impl Owner {
     /// A look at a store got no answer.
     pub(super) fn silent(&mut self, store: &str, is_deep: bool) {
         let Some(watch) = self.stores.get_mut(store) else { return };
-        let before = watch.trouble.clone();
+        let before = (watch.trouble.clone(), watch.unlisted.clone());
         watch.silent(is_deep);
         self.say_change(store, before);
     }
 
-    /// Logs that a store's trouble is another than `before`.
-    fn say_change(&self, store: &str, before: Option<String>) {
-        let after = self.stores.get(store).and_then(|watch| watch.trouble.clone());
-        if before != after {
-            match &after {
+    /// Logs that a store's trouble, or that of its jobs, is another than `before`.
+    fn say_change(&self, store: &str, before: (Option<String>, BTreeMap<JobName, Unlisted>)) {
+        let Some(watch) = self.stores.get(store) else { return };
+        let (before, before_unlisted) = before;
+        if before != watch.trouble {
+            match &watch.trouble {
                 Some(why) => self.say(Weight::Error, "store-trouble", why, &[("store", json!(store))]),
                 None => self.say(Weight::Info, "store-well", "the store can be used", &[("store", json!(store))]),
             }
+        }
+        for (job, unlisted) in &watch.unlisted {
+            if before_unlisted.get(job).is_none_or(|before| before.why != unlisted.why) {
+                let text = format!("the snapshots of {job} could not be listed: {}", unlisted.why);
+                self.say(Weight::Error, "listing-trouble", &text, &[("job", json!(job)), ("store", json!(store))]);
+            }
+        }
+        for job in before_unlisted.keys().filter(|job| !watch.unlisted.contains_key(*job)) {
+            let text = format!("the snapshots of {job} can be listed again");
+            self.say(Weight::Info, "listing-well", &text, &[("job", json!(job)), ("store", json!(store))]);
         }
     }
 
@@ -346,7 +374,7 @@ impl Owner {
     pub(super) fn looked(&mut self, store: &str, is_deep: bool, look: Look) {
         let now = self.clock.since_start();
         let Some(watch) = self.stores.get_mut(store) else { return };
-        let before = watch.trouble.clone();
+        let before = (watch.trouble.clone(), watch.unlisted.clone());
         let seen = watch.looked(is_deep, look, now);
         self.say_change(store, before);
         for job in seen {

@@ -81,7 +81,7 @@ pub struct KeptJob {
     /// When the daemon last began to verify which snapshot, whatever came of it; of those that are in the store.
     #[serde(default)]
     pub tried: BTreeMap<SnapshotName, Timestamp>,
-    /// When it was said last that there is no good snapshot for too long; none since the last good run.
+    /// When it was said last that it has not the good snapshot it should have; none while it has, and since a good run.
     #[serde(default)]
     pub overdue_told: Option<Timestamp>,
 }

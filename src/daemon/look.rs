@@ -73,6 +73,8 @@ pub struct Seen {
     pub skew_s: Option<i64>,
     /// What was asked for.
     pub jobs: Vec<SeenJob>,
+    /// Jobs whose folders could not be looked into, and why.
+    pub unlisted: Vec<(JobName, Trouble)>,
 }
 
 /// What lies in a job's folder.
@@ -139,11 +141,16 @@ fn seen(order: &LookOrder, store: &Arc<dyn Store>, now: Timestamp) -> Result<See
     // a store that cannot be written has troubles of its own, and a run will tell them
     let asked = (!order.jobs.is_empty()).then(|| store.now().ok()).flatten();
     let skew_s = asked.map(|there| there.duration_since(SystemClock::new().now()).as_secs());
-    let mut jobs = Vec::new();
+    let (mut jobs, mut unlisted) = (Vec::new(), Vec::new());
     for job in &order.jobs {
-        jobs.push(seen_job(job, &zone, store, now)?);
+        match seen_job(job, &zone, store, now) {
+            Ok(seen) => jobs.push(seen),
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            // one folder that cannot be read hides no other
+            Err(error) => unlisted.push((job.job.clone(), Trouble::of(&error as &dyn Advise, &error))),
+        }
     }
-    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, skew_s, jobs })
+    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, skew_s, jobs, unlisted })
 }
 
 fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timestamp) -> Result<SeenJob, CatalogError> {

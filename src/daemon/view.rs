@@ -83,6 +83,7 @@ impl Owner {
             runs: kept.runs.iter().map(run).collect(),
             last: kept.last.clone(),
             snapshots,
+            unlisted: self.stores.get(&job.store).and_then(|watch| watch.unlisted.get(&job.name)).cloned(),
             is_listed: seen.is_some_and(|seen| kept.last_success.is_none_or(|ended| ended <= seen.at)),
         }
     }
