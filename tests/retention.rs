@@ -505,6 +505,41 @@ fn damage_in_a_file_that_snapshots_share_is_damage_of_each_until_it_is_itself_pr
 }
 
 #[test]
+fn damage_in_a_shared_file_does_not_go_with_the_snapshot_in_which_it_was_found() {
+    let site = Site::new();
+    site.file("always", noise(1, 5000));
+    for number in 0..3 {
+        site.file("file", format!("content {number}")).run(&["--quiet"]).exits(0);
+    }
+    let all = site.snapshots();
+    let name = names_in(&all[0]).into_iter().find(|name| name.contains(".tar") && all[2].join(name).exists());
+    let name = name.expect("a volume that they share");
+    let flip = || {
+        let mut bytes = fs::read(all[2].join(&name)).expect("a volume");
+        bytes[1000] ^= 1;
+        fs::write(all[2].join(&name), bytes).expect("written");
+    };
+    flip();
+    let called = |at: usize| all[at].file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    site.on_store(&["verify", &called(0)]).exits(4);
+    fs::remove_dir_all(&all[0]).expect("somebody removes what is damaged");
+    // whoever remembers something else forgets what is of no use any more, and this is
+    site.on_store(&["verify", &called(1), "--quick"]).exits(0);
+    let with = format!("DAMAGED with {}", called(0));
+    let listed = || site.on_store(&["list"]).exits(0);
+    assert_eq!(listed().out.matches(&with).count(), 2, "{}", listed().out);
+    flip();
+    site.on_store(&["verify", "--all"]).exits(0);
+    listed().does_not_say("DAMAGED");
+    let verified = || names_in(&site.job().join(".verified")).into_iter().any(|name| name.contains(&called(0)));
+    assert!(verified(), "others have the file");
+    fs::remove_file(all[1].join(&name)).expect("removed");
+    fs::remove_file(all[2].join(&name)).expect("removed");
+    site.on_store(&["verify", &called(1), "--quick"]).exits(4);
+    assert!(!verified(), "nobody has it any more");
+}
+
+#[test]
 fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_differ() {
     let site = with_snapshots(4);
     let before = names(&site);

@@ -10,7 +10,7 @@ use super::log::Weight;
 use super::look::Look;
 use super::news::Proof;
 use super::owner::Owner;
-use super::proofs::{self, DamageNews};
+use super::proofs::{self, DamageNews, Turn};
 use super::runs::start_proof;
 use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
@@ -210,14 +210,10 @@ impl Owner {
                 continue;
             }
             let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
-            let next = self.to_prove(&job.name, verify.level, now);
+            let turn = self.turn(&job, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
-            let watch = self.stores.get(&job.store);
-            let unlisted = watch.and_then(|watch| watch.unlisted.get(&job.name)).map(|unlisted| unlisted.why.clone());
-            let is_listed = self.seen.contains_key(&job.name);
-            if !is_listed && unlisted.is_none() {
-                // the first look is still to come: the slot waits for it
+            if turn == Turn::Unknown {
                 continue;
             }
             let due = agenda.due(&plan, now);
@@ -227,22 +223,9 @@ impl Owner {
             if due.start.is_none() {
                 continue;
             }
-            let Some(snapshot) = next else {
+            let Turn::Of(snapshot) = turn else {
                 let _ = self.job_kept(&job.name).verify_agenda.as_mut().and_then(Agenda::withdraw);
-                match unlisted.filter(|_| !is_listed) {
-                    None => {
-                        let values = [("job", json!(job.name))];
-                        self.say(Weight::Warning, "verify-nothing", "there is nothing to verify yet", &values);
-                    }
-                    Some(why) => {
-                        let what = format!("nothing of {} could be verified: its snapshots cannot be listed", job.name);
-                        let advice =
-                            "its turn comes again at the next slot; `backup list` as the daemon's user tells more";
-                        let trouble = Some(Trouble { what, causes: vec![why], advice: advice.to_owned() });
-                        let about = self.tale_of(Kind::Trouble, &job.name, job.store.clone());
-                        self.tell(Tale { trouble, subject: Some(Subject::Verify), ..about });
-                    }
-                }
+                self.tell_no_turn(&job, turn);
                 continue;
             };
             let store = self.settings.stores.get(&job.store).cloned();
@@ -259,11 +242,27 @@ impl Owner {
         }
     }
 
-    /// The snapshot that was verified longest ago.
-    fn to_prove(&self, name: &JobName, level: Level, now: Timestamp) -> Option<SnapshotName> {
+    fn turn(&self, job: &JobSettings, level: Level, now: Timestamp) -> Turn {
         let nothing = BTreeMap::new();
-        let tried = self.kept.jobs.get(name).map_or(&nothing, |kept| &kept.tried);
-        proofs::next(&self.seen.get(name)?.snapshots, level, tried, now).cloned()
+        let tried = self.kept.jobs.get(&job.name).map_or(&nothing, |kept| &kept.tried);
+        let seen = self.seen.get(&job.name).map(|seen| seen.snapshots.as_slice());
+        let unlisted = self.stores.get(&job.store).and_then(|watch| watch.unlisted.get(&job.name));
+        proofs::turn(seen, unlisted.map(|unlisted| unlisted.why.as_str()), level, tried, now)
+    }
+
+    /// A slot of verification has come, and there is nothing that can be verified.
+    fn tell_no_turn(&mut self, job: &JobSettings, turn: Turn) {
+        if let Turn::Blind(why) = turn {
+            let what = format!("nothing of {} could be verified: its snapshots cannot be listed", job.name);
+            let advice =
+                "its turn comes again at the next slot; `backup list` as the daemon's user tells more".to_owned();
+            let trouble = Some(Trouble { what, causes: vec![why], advice });
+            let about = self.tale_of(Kind::Trouble, &job.name, job.store.clone());
+            self.tell(Tale { trouble, subject: Some(Subject::Verify), ..about });
+        } else {
+            let values = [("job", json!(job.name))];
+            self.say(Weight::Warning, "verify-nothing", "there is nothing to verify yet", &values);
+        }
     }
 
     /// A verification is over.

@@ -26,9 +26,37 @@ pub(super) struct DamageNews {
     pub(super) has_changed: bool,
 }
 
+/// What becomes of a slot of verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nobody has looked yet: the slot waits.
+    Unknown,
+    /// What is there could never be listed, and why: it cannot be verified.
+    Blind(String),
+    /// There is no snapshot.
+    Nothing,
+    /// It is this one's.
+    Of(SnapshotName),
+}
+
+/// What becomes of a slot, by what looks have `seen` of the job, or why they saw nothing.
+pub(super) fn turn(
+    seen: Option<&[SeenSnapshot]>,
+    unlisted: Option<&str>,
+    level: Level,
+    tried: &BTreeMap<SnapshotName, Timestamp>,
+    now: Timestamp,
+) -> Turn {
+    match (seen, unlisted) {
+        (Some(seen), _) => next(seen, level, tried, now).map_or(Turn::Nothing, |name| Turn::Of(name.clone())),
+        (None, Some(why)) => Turn::Blind(why.to_owned()),
+        (None, None) => Turn::Unknown,
+    }
+}
+
 /// The snapshot whose turn it is: the one of which the last attempt at this level or a deeper one is longest ago; for one
 /// that never had any, it is the moment it was made. `tried` are attempts of which the store may know nothing.
-pub(super) fn next<'s>(
+fn next<'s>(
     snapshots: &'s [SeenSnapshot],
     level: Level,
     tried: &BTreeMap<SnapshotName, Timestamp>,
@@ -69,7 +97,7 @@ mod tests {
 
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{DamageNews, SeenSnapshot, ToldDamage, news, next};
+    use super::{DamageNews, SeenSnapshot, ToldDamage, Turn, news, next, turn};
     use crate::catalog::{Verification, standing, verdict};
     use crate::domain::{JobName, Level, Part, SnapshotName};
 
@@ -154,6 +182,17 @@ mod tests {
         let ahead = seen(4, &[verified(500, Level::Stored, None, 0)]);
         assert_eq!(next(&[all[0].clone(), ahead], Level::Stored, &nothing, now), Some(&name(4)));
         assert_eq!(next(&[], Level::Stored, &nothing, now), None);
+    }
+
+    #[test]
+    fn nothing_to_verify_is_said_only_by_a_look_that_saw_nothing() {
+        let nothing = BTreeMap::new();
+        let one = [seen(1, &[])];
+        let turn = |seen, unlisted| turn(seen, unlisted, Level::Stored, &nothing, at(9));
+        assert_eq!(turn(None, None), Turn::Unknown);
+        assert_eq!(turn(None, Some("denied")), Turn::Blind("denied".into()));
+        assert_eq!(turn(Some(&[]), Some("denied")), Turn::Nothing);
+        assert_eq!(turn(Some(&one), Some("denied")), Turn::Of(name(1)), "what was seen before may still be there");
     }
 
     #[test]
