@@ -42,9 +42,7 @@ impl Owner {
         let plan = self.plans.get(name).cloned();
         let job = self.job_kept(name);
         job.ended(&record);
-        if ended.is_gone {
-            job.is_gone(&record);
-        }
+        job.process_ended(&record, &ended.end);
         let failed = matches!(record.verdict, Verdict::Failed | Verdict::Skipped | Verdict::Missed);
         let again = match (&mut job.agenda, plan) {
             // the slot stays open: the next daemon makes up for it once

@@ -17,7 +17,8 @@ use jiff::tz::TimeZone;
 use crate::catalog::{
     Catalog, CatalogError, Claim, Hold, Lease, SharedDamage, Stored, Trashed, damages_of, shared_damage, verdict,
 };
-use crate::domain::{ByteCount, SnapshotName, Verdict};
+use crate::domain::{ByteCount, Cancel, SnapshotName, Verdict};
+use crate::observe::{Event, Observer};
 use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
 
 /// What is to be done.
@@ -59,6 +60,8 @@ pub struct Report {
     pub held_meanwhile: Vec<SnapshotName>,
     /// Snapshots that were removed for good from the trash.
     pub emptied: u64,
+    /// It was asked to stop: the rest, if there is any, is left to the next prune.
+    pub is_stopped: bool,
 }
 
 /// Says what would be done, and does nothing: so it does not ask the store's clock either, which takes a file.
@@ -66,10 +69,11 @@ pub struct Report {
 /// # Errors
 /// If something cannot be listed.
 pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
-    plan_at(catalog, order, Clocks::ours(order.now))
+    plan_at(catalog, order, Clocks::ours(order.now), &|| ())
 }
 
-fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, CatalogError> {
+/// Calls `moves` for each snapshot that was looked at.
+fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks, moves: &dyn Fn()) -> Result<Report, CatalogError> {
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
     let verifications = catalog.verifications()?;
@@ -83,6 +87,7 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, C
         };
         files.insert(name.clone(), catalog.files_of(&catalog.layout().snapshot(&name))?);
         records.insert(name, record);
+        moves();
     }
     let stored = records.iter().map(|(name, record)| {
         let stored = Stored { record: record.as_ref(), files: &files[name] };
@@ -142,32 +147,54 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, C
         removed: Vec::new(),
         held_meanwhile: Vec::new(),
         emptied: 0,
+        is_stopped: false,
     })
 }
 
-/// Prunes, under the job's lease.
+/// Prunes, under the job's lease. Between two removals it looks whether it is asked to stop, and says that it moves: by
+/// advances of nothing, because there is nothing to count.
 ///
 /// # Errors
 /// [`CatalogError::Leased`] if a run is at work; otherwise the first that the store says. What was moved to the trash
 /// before stays there.
-pub fn prune(catalog: &Catalog, order: &Order, claim: Claim) -> Result<Report, CatalogError> {
+pub fn prune(
+    catalog: &Catalog,
+    order: &Order,
+    claim: Claim,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Report, CatalogError> {
     let lease = Lease::acquire(catalog, claim)?;
-    let done = under_lease(catalog, order, &lease);
+    let done = under_lease(catalog, order, &lease, cancel, observer);
     let released = lease.release();
     let report = done?;
     released?;
     Ok(report)
 }
 
-fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report, CatalogError> {
+fn under_lease(
+    catalog: &Catalog,
+    order: &Order,
+    lease: &Lease,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Report, CatalogError> {
+    let moves = || observer.notice(&Event::Advanced { entries: 0, bytes: ByteCount::ZERO, stored: ByteCount::ZERO });
+    let may_go_on = || {
+        moves();
+        cancel.asked().is_none()
+    };
     let clocks = Clocks { ours: order.now, stores: Some(catalog.store().now()?) };
-    let mut report = plan_at(catalog, order, clocks)?;
+    let mut report = plan_at(catalog, order, clocks, &moves)?;
     if matches!(report.judgement.refusal, Some(Refusal::ClocksDiffer { .. })) {
         // whose clock is wrong is not known, and the trash is emptied by the store's
         return Ok(report);
     }
     let removals: Vec<SnapshotName> = report.judgement.removals().cloned().collect();
     for name in removals {
+        if !may_go_on() {
+            break;
+        }
         // between two removals somebody may have taken the lease over, or the disk may be another
         lease.renew()?;
         catalog.store().check_identity()?;
@@ -177,8 +204,11 @@ fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report
             report.held_meanwhile.push(name);
         }
     }
-    lease.renew()?;
-    report.emptied = catalog.empty_trash(order.trash_for)?;
+    if may_go_on() {
+        lease.renew()?;
+        report.emptied = catalog.empty_trash(order.trash_for, &may_go_on)?;
+    }
+    report.is_stopped = cancel.asked().is_some();
     Ok(report)
 }
 
