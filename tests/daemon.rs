@@ -507,6 +507,79 @@ fn health_polled_every_tenth_of_a_second_is_red_for_as_long_as_the_store_is_not_
     daemon.stop_well();
 }
 
+#[test]
+fn what_a_look_finds_gone_or_damaged_is_told_and_damage_is_over_when_it_is_disproved_by_whomever() {
+    let site = Site::new();
+    site.file("a", noise(1, 5000));
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    daemon.until_ready(true);
+    // a look is soon after a configuration was taken
+    let look = || daemon.signal(Signal::HUP);
+    fs::remove_dir_all(site.newest()).expect("somebody removes it");
+    look();
+    daemon.until_logged("overdue");
+    assert!(daemon.until_ready(false).contains("there is no good snapshot in the store"));
+    daemon.run("upload");
+    daemon.until_ready(true);
+    let volume = site.volume();
+    let flip = || {
+        let mut bytes = fs::read(&volume).expect("a volume");
+        bytes[1000] ^= 1;
+        fs::write(&volume, bytes).expect("written");
+    };
+    flip();
+    site.on_store(&["verify"]).exits(4);
+    look();
+    daemon.until_logged("damage");
+    assert!(daemon.until_ready(false).contains("is damaged: verify found damage"));
+    flip();
+    site.on_store(&["verify", "--quick"]).exits(0);
+    look();
+    daemon.run("upload");
+    until("its look is over", || (daemon.status()["jobs"][0]["snapshots"] == 2).then_some(()));
+    site.on_store(&["verify", "--all"]).exits(0);
+    look();
+    daemon.until_logged("recovered");
+    let log = daemon.stop_well();
+    let told: Vec<&str> = log.iter().filter_map(|line| line["event"].as_str()).collect();
+    let count = |event| told.iter().filter(|known| **known == event).count();
+    assert_eq!((count("damage"), count("recovered")), (1, 1), "{told:?}");
+    let second = told.iter().rposition(|event| *event == "run-ok").expect("a last run");
+    assert!(
+        told.iter().position(|event| *event == "recovered") > Some(second),
+        "a quick look disproves nothing: {told:?}"
+    );
+}
+
+#[test]
+fn a_job_whose_folder_cannot_be_looked_into_hides_no_other_and_is_named() {
+    let site = Site::new();
+    site.file("a", "a");
+    let daemon = Daemon::start(&site, "");
+    daemon.run("upload");
+    // a file in its place cannot be listed, not even by root
+    let folder = site.store().join("second");
+    fs::write(&folder, "in the way").expect("written");
+    let text = fs::read_to_string(&daemon.config).expect("a configuration");
+    let second = format!("{text}  second: {{source: {}, store: nas}}\n", site.source().display());
+    fs::write(&daemon.config, second).expect("written");
+    fs::remove_dir_all(site.newest()).expect("somebody removes it");
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("listing-trouble");
+    let of = |name: &str| {
+        let status = daemon.status();
+        status["jobs"].as_array().and_then(|jobs| jobs.iter().find(|job| job["name"] == name).cloned())
+    };
+    until("the other is listed", || (of("upload")?["snapshots"] == 0).then_some(()));
+    assert!(daemon.get("/").text().contains("its snapshots could not be listed"));
+    fs::remove_file(&folder).expect("removed");
+    daemon.signal(Signal::HUP);
+    daemon.until_logged("listing-well");
+    until("nothing is said", || (!daemon.get("/").text().contains("could not be listed")).then_some(()));
+    daemon.stop_well();
+}
+
 /// Slow enough to be met at work, on any machine.
 const SLOW: &str = "    compression: zstd:19\n    threads: 1\n";
 

@@ -12,14 +12,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::catalog::{Catalog, CatalogError, Claim, Hold};
-use backup::domain::{Host, RunId, SnapshotName};
+use backup::domain::{Cancel, Host, RunId, SnapshotName, Stop};
+use backup::observe::{Event, Observer, Silent};
 use backup::prune::{self, Accept, Order};
 use backup::retention::{Clocks, Dated, Policy, Quality, Refusal, judge};
 use backup::store::{FolderStore, Permissions, RequireMount, Store};
 use faults::{Fault, Faulty};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan, Zoned};
-use site::tree::{assert_same, picture};
+use site::tree::{assert_same, noise, picture};
 use site::{Ran, Site, has, names_in};
 
 /// A site with so many snapshots, each of another content.
@@ -238,7 +239,7 @@ fn stands(site: &Site, name: &SnapshotName, told: &Result<bool, CatalogError>, c
     if held && !listed {
         // emptied at once, as the trash is here, it would be gone for good
         let (plain, store) = (catalog, open(site));
-        prune::prune(&plain, &order(&*store, 1), claim(&*store)).expect("pruned");
+        prune::prune(&plain, &order(&*store, 1), claim(&*store), &Cancel::new(), &Silent).expect("pruned");
         assert!(trashed, "call {call}: what is held is gone for good");
         site.on_store(&["undelete", name.as_str()]).exits(0).says("is there again").says("an audit");
         site.on_store(&["verify", name.as_str()]).exits(0);
@@ -262,7 +263,9 @@ fn whoever_holds_at_any_moment_of_a_prune_has_it_or_is_told_and_nothing_held_is_
             *tell.lock().expect("a lock") = Some((is_there, other.hold(&name, &audit())));
         });
         let plain = open(&site);
-        let report = prune::prune(&catalog(Arc::new(coat)), &order(&*plain, 1), claim(&*plain)).expect("pruned");
+        let report =
+            prune::prune(&catalog(Arc::new(coat)), &order(&*plain, 1), claim(&*plain), &Cancel::new(), &Silent)
+                .expect("pruned");
         let Some((was_there, told)) = told.lock().expect("a lock").take() else { break };
         if !was_there && report.emptied == 2 {
             // it was being removed for good before anybody held it
@@ -294,7 +297,7 @@ fn a_prune_at_any_moment_of_a_hold_is_seen_and_told() {
         let mark = Arc::clone(&done);
         let coat = Faulty::meanwhile(open(&site), call, move || {
             let order = Order { trash_for: Duration::from_secs(3600), ..order(&*plain, 1) };
-            prune::prune(&other, &order, claim(&*plain)).expect("pruned");
+            prune::prune(&other, &order, claim(&*plain), &Cancel::new(), &Silent).expect("pruned");
             *mark.lock().expect("a lock") = true;
         });
         let told = catalog(Arc::new(coat)).hold(&first, &audit());
@@ -466,6 +469,80 @@ fn damage_that_a_verification_found_counts_until_it_is_disproved() {
 }
 
 #[test]
+fn damage_in_a_file_that_snapshots_share_is_damage_of_each_until_it_is_itself_proven_well() {
+    let site = Site::new();
+    site.file("always", noise(1, 5000));
+    for number in 0..3 {
+        site.file("file", format!("content {number}")).run(&["--quiet"]).exits(0);
+    }
+    let all = site.snapshots();
+    let of = |folder: &Path| names_in(folder).into_iter().filter(|name| name.contains(".tar")).collect::<Vec<_>>();
+    let (first, last) = (of(&all[0]), of(&all[2]));
+    let name = first.iter().find(|name| last.contains(name)).expect("a volume that they share");
+    let harm = || {
+        let mut bytes = fs::read(all[0].join(name)).expect("a volume");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(all[0].join(name), bytes).expect("written");
+    };
+    harm();
+    let of_first = all[0].file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    site.on_store(&["verify", &of_first]).exits(4);
+    let with = format!("DAMAGED with {of_first}");
+    let listed = || site.on_store(&["list"]).exits(0);
+    assert_eq!(listed().out.matches(&with).count(), 2, "{}", listed().out);
+    let dry = || prune(&site, &["--last", "1", "--floor", "1", "--dry-run"]).exits(0);
+    let shares = format!("in {name}, which it shares with {of_first}");
+    assert_eq!(dry().says("nothing is to be removed").out.matches(&shares).count(), 2, "{}", dry().out);
+    // a copy in its place is a file of its own
+    let copy = all[1].join("aside");
+    fs::copy(all[1].join(name), &copy).expect("copied");
+    fs::rename(&copy, all[1].join(name)).expect("replaced");
+    assert_eq!(listed().out.matches(&with).count(), 1, "{}", listed().out);
+    // the disk has mended itself: who says so must have read it
+    harm();
+    site.on_store(&["verify", "latest", "--quick"]).exits(0);
+    assert_eq!(listed().out.matches(&with).count(), 1, "{}", listed().out);
+    site.on_store(&["verify", "latest"]).exits(0);
+    listed().does_not_say(&with).says("DAMAGED,");
+}
+
+#[test]
+fn damage_in_a_shared_file_does_not_go_with_the_snapshot_in_which_it_was_found() {
+    let site = Site::new();
+    site.file("always", noise(1, 5000));
+    for number in 0..3 {
+        site.file("file", format!("content {number}")).run(&["--quiet"]).exits(0);
+    }
+    let all = site.snapshots();
+    let name = names_in(&all[0]).into_iter().find(|name| name.contains(".tar") && all[2].join(name).exists());
+    let name = name.expect("a volume that they share");
+    let flip = || {
+        let mut bytes = fs::read(all[2].join(&name)).expect("a volume");
+        bytes[1000] ^= 1;
+        fs::write(all[2].join(&name), bytes).expect("written");
+    };
+    flip();
+    let called = |at: usize| all[at].file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    site.on_store(&["verify", &called(0)]).exits(4);
+    fs::remove_dir_all(&all[0]).expect("somebody removes what is damaged");
+    // whoever remembers something else forgets what is of no use any more, and this is
+    site.on_store(&["verify", &called(1), "--quick"]).exits(0);
+    let with = format!("DAMAGED with {}", called(0));
+    let listed = || site.on_store(&["list"]).exits(0);
+    assert_eq!(listed().out.matches(&with).count(), 2, "{}", listed().out);
+    flip();
+    site.on_store(&["verify", "--all"]).exits(0);
+    listed().does_not_say("DAMAGED");
+    let verified = || names_in(&site.job().join(".verified")).into_iter().any(|name| name.contains(&called(0)));
+    assert!(verified(), "others have the file");
+    fs::remove_file(all[1].join(&name)).expect("removed");
+    fs::remove_file(all[2].join(&name)).expect("removed");
+    site.on_store(&["verify", &called(1), "--quick"]).exits(4);
+    assert!(!verified(), "nobody has it any more");
+}
+
+#[test]
 fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_differ() {
     let site = with_snapshots(4);
     let before = names(&site);
@@ -476,14 +553,14 @@ fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_diff
     for hours in [2, 24 * 365, -2] {
         let mut order = Order { policy, ..order(&*store, 1) };
         order.now += SignedDuration::from_hours(hours);
-        let report = prune::prune(&catalog, &order, claim(&*store)).expect("asked");
+        let report = prune::prune(&catalog, &order, claim(&*store), &Cancel::new(), &Silent).expect("asked");
         let refusal = report.judgement.refusal.clone();
         assert!(matches!(refusal, Some(Refusal::ClocksDiffer { .. })), "{hours} hours: {refusal:?}");
         assert_eq!((report.removed.len(), report.emptied), (0, 0));
         assert_eq!(names(&site), before[1..]);
         assert_eq!(names_in(&site.job().join(".trash")).len(), 1);
     }
-    let report = prune::prune(&catalog, &order(&*store, 2), claim(&*store)).expect("pruned");
+    let report = prune::prune(&catalog, &order(&*store, 2), claim(&*store), &Cancel::new(), &Silent).expect("pruned");
     assert_eq!((report.removed.len(), report.emptied), (1, 2));
 }
 
@@ -530,4 +607,51 @@ fn three_years_of_nights_are_as_in_the_table() {
     let differs = kept.lines().zip(fresh.lines()).find(|(kept, fresh)| kept != fresh);
     assert_eq!(differs, None, "table, program: look why; then `UPDATE=1 cargo test --test retention` and commit");
     assert!(kept == fresh, "the table has another length than what is made now");
+}
+
+/// Asks to stop at its nth sign of life.
+struct Impatient {
+    cancel: Cancel,
+    left: Mutex<u64>,
+}
+
+impl Observer for Impatient {
+    fn notice(&self, event: &Event<'_>) {
+        if matches!(event, Event::Advanced { .. }) {
+            let mut left = self.left.lock().expect("no panic");
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.cancel.ask(Stop::Terminated);
+            }
+        }
+    }
+}
+
+/// A prune on a slow server said nothing and heard nothing: whoever watched it took it for hung, and killed it.
+#[test]
+fn a_prune_that_is_asked_to_stop_at_any_step_stops_there_gives_its_lease_back_and_the_next_one_does_the_rest() {
+    let site = with_snapshots(4);
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let mut counts = Vec::new();
+    for step in 1_u64.. {
+        copy_of(&master, &site.store());
+        let store = open(&site);
+        let impatient = Impatient { cancel: Cancel::new(), left: Mutex::new(step) };
+        let (cancel, order) = (impatient.cancel.clone(), order(&*store, 1));
+        let report = prune::prune(&catalog(open(&site)), &order, claim(&*store), &cancel, &impatient).expect("pruned");
+        assert!(!site.job().join(".lease.json").exists(), "step {step}");
+        site.on_store(&["verify", "--quick", "--all"]).exits(0);
+        counts.push((report.removed.len(), report.emptied));
+        if !report.is_stopped {
+            break;
+        }
+        prune::prune(&catalog(open(&site)), &order, claim(&*store), &Cancel::new(), &Silent).expect("pruned");
+        assert_eq!((names(&site).len(), names_in(&site.job().join(".trash"))), (1, Vec::new()), "step {step}");
+    }
+    // a sign for each snapshot that is looked at, before each removal, and before each one that is emptied
+    assert_eq!(counts[..4], [(0, 0); 4], "while it only looks it can be stopped before it does anything");
+    for possible in [(1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3)] {
+        assert!(counts.contains(&possible), "{possible:?} is not among {counts:?}");
+    }
 }

@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::CatalogError;
+use super::layout::MANIFEST_NAME;
 use super::list::Catalog;
-use crate::domain::{Level, Part, SnapshotName};
+use super::record::Record;
+use crate::domain::{Digest, Level, Part, SnapshotName};
 use crate::store::{ListedKind, StoreError, create_whole};
 
 const FORMAT: u32 = 1;
@@ -43,6 +45,9 @@ pub struct Verification {
     /// The files in which it found them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// Of them, those that had further names in the store: files of other snapshots as well. [`Catalog::remember`] looks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub linked: Vec<String>,
     /// The program and its version.
     pub tool: String,
 }
@@ -57,12 +62,17 @@ impl Verification {
         damages: u64,
         tool: String,
     ) -> Self {
-        Self { format: FORMAT, snapshot, level, part, at, damages, files: Vec::new(), tool }
+        Self { format: FORMAT, snapshot, level, part, at, damages, files: Vec::new(), linked: Vec::new(), tool }
     }
 
     /// Whether it found no damage.
     pub fn is_well(&self) -> bool {
         self.damages == 0
+    }
+
+    /// Whether it found damage in a file that had further names, and whose name no other file has: all but the manifest.
+    fn is_linked_alone(&self, file: &str) -> bool {
+        file != MANIFEST_NAME && self.linked.iter().any(|linked| linked == file)
     }
 
     /// Whether this one, which came later, says all that `earlier` said.
@@ -89,8 +99,80 @@ pub fn verdict(all: &[Verification]) -> Option<&Verification> {
     newest(&|v| !v.is_well()).or_else(|| newest(&|v| v.level > Level::Quick)).or_else(|| newest(&|_| true))
 }
 
+/// A snapshot as it lies in the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// None if it cannot be read.
+    pub record: Option<&'a Record>,
+    /// As [`Catalog::files_of`] gives them.
+    pub files: &'a [(String, u64, u64)],
+}
+
+impl Stored<'_> {
+    /// The checksum that was published of a file that snapshots may share; none of any other, and without a record.
+    fn published(&self, file: &str) -> Option<Digest> {
+        let record = self.record?;
+        let volumes = record.volumes.iter();
+        let lists = volumes.clone().filter_map(|volume| volume.stale.as_ref());
+        let mut small = lists.chain([&record.manifest]).map(|file| (&file.name, file.sha256));
+        let mut all = volumes.map(|volume| (&volume.name, volume.sha256));
+        all.find(|(name, _)| *name == file).or_else(|| small.find(|(name, _)| *name == file)).map(|(_, sha256)| sha256)
+    }
+}
+
+impl Stored<'_> {
+    /// Whether a file is one file here and there.
+    fn is_linked_by(&self, other: &Self, file: &str) -> bool {
+        let published = self.published(file);
+        let linked = self.files.iter().find(|(name, _, links)| name == file && *links > 1);
+        published.is_some() && other.published(file) == published && linked.is_some_and(|own| other.files.contains(own))
+    }
+}
+
+/// Damage that a verification found in another snapshot, in a file that is this one's as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedDamage<'v> {
+    /// The file, of the same name in both.
+    pub file: &'v str,
+    /// What was found, in the other one.
+    pub found: &'v Verification,
+}
+
+/// Which snapshots hold files in which standing verifications of others found damage. A file is the same if it was
+/// published with the same checksum and has several names in the store, as many as there; a copy may be sound. Of a snapshot
+/// that is gone, a volume that had several names then: no other volume ever has its name. It counts until the snapshot itself was proven well later, in whole and at least as deep.
+pub fn shared_damage<'v>(
+    snapshots: &BTreeMap<SnapshotName, Stored<'_>>,
+    verifications: &'v BTreeMap<SnapshotName, Vec<Verification>>,
+) -> BTreeMap<SnapshotName, Vec<SharedDamage<'v>>> {
+    let mut shared: BTreeMap<SnapshotName, Vec<SharedDamage<'v>>> = BTreeMap::new();
+    for (hurt, all) in verifications {
+        let own = snapshots.get(hurt);
+        for found in standing(all).into_iter().filter(|found| !found.is_well()) {
+            for file in &found.files {
+                let is_theirs = |stored: &Stored<'_>| match own {
+                    Some(own) => own.is_linked_by(stored, file),
+                    None => found.is_linked_alone(file) && stored.published(file).is_some(),
+                };
+                for (other, stored) in snapshots.iter().filter(|(other, _)| *other != hurt) {
+                    // a part of one snapshot's frames is another part of another's
+                    let disproves = |later: &Verification| {
+                        later.is_well() && later.part.is_none() && later.level >= found.level && later.at > found.at
+                    };
+                    let is_disproved = || verifications.get(other).is_some_and(|all| all.iter().any(disproves));
+                    if is_theirs(stored) && !is_disproved() {
+                        shared.entry(other.clone()).or_default().push(SharedDamage { file, found });
+                    }
+                }
+            }
+        }
+    }
+    shared
+}
+
 impl Catalog {
-    /// Remembers a verification, and forgets those that it outdates and those of snapshots that are gone.
+    /// Remembers a verification, and forgets those that it outdates, and those of snapshots that are gone unless they
+    /// found damage in a file that others still have.
     ///
     /// # Errors
     /// If the store refuses.
@@ -101,7 +183,13 @@ impl Catalog {
             Ok(()) | Err(StoreError::AlreadyThere { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let text = serde_json::to_string(verification).expect("plain values") + "\n";
+        let mut verification = verification.clone();
+        if !verification.is_well() {
+            let linked = self.files_of(&self.layout().snapshot(&verification.snapshot))?;
+            let linked = linked.into_iter().filter(|(file, _, links)| *links > 1 && verification.files.contains(file));
+            verification.linked = linked.map(|(file, ..)| file).collect();
+        }
+        let text = serde_json::to_string(&verification).expect("plain values") + "\n";
         let names = self.verified_names()?;
         let own = names.iter().filter(|(snapshot, ..)| *snapshot == verification.snapshot);
         let mut number = own.map(|(_, number, _)| number + 1).max().unwrap_or(1);
@@ -117,7 +205,16 @@ impl Catalog {
         store.sync_folder(&folder)?;
         let snapshots = self.snapshots()?;
         for (_, _, name) in names.iter().filter(|(snapshot, ..)| !snapshots.contains(snapshot)) {
-            store.remove(&folder.join(name)?)?;
+            let known = self.read_verification(name)?;
+            let mut still = false;
+            for file in known.iter().flat_map(|known| known.linked.iter().filter(|file| known.is_linked_alone(file))) {
+                for snapshot in &snapshots {
+                    still |= self.files_of(&self.layout().snapshot(snapshot))?.iter().any(|(name, ..)| name == file);
+                }
+            }
+            if !still {
+                store.remove(&folder.join(name)?)?;
+            }
         }
         let mut own: Vec<(String, Verification)> = Vec::new();
         for (_, _, name) in self.verified_names()?.into_iter().filter(|(s, ..)| *s == verification.snapshot) {

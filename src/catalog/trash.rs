@@ -157,18 +157,22 @@ impl Catalog {
         Ok(self.holds()?.remove(name).unwrap_or_else(|| hold.clone()))
     }
 
-    /// The second step: removes for good what was removed longer than `after` ago and is not held. Gives how many.
+    /// The second step: removes for good what was removed longer than `after` ago and is not held. Gives how many. Before
+    /// each `may_go_on` is asked; at its no, the rest stays for the next time.
     ///
     /// # Errors
     /// If the store refuses; what is left is removed the next time.
-    pub fn empty_trash(&self, after: Duration) -> Result<u64, CatalogError> {
-        self.sweep_trash()?;
+    pub fn empty_trash(&self, after: Duration, may_go_on: &dyn Fn() -> bool) -> Result<u64, CatalogError> {
+        self.sweep_trash(may_go_on)?;
         let all = self.trash()?;
         let mut emptied = 0;
         if !all.is_empty() {
             let now = self.store().now()?;
             let held = self.held_now()?;
             for trashed in all {
+                if !may_go_on() {
+                    break;
+                }
                 let age = now.duration_since(trashed.since);
                 // a time to come is a clock that was set back: it stays until that time is over
                 let is_due = age >= jiff::SignedDuration::try_from(after).unwrap_or(jiff::SignedDuration::MAX);
@@ -191,13 +195,16 @@ impl Catalog {
 
     /// Removes what a death left partly removed. What is held comes back to the trash as it is; taking it back tells what
     /// is missing of it.
-    fn sweep_trash(&self) -> Result<(), CatalogError> {
+    fn sweep_trash(&self, may_go_on: &dyn Fn() -> bool) -> Result<(), CatalogError> {
         let listed = match self.store().list(&self.layout().trash()) {
             Ok(listed) => listed,
             Err(StoreError::NotThere { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         for going in listed.into_iter().filter(|listed| listed.name.starts_with(GOING)) {
+            if !may_go_on() {
+                break;
+            }
             let trash = self.layout().trash();
             let folder = going.name.trim_start_matches(GOING);
             let is_held = match parse(folder.to_owned()) {

@@ -1,12 +1,14 @@
 //! `backup list`: the snapshots that are there.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which::{self, Meant};
-use crate::catalog::{Catalog, CatalogError, Record, Verification, verdict};
+use crate::catalog::{Catalog, CatalogError, Record, Stored, Verification, shared_damage, standing, verdict};
 use crate::domain::{Clock, SnapshotName, SystemClock};
 
 /// List snapshots
@@ -21,21 +23,37 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     for Meant { store, jobs } in which::meant(&verb.which, global)? {
         for job in jobs {
             let catalog = Catalog::new(std::sync::Arc::clone(&store), job);
-            let mut verifications = catalog.verifications()?;
-            for name in catalog.snapshots()? {
-                let record = catalog.record(&name).map(|(record, _)| record);
-                let verified = verifications.remove(&name).and_then(|all| verdict(&all).cloned());
-                rows.push(Row { name, record, verified });
+            let verifications = catalog.verifications()?;
+            let names = catalog.snapshots()?;
+            let records: Vec<_> = names.iter().map(|name| catalog.record(name).map(|(record, _)| record)).collect();
+            let mut files = BTreeMap::new();
+            // only then is it worth to ask what they share
+            if verifications.values().flat_map(|all| standing(all)).any(|known| !known.is_well()) {
+                for name in &names {
+                    files.insert(name.clone(), catalog.files_of(&catalog.layout().snapshot(name))?);
+                }
+            }
+            let stored = names.iter().zip(&records).filter_map(|(name, record)| {
+                let stored = Stored { record: record.as_ref().ok(), files: files.get(name)? };
+                Some((name.clone(), stored))
+            });
+            let stored = stored.collect();
+            let shared = shared_damage(&stored, &verifications);
+            for (name, record) in names.into_iter().zip(records) {
+                let verified = verifications.get(&name).and_then(|all| verdict(all)).cloned();
+                let shared = shared.get(&name).and_then(|all| all.first()).map(|damage| damage.found.clone());
+                rows.push(Row { name, record, verified, shared });
             }
         }
     }
     if screen.is_json() {
-        for Row { name, record, verified } in &rows {
+        for Row { name, record, verified, shared } in &rows {
             let mut line = match record {
                 Ok(record) => serde_json::json!({"type": "snapshot", "snapshot": name, "record": record}),
                 Err(error) => serde_json::json!({"type": "snapshot", "snapshot": name, "damage": error.to_string()}),
             };
             line["verified"] = serde_json::json!(verified);
+            line["shared_damage"] = serde_json::json!(shared);
             screen.json(&line);
         }
     } else if rows.is_empty() {
@@ -53,13 +71,17 @@ struct Row {
     record: Result<Record, CatalogError>,
     /// What its last verification said.
     verified: Option<Verification>,
+    /// What one of another snapshot found, in a file that is this one's as well.
+    shared: Option<Verification>,
 }
 
-/// `deep, 3 d 4 h ago`, `stored 3/10, 0.4 s ago`, `DAMAGED, 2 h 10 min ago`, `never`.
-fn verified_text(verified: Option<&Verification>, now: jiff::Timestamp) -> String {
-    let Some(verified) = verified else { return "never".to_owned() };
+/// `deep, 3 d 4 h ago`, `stored 3/10, 0.4 s ago`, `DAMAGED, 2 h 10 min ago`, `DAMAGED with NAME, 5 min ago`, `never`.
+fn verified_text(verified: Option<&Verification>, shared: Option<&Verification>, now: jiff::Timestamp) -> String {
+    let own = verified.filter(|verified| !verified.is_well() || shared.is_none());
+    let Some(verified) = own.or(shared) else { return "never".to_owned() };
     let age = std::time::Duration::try_from(now.duration_since(verified.at)).unwrap_or_default();
     let what = match (verified.is_well(), verified.part) {
+        (false, _) if own.is_none() => format!("DAMAGED with {}", verified.snapshot),
         (false, _) => "DAMAGED".to_owned(),
         (true, Some(part)) => format!("{} {}/{}", verified.level.word(), part.number, part.of),
         (true, None) => verified.level.word().to_owned(),
@@ -72,7 +94,7 @@ fn table(rows: &[Row], now: jiff::Timestamp) -> String {
     table
         .load_style(presets::NOTHING)
         .set_header(["SNAPSHOT", "OUTCOME", "ENTRIES", "CONTENT", "STORED", "TOOK", "VERIFIED"]);
-    for Row { name, record, verified } in rows {
+    for Row { name, record, verified, shared } in rows {
         match record {
             Ok(record) => {
                 let took = record.finished.duration_since(record.started);
@@ -87,7 +109,7 @@ fn table(rows: &[Row], now: jiff::Timestamp) -> String {
                     record.totals.content_bytes.to_string(),
                     record.totals.stored_bytes.to_string(),
                     crate::report::duration_words(std::time::Duration::try_from(took).unwrap_or_default()),
-                    verified_text(verified.as_ref(), now),
+                    verified_text(verified.as_ref(), shared.as_ref(), now),
                 ]);
             }
             Err(error) => {

@@ -9,7 +9,8 @@ use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
 use crate::catalog::Catalog;
-use crate::domain::{Clock, SystemClock};
+use crate::domain::{Cancel, Clock, SystemClock};
+use crate::observe::Silent;
 use crate::prune::{Order, Report, plan, prune};
 use crate::report::duration_words;
 use crate::retention::{Policy, Refusal, Verdict};
@@ -73,7 +74,9 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     let report = if verb.dry_run {
         plan(&catalog, &order)?
     } else {
-        prune(&catalog, &order, wiring::claim(now, which::lease_term(&verb.which, global)))?
+        let claim = wiring::claim(now, which::lease_term(&verb.which, global));
+        // nobody asks it to stop but by ending it, and each step leaves the store whole
+        prune(&catalog, &order, claim, &Cancel::new(), &Silent)?
     };
     show(&report, verb.dry_run, trash_for, screen);
     match &report.judgement.refusal {

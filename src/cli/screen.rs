@@ -258,6 +258,7 @@ fn short(phase: Phase) -> &'static str {
         Phase::Flushing => "flushing",
         Phase::ReadingBack => "reading back",
         Phase::Publishing => "publishing",
+        Phase::Pruning => "pruning",
         Phase::Restoring => "restoring",
     }
 }

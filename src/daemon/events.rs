@@ -1,6 +1,6 @@
 //! What follows from what has happened: it is remembered, logged, and told.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -10,14 +10,19 @@ use super::log::Weight;
 use super::look::Look;
 use super::news::Proof;
 use super::owner::Owner;
+use super::proofs::{self, DamageNews, Turn};
 use super::runs::start_proof;
 use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
 use crate::config::JobSettings;
-use crate::domain::{Clock, JobName, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
+use crate::domain::{Clock, JobName, Level, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
+use crate::page::Unlisted;
 use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
+
+/// Damaged snapshots that one message names besides the newest.
+const DAMAGED_TOLD: usize = 20;
 
 impl Owner {
     /// A run is over: by its own word, by its watcher's, or left behind.
@@ -37,9 +42,7 @@ impl Owner {
         let plan = self.plans.get(name).cloned();
         let job = self.job_kept(name);
         job.ended(&record);
-        if ended.is_gone {
-            job.is_gone(&record);
-        }
+        job.process_ended(&record, &ended.end);
         let failed = matches!(record.verdict, Verdict::Failed | Verdict::Skipped | Verdict::Missed);
         let again = match (&mut job.agenda, plan) {
             // the slot stays open: the next daemon makes up for it once
@@ -166,25 +169,27 @@ impl Owner {
         self.tell(Tale { trouble, ..self.tale_of(Kind::Missed, name, store) });
     }
 
-    /// Tells of jobs whose newest good snapshot is too old.
+    /// Tells of jobs that have not the good snapshot they should have: it is too old, or damaged, or gone.
     pub(super) fn watch_ages(&mut self, now: Timestamp) {
         let mut late = Vec::new();
         for (name, plan) in &self.plans {
-            let Some(job) = self.kept.jobs.get(name).filter(|job| job.repeats_overdue(now)) else { continue };
-            let since = job.last_success.or_else(|| first_due(plan, job.agenda.as_ref()));
-            if let Some(since) = since.filter(|since| plan.is_overdue(*since, now)) {
-                late.push((name.clone(), job.last_success, since));
+            let Some(job) = self.kept.jobs.get_mut(name) else { continue };
+            let Some(why) = self.late.get(name) else {
+                // the next time is told at once
+                self.is_kept_saved &= job.overdue_told.take().is_none();
+                continue;
+            };
+            // the page says from its first slot on that a job has no good run; it may be at work on it, and is given time
+            let due = first_due(plan, job.agenda.as_ref()).filter(|_| job.last_success.is_none());
+            if job.repeats_overdue(now) && due.is_none_or(|due| plan.is_overdue(due, now)) {
+                late.push((name.clone(), why.clone()));
             }
         }
-        for (name, success, since) in late {
+        for (name, why) in late {
             self.job_kept(&name).overdue_told = Some(now);
-            let ago = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-            let ago = crate::report::duration_words(ago);
-            let what = match success {
-                Some(_) => format!("{name} has had no good run for {ago}"),
-                None => format!("{name} has never had a good run, and the first was due {ago} ago"),
-            };
-            let advice = "see what its last runs met: `backup status`".to_owned();
+            let what = format!("{name} has not the good snapshot that it should have: {why}");
+            let advice =
+                "see what its last runs met, and what is in the store: `backup status`, `backup list`".to_owned();
             let store = self.settings.jobs.get(&name).map(|job| job.store.clone()).unwrap_or_default();
             let trouble = Some(Trouble { what, causes: Vec::new(), advice });
             self.tell(Tale { trouble, ..self.tale_of(Kind::Overdue, &name, store) });
@@ -203,9 +208,12 @@ impl Owner {
                 continue;
             }
             let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
-            let next = self.to_prove(&job.name);
+            let turn = self.turn(&job, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
+            if turn == Turn::Unknown {
+                continue;
+            }
             let due = agenda.due(&plan, now);
             if due != crate::schedule::Due::default() {
                 self.kept_changed();
@@ -213,14 +221,9 @@ impl Owner {
             if due.start.is_none() {
                 continue;
             }
-            let Some(snapshot) = next else {
+            let Turn::Of(snapshot) = turn else {
                 let _ = self.job_kept(&job.name).verify_agenda.as_mut().and_then(Agenda::withdraw);
-                self.say(
-                    Weight::Warning,
-                    "verify-nothing",
-                    "there is nothing to verify yet",
-                    &[("job", json!(job.name))],
-                );
+                self.tell_no_turn(&job, turn);
                 continue;
             };
             let store = self.settings.stores.get(&job.store).cloned();
@@ -229,16 +232,35 @@ impl Owner {
             self.say(Weight::Info, "verify-started", "a verification starts", &values);
             let (program, folder) = (self.program().clone(), self.state.folder().to_owned());
             let tell = self.inbox.tell.clone();
+            // before it begins: whatever becomes of it, the next slot is another snapshot's
+            self.job_kept(&job.name).tried.insert(snapshot.clone(), now);
+            self.save(now);
             self.proving = Some(start_proof(&program, &job, &store, verify, snapshot, &folder, tell));
             return;
         }
     }
 
-    /// The snapshot that was proven longest ago; of those that never were, the newest.
-    fn to_prove(&self, name: &JobName) -> Option<SnapshotName> {
-        let snapshots = &self.seen.get(name)?.snapshots;
-        let age = |at: usize| (snapshots[at].verified.map(|(at, _)| at), at);
-        (0..snapshots.len()).min_by_key(|at| age(*at)).map(|at| snapshots[at].name.clone())
+    fn turn(&self, job: &JobSettings, level: Level, now: Timestamp) -> Turn {
+        let nothing = BTreeMap::new();
+        let tried = self.kept.jobs.get(&job.name).map_or(&nothing, |kept| &kept.tried);
+        let seen = self.seen.get(&job.name).map(|seen| seen.snapshots.as_slice());
+        let unlisted = self.stores.get(&job.store).and_then(|watch| watch.unlisted.get(&job.name));
+        proofs::turn(seen, unlisted.map(|unlisted| unlisted.why.as_str()), level, tried, now)
+    }
+
+    /// A slot of verification has come, and there is nothing that can be verified.
+    fn tell_no_turn(&mut self, job: &JobSettings, turn: Turn) {
+        if let Turn::Blind(why) = turn {
+            let what = format!("nothing of {} could be verified: its snapshots cannot be listed", job.name);
+            let advice =
+                "its turn comes again at the next slot; `backup list` as the daemon's user tells more".to_owned();
+            let trouble = Some(Trouble { what, causes: vec![why], advice });
+            let about = self.tale_of(Kind::Trouble, &job.name, job.store.clone());
+            self.tell(Tale { trouble, subject: Some(Subject::Verify), ..about });
+        } else {
+            let values = [("job", json!(job.name))];
+            self.say(Weight::Warning, "verify-nothing", "there is nothing to verify yet", &values);
+        }
     }
 
     /// A verification is over.
@@ -265,16 +287,15 @@ impl Owner {
             Proof::Well(at) => {
                 self.say(Weight::Info, "verify-ok", "a snapshot was verified and is well", &values);
                 let kept = self.job_kept(name);
-                kept.proven = level.map(|level| (at, level)).or(kept.proven);
-                let was_damaged = kept.damaged.remove(snapshot) && kept.damaged.is_empty();
-                if was_damaged {
-                    let subject = Some(Subject::Damage);
-                    let snapshot = Some(snapshot.clone());
-                    self.tell(Tale { subject, snapshot, ..self.tale_of(Kind::Recovered, name, store) });
+                // of a snapshot that is known to be damaged, the next look tells whether this disproves it
+                if !kept.damage.contains_key(snapshot) {
+                    kept.proven = level.map(|level| (at, level)).or(kept.proven);
                 }
             }
             Proof::Damaged(causes, count) => {
-                self.job_kept(name).damaged.insert(snapshot.clone());
+                let kept = self.job_kept(name);
+                let began = kept.tried.get(snapshot).copied();
+                kept.damage.insert(snapshot.clone(), began);
                 let what = format!("{snapshot} is damaged: {count} places were found");
                 let advice =
                     "check the store's disk; everything that is not named can still be restored; the next run \
@@ -297,19 +318,30 @@ impl Owner {
     /// A look at a store got no answer.
     pub(super) fn silent(&mut self, store: &str, is_deep: bool) {
         let Some(watch) = self.stores.get_mut(store) else { return };
-        let before = watch.trouble.clone();
+        let before = (watch.trouble.clone(), watch.unlisted.clone());
         watch.silent(is_deep);
         self.say_change(store, before);
     }
 
-    /// Logs that a store's trouble is another than `before`.
-    fn say_change(&self, store: &str, before: Option<String>) {
-        let after = self.stores.get(store).and_then(|watch| watch.trouble.clone());
-        if before != after {
-            match &after {
+    /// Logs that a store's trouble, or that of its jobs, is another than `before`.
+    fn say_change(&self, store: &str, before: (Option<String>, BTreeMap<JobName, Unlisted>)) {
+        let Some(watch) = self.stores.get(store) else { return };
+        let (before, before_unlisted) = before;
+        if before != watch.trouble {
+            match &watch.trouble {
                 Some(why) => self.say(Weight::Error, "store-trouble", why, &[("store", json!(store))]),
                 None => self.say(Weight::Info, "store-well", "the store can be used", &[("store", json!(store))]),
             }
+        }
+        for (job, unlisted) in &watch.unlisted {
+            if before_unlisted.get(job).is_none_or(|before| before.why != unlisted.why) {
+                let text = format!("the snapshots of {job} could not be listed: {}", unlisted.why);
+                self.say(Weight::Error, "listing-trouble", &text, &[("job", json!(job)), ("store", json!(store))]);
+            }
+        }
+        for job in before_unlisted.keys().filter(|job| !watch.unlisted.contains_key(*job)) {
+            let text = format!("the snapshots of {job} can be listed again");
+            self.say(Weight::Info, "listing-well", &text, &[("job", json!(job)), ("store", json!(store))]);
         }
     }
 
@@ -339,7 +371,7 @@ impl Owner {
     pub(super) fn looked(&mut self, store: &str, is_deep: bool, look: Look) {
         let now = self.clock.since_start();
         let Some(watch) = self.stores.get_mut(store) else { return };
-        let before = watch.trouble.clone();
+        let before = (watch.trouble.clone(), watch.unlisted.clone());
         let seen = watch.looked(is_deep, look, now);
         self.say_change(store, before);
         for job in seen {
@@ -348,12 +380,33 @@ impl Owner {
                 self.job_kept(&name).learn(&job.runs);
             }
             let kept = self.kept.jobs.entry(name.clone()).or_default();
-            let count = kept.damaged.len();
-            kept.damaged.retain(|damaged| job.snapshots.iter().any(|snapshot| snapshot.name == *damaged));
-            if kept.damaged.len() != count {
+            let tried = kept.tried.len();
+            kept.tried.retain(|tried, _| job.snapshots.iter().any(|snapshot| snapshot.name == *tried));
+            let news = proofs::news(&mut kept.damage, &job.snapshots);
+            if news.has_changed || kept.tried.len() != tried {
                 self.kept_changed();
             }
-            self.seen.insert(name, job);
+            self.seen.insert(name.clone(), job);
+            self.tell_damage(&name, store, news);
+        }
+    }
+
+    /// Tells what a look found damaged that nobody was told of, and that nothing is damaged any more.
+    fn tell_damage(&mut self, name: &JobName, store: &str, news: DamageNews) {
+        let about = Tale { subject: Some(Subject::Damage), ..self.tale_of(Kind::Damage, name, store.to_owned()) };
+        if let Some((snapshot, why)) = news.found.first() {
+            let what = match news.found.len() {
+                1 => format!("{snapshot} is damaged: {why}"),
+                count => format!("{count} snapshots are damaged, the newest of them {snapshot}: {why}"),
+            };
+            let more = news.found[1..].iter().take(DAMAGED_TOLD);
+            let causes = more.map(|(snapshot, why)| format!("{snapshot}: {why}")).collect();
+            let advice = "check the store's disk; `backup verify` tells what is lost, everything else can still be restored; \
+                          the next run reads what is damaged from the source again";
+            let trouble = Some(Trouble { what, causes, advice: advice.to_owned() });
+            self.tell(Tale { trouble, snapshot: Some(snapshot.clone()), ..about });
+        } else if news.is_over {
+            self.tell(Tale { kind: Kind::Recovered, ..about });
         }
     }
 }

@@ -3,14 +3,16 @@
 //! All of it may be lost. Then nothing is known to have been missed, and the history is taken from the store's own
 //! records (`.runs/`) when that answers. What is read back is taken only if it is whole and of a version we know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::proofs::ToldDamage;
 use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Verdict};
 use crate::report::RunRecord;
 use crate::schedule::Agenda;
+use crate::supervise::End;
 
 const VERSION: u32 = 1;
 
@@ -74,10 +76,13 @@ pub struct KeptJob {
     /// The last that `verify` proved.
     #[serde(default)]
     pub proven: Option<(Timestamp, Level)>,
-    /// Snapshots in which `verify` found damage that nobody has disproved.
+    /// Damaged snapshots that people were told of. Whether one is, looks tell: this is only what was said.
     #[serde(default)]
-    pub damaged: BTreeSet<SnapshotName>,
-    /// When it was said last that there is no good snapshot for too long; none since the last good run.
+    pub damage: ToldDamage,
+    /// When the daemon last began to verify which snapshot, whatever came of it; of those that are in the store.
+    #[serde(default)]
+    pub tried: BTreeMap<SnapshotName, Timestamp>,
+    /// When it was said last that it has not the good snapshot it should have; none while it has, and since a good run.
     #[serde(default)]
     pub overdue_told: Option<Timestamp>,
 }
@@ -188,12 +193,24 @@ impl KeptJob {
         self.last = Some(Box::new(record));
     }
 
-    /// A run's process is known to be gone. One that came through had the lease, so nothing is left of earlier ones.
-    pub fn is_gone(&mut self, record: &RunRecord) {
-        if matches!(record.verdict, Verdict::Ok | Verdict::Partial) {
+    /// What became of a run's process. A run that came through had the lease, so nothing is left of earlier ones; but it
+    /// may itself have been ended after that, while retention had the lease.
+    pub fn process_ended(&mut self, record: &RunRecord, end: &End) {
+        let came_through = matches!(record.verdict, Verdict::Ok | Verdict::Partial);
+        if came_through {
             self.dead_runs.clear();
-        } else if !self.dead_runs.contains(&record.run) {
-            self.dead_runs.push(record.run.clone());
+        }
+        match end {
+            End::Unseen => {}
+            End::Clean if came_through => {}
+            End::Clean | End::Cut => self.is_dead(&record.run),
+        }
+    }
+
+    /// A run's process is known to be gone, and may have left its lease.
+    fn is_dead(&mut self, run: &RunId) {
+        if !self.dead_runs.contains(run) {
+            self.dead_runs.push(run.clone());
             if self.dead_runs.len() > DEAD_MAX {
                 // the oldest of them may be the one that holds it
                 self.dead_runs.remove(1);
@@ -270,7 +287,7 @@ impl KeptJob {
 mod tests {
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{Kept, KeptJob, RUNS_MAX};
+    use super::{End, Kept, KeptJob, RUNS_MAX};
     use crate::domain::{Host, Outcome, RunId, Skips, SnapshotName, StopReason, Totals, Trouble};
     use crate::report::RunRecord;
 
@@ -343,6 +360,22 @@ mod tests {
         job.learn(std::slice::from_ref(&stored));
         job.ended(&told);
         assert_eq!(job.runs.len(), 1);
+    }
+
+    #[test]
+    fn what_a_run_may_have_left_in_the_store_is_remembered_until_one_came_through_and_ended_by_itself() {
+        let mut job = KeptJob::default();
+        job.process_ended(&record(1, false), &End::Unseen);
+        assert!(job.dead_runs.is_empty(), "nobody has seen its end");
+        for end in [End::Clean, End::Cut, End::Cut] {
+            job.process_ended(&record(2, false), &end);
+        }
+        assert_eq!(job.dead_runs, [record(2, false).run]);
+        // retention was cut off: nothing of the earlier ones is left, but its own lease
+        job.process_ended(&record(3, true), &End::Cut);
+        assert_eq!(job.dead_runs, [record(3, true).run]);
+        job.process_ended(&record(4, true), &End::Clean);
+        assert!(job.dead_runs.is_empty());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Catalog, CatalogError, Verification, verdict};
+use crate::catalog::{Catalog, CatalogError, Verification, standing, verdict};
 use crate::domain::{Advise, Clock, JobName, Level, SnapshotName, StoreId, SystemClock, Trouble, Verdict};
 use crate::prune;
 use crate::report::RunRecord;
@@ -73,6 +73,8 @@ pub struct Seen {
     pub skew_s: Option<i64>,
     /// What was asked for.
     pub jobs: Vec<SeenJob>,
+    /// Jobs whose folders could not be looked into, and why.
+    pub unlisted: Vec<(JobName, Trouble)>,
 }
 
 /// What lies in a job's folder.
@@ -99,8 +101,10 @@ pub struct SeenSnapshot {
     pub entries: u64,
     /// Whether its run was ok.
     pub is_ok: bool,
-    /// When it was verified, and how well.
+    /// When it was proven well, and how well; none while damage stands that nobody has disproved.
     pub verified: Option<(Timestamp, Level)>,
+    /// How deep and when it was verified, whatever was found; of each that still counts.
+    pub tried: Vec<(Level, Timestamp)>,
     /// Why it stays.
     pub kept_for: Vec<String>,
     /// What is wrong with it.
@@ -137,11 +141,16 @@ fn seen(order: &LookOrder, store: &Arc<dyn Store>, now: Timestamp) -> Result<See
     // a store that cannot be written has troubles of its own, and a run will tell them
     let asked = (!order.jobs.is_empty()).then(|| store.now().ok()).flatten();
     let skew_s = asked.map(|there| there.duration_since(SystemClock::new().now()).as_secs());
-    let mut jobs = Vec::new();
+    let (mut jobs, mut unlisted) = (Vec::new(), Vec::new());
     for job in &order.jobs {
-        jobs.push(seen_job(job, &zone, store, now)?);
+        match seen_job(job, &zone, store, now) {
+            Ok(seen) => jobs.push(seen),
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            // one folder that cannot be read hides no other
+            Err(error) => unlisted.push((job.job.clone(), Trouble::of(&error as &dyn Advise, &error))),
+        }
     }
-    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, skew_s, jobs })
+    Ok(Seen { id: store.id().clone(), free: room.free.0, total: room.total.0, skew_s, jobs, unlisted })
 }
 
 fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timestamp) -> Result<SeenJob, CatalogError> {
@@ -163,7 +172,8 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
     let mut snapshots = Vec::new();
     for name in catalog.snapshots()?.into_iter().rev() {
         let verified = verifications.remove(&name);
-        let known: Option<&Verification> = verified.as_deref().and_then(verdict);
+        let known: Option<&Verification> = verified.as_deref().and_then(verdict).filter(|known| known.is_well());
+        let tried = verified.as_deref().map(standing).unwrap_or_default();
         let record = match catalog.record(&name) {
             Ok((record, _)) => Ok(record),
             Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
@@ -175,6 +185,7 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
             entries: record.as_ref().map_or(0, |record| record.totals.entries),
             is_ok: record.as_ref().is_ok_and(|record| record.verdict == Verdict::Ok),
             verified: known.map(|known| (known.at, known.level)),
+            tried: tried.into_iter().map(|one| (one.level, one.at)).collect(),
             kept_for: why.get(&name).cloned().unwrap_or_default(),
             damage: damages.or(record.err()),
             name,

@@ -79,13 +79,15 @@ pub(super) struct Owner {
     pub(super) tool: String,
     pub(super) started: Timestamp,
     pub(super) kept: Kept,
-    is_kept_saved: bool,
+    pub(super) is_kept_saved: bool,
     pub(super) plans: BTreeMap<JobName, Plan>,
     pub(super) running: BTreeMap<JobName, Running>,
     waiting: VecDeque<(JobName, Start)>,
     pub(super) proving: Option<Proving>,
     pub(super) stores: BTreeMap<String, StoreWatch>,
     pub(super) seen: BTreeMap<JobName, SeenJob>,
+    /// Jobs without the good snapshot that they should have, and why: what was shown last.
+    pub(super) late: BTreeMap<JobName, String>,
     pub(super) config_refused: Option<String>,
     /// Why what must survive could not be saved.
     pub(super) state_trouble: Option<String>,
@@ -129,6 +131,7 @@ impl Owner {
             waiting: VecDeque::new(),
             proving: None,
             seen: BTreeMap::new(),
+            late: BTreeMap::new(),
             config_refused: None,
             state_trouble: None,
             live_trouble: None,
@@ -429,6 +432,8 @@ impl Owner {
         }
         (self.shown, self.is_behind) = (Some(since), false);
         let view = self.view(now);
+        let late = view.jobs.iter().filter_map(|job| Some((job.name.clone(), crate::page::lateness(job, now)?)));
+        self.late = late.collect();
         let live = Live::of(&view, wiring::pid(), self.stopping.is_some());
         self.shared.show(view);
         if let Some(text) = self.shared.live_changed(live) {

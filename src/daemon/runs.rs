@@ -30,6 +30,9 @@ const PROOF_BYTES_MAX: u64 = 64 << 20;
 /// Damages that are told.
 const DAMAGES_TOLD: usize = 20;
 
+/// Of a damaged file so many other snapshots that hold it are named.
+const SHARED_TOLD: usize = 3;
+
 /// A run at work.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -171,7 +174,7 @@ fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> 
             let damages = report["damages"].as_array().unwrap_or(&empty).iter().take(DAMAGES_TOLD);
             let words = damages.map(|damage| {
                 let text = |key: &str| damage[key].as_str().unwrap_or_default().to_owned();
-                format!("{}: {}", text("file"), text("what"))
+                format!("{}: {}{}", text("file"), text("what"), shared_with(damage))
             });
             Proof::Damaged(words.collect(), report["damages_count"].as_u64().unwrap_or(1))
         }
@@ -179,6 +182,16 @@ fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> 
             let code = status.ok().flatten().map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
             Proof::Failed(format!("it ended with {code}: {}", said.trim()))
         }
+    }
+}
+
+/// The other snapshots that hold the damaged file, in words.
+fn shared_with(damage: &serde_json::Value) -> String {
+    let names: Vec<&str> = damage["shared_with"].as_array().into_iter().flatten().filter_map(|n| n.as_str()).collect();
+    match names.len() {
+        0 => String::new(),
+        count if count > SHARED_TOLD => format!(" (a part of {count} other snapshots too)"),
+        _ => format!(" (a part of {} too)", names.join(", ")),
     }
 }
 
@@ -196,10 +209,10 @@ mod tests {
     #[test]
     fn only_a_report_that_fits_its_exit_code_proves_anything() {
         let well = r#"{"type":"verified","well":true,"damages":[]}"#;
-        let harmed = r#"{"type":"verified","well":false,"damages_count":3,"damages":[{"file":"a.tar","what":"rot"}]}"#;
+        let harmed = r#"{"type":"verified","well":false,"damages_count":3,"damages":[{"file":"a.tar","what":"rot","shared_with":["x","y"]}]}"#;
         assert!(matches!(said(&format!("echo noise; echo '{well}'")), Proof::Well(_)));
         let Proof::Damaged(words, 3) = said(&format!("echo '{harmed}'; exit 4")) else { panic!("it is damaged") };
-        assert_eq!(words, ["a.tar: rot"]);
+        assert_eq!(words, ["a.tar: rot (a part of x, y too)"]);
         for script in [
             "exit 0".to_owned(),
             "exit 4".to_owned(),

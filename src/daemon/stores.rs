@@ -5,6 +5,7 @@
 //! answer is left behind, and the next one waits until its child is gone: a dead server does not fill the machine with
 //! processes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::news::News;
 use super::watched::{NoAnswer, Question, ask};
 use crate::config::{Settings, StoreSettings};
 use crate::domain::{JobName, Trouble};
+use crate::page::Unlisted;
 use crate::wiring::{State, store_order};
 
 /// Between the end of a short look and the next.
@@ -83,6 +85,10 @@ pub(super) struct StoreWatch {
     pub(super) skew_s: Option<i64>,
     /// Whether any look has ended.
     pub(super) is_known: bool,
+    /// Jobs of which the last deep look told nothing, and why.
+    pub(super) unlisted: BTreeMap<JobName, Unlisted>,
+    /// Jobs that the deep look at work was asked for.
+    asked: Vec<JobName>,
     short: Looking,
     deep: Looking,
     deep_wanted: bool,
@@ -148,7 +154,10 @@ impl StoreWatch {
                 retention: job.retention,
                 runs: if is_new(&job.name) { RUNS_ALL } else { RUNS_NEW },
             });
-            start(store, eyes, jobs.collect(), true);
+            let jobs: Vec<LookJob> = jobs.collect();
+            self.asked = jobs.iter().map(|job| job.job.clone()).collect();
+            self.unlisted.retain(|job, _| self.asked.contains(job));
+            start(store, eyes, jobs, true);
         }
     }
 
@@ -165,14 +174,19 @@ impl StoreWatch {
                 (self.free, self.total) = (Some(seen.free), Some(seen.total));
                 if is_deep {
                     self.skew_s = seen.skew_s;
-                } else {
-                    self.trouble = None;
+                    seen.jobs.iter().for_each(|seen| drop(self.unlisted.remove(&seen.job)));
+                    seen.unlisted.iter().for_each(|(job, trouble)| self.not_listed(job, &words(trouble)));
+                } else if self.trouble.take().is_some() {
+                    // what was not listed while it was away
+                    self.want_deep();
                 }
                 seen.jobs
             }
             Look::Trouble(trouble) => {
-                // a deep look may fail at one folder: whether the store can be used, the short one says
-                if !is_deep {
+                // whether the store can be used, the short one says
+                if is_deep {
+                    self.nothing_listed(&words(&trouble));
+                } else {
                     self.is_known = true;
                     self.trouble = Some(words(&trouble));
                 }
@@ -183,10 +197,25 @@ impl StoreWatch {
 
     /// A look got no answer.
     pub(super) fn silent(&mut self, is_deep: bool) {
-        if !is_deep {
+        if is_deep {
+            self.nothing_listed(&format!("the store has not answered for {} s", DEEP_DEADLINE.as_secs()));
+        } else {
             self.is_known = true;
             self.trouble = Some(format!("it has not answered for {} s", SHORT_DEADLINE.as_secs()));
         }
+    }
+
+    /// A deep look told nothing of any job.
+    fn nothing_listed(&mut self, why: &str) {
+        for job in std::mem::take(&mut self.asked) {
+            self.not_listed(&job, why);
+        }
+    }
+
+    fn not_listed(&mut self, job: &JobName, why: &str) {
+        let known = self.unlisted.entry(job.clone()).or_default();
+        known.why = why.to_owned();
+        known.times = known.times.saturating_add(1);
     }
 
     /// The child of a look that got no answer is gone.
@@ -237,7 +266,9 @@ fn start(store: &StoreSettings, eyes: &Eyes<'_>, jobs: Vec<LookJob>, is_deep: bo
 mod tests {
     use std::time::Duration;
 
-    use super::{Absence, StoreWatch, TOLD_AFTER, Word};
+    use super::{Absence, JobName, Look, SeenJob, StoreWatch, TOLD_AFTER, Trouble, Word};
+    use crate::daemon::look::Seen;
+    use crate::domain::StoreId;
 
     #[test]
     fn a_store_that_is_gone_is_told_once_after_three_minutes_and_its_return_to_whom_knew() {
@@ -251,6 +282,31 @@ mod tests {
         assert_eq!(absence.word(false, at(9000)), None);
         assert_eq!(absence.word(true, at(9100)), None);
         assert_eq!(absence.word(false, at(9100 + last)), None);
+    }
+
+    #[test]
+    fn what_a_deep_look_does_not_tell_is_counted_for_each_job_until_it_does() {
+        let (one, two): (JobName, JobName) = ("one".parse().expect("a job"), "two".parse().expect("a job"));
+        let trouble = |what: &str| Trouble { what: what.into(), causes: Vec::new(), advice: "do".into() };
+        let at = "2026-11-21T02:00:00Z".parse().expect("a time");
+        let seen = |job: &JobName| SeenJob { job: job.clone(), at, snapshots: Vec::new(), runs: Vec::new() };
+        let look = |jobs, unlisted| {
+            let id = StoreId::from_random([7; 16]);
+            Look::Seen(Box::new(Seen { id, free: 1, total: 1, skew_s: None, jobs, unlisted }))
+        };
+        let times = |watch: &StoreWatch| [&one, &two].map(|job| watch.unlisted.get(job).map_or(0, |known| known.times));
+        let mut watch = StoreWatch { asked: vec![one.clone(), two.clone()], ..StoreWatch::default() };
+        let listed = watch.looked(true, look(vec![seen(&one)], vec![(two.clone(), trouble("denied"))]), Duration::ZERO);
+        assert_eq!((listed.len(), times(&watch)), (1, [0, 1]));
+        assert_eq!(watch.unlisted[&two].why, "denied; do");
+        assert_eq!(watch.trouble, None, "the store can be used");
+        watch.looked(true, Look::Trouble(trouble("no answer")), Duration::ZERO);
+        assert_eq!(times(&watch), [1, 2], "of none was anything told");
+        watch.asked = vec![one.clone(), two.clone()];
+        watch.silent(true);
+        assert_eq!((times(&watch), watch.trouble.as_ref()), ([2, 3], None));
+        watch.looked(true, look(vec![seen(&two)], Vec::new()), Duration::ZERO);
+        assert_eq!(times(&watch), [2, 0]);
     }
 
     #[test]

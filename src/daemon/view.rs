@@ -83,6 +83,7 @@ impl Owner {
             runs: kept.runs.iter().map(run).collect(),
             last: kept.last.clone(),
             snapshots,
+            unlisted: self.stores.get(&job.store).and_then(|watch| watch.unlisted.get(&job.name)).cloned(),
             is_listed: seen.is_some_and(|seen| kept.last_success.is_none_or(|ended| ended <= seen.at)),
         }
     }
@@ -124,7 +125,8 @@ fn run(run: &KeptRun) -> RunView {
 
 fn snapshots(seen: &SeenJob, kept: &KeptJob) -> Vec<SnapshotView> {
     let one = |snapshot: &SeenSnapshot| {
-        let found = kept.damaged.contains(&snapshot.name).then(|| "verify found damage".to_owned());
+        // no look has heard of it yet, or the store could not remember it
+        let found = kept.damage.contains_key(&snapshot.name).then(|| "verify found damage".to_owned());
         SnapshotView {
             name: snapshot.name.clone(),
             at: snapshot.name.at(),

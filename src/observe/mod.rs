@@ -21,6 +21,8 @@ pub enum Phase {
     ReadingBack,
     /// Making the snapshot appear.
     Publishing,
+    /// Retention, after a run that was ok.
+    Pruning,
     /// Writing a snapshot's entries into a folder.
     Restoring,
 }
@@ -35,6 +37,7 @@ impl Phase {
             Self::Flushing => "flushing to the store",
             Self::ReadingBack => "reading back what was written",
             Self::Publishing => "publishing the snapshot",
+            Self::Pruning => "removing what retention does not keep",
             Self::Restoring => "restoring",
         }
     }

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::health::{alive, lateness};
+use super::health::{alive, is_unlisted, lateness};
 use super::view::{JobView, StoreView, View};
 use super::words;
 use crate::domain::{ByteCount, Verdict};
@@ -91,6 +91,11 @@ fn of_job(job: &JobView, view: &View, found: &mut Vec<Concern>) {
     let name = job.name.as_str();
     if let Some(why) = lateness(job, view.now) {
         found.push(concern(Weight::Wrong, name, why, ""));
+    }
+    if let Some(unlisted) = &job.unlisted {
+        let weight = if is_unlisted(job) { Weight::Wrong } else { Weight::Notable };
+        let what = format!("its snapshots could not be listed, what is shown of them is old: {}", unlisted.why);
+        found.push(concern(weight, name, what, "look with `backup list` as the daemon's user"));
     }
     if let Some(run) = &job.last {
         match run.verdict {

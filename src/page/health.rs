@@ -10,16 +10,20 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::view::{JobView, RunView, SnapshotView, View};
+use super::view::{JobView, RunView, SnapshotView, Unlisted, View};
 use super::words;
 use crate::domain::Verdict;
 
-/// A loop that has not gone round for this long is taken for dead. It goes round every 60 seconds at least, so this
-/// is the moment it breaks its word.
+/// A loop that has not gone round for this long is taken for dead. It goes round every ten seconds at
+/// least; a machine that is busy, or was asleep, is given time.
 pub const TICK_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 /// How far in the future a good run may lie: two clocks, or one that was set a little.
 const FUTURE_MAX: SignedDuration = SignedDuration::from_mins(1);
+
+/// So often in a row may a job's snapshots not be listed (they are every ten minutes at least) before what was seen last
+/// is not believed any more.
+const UNLISTED_MAX: u32 = 3;
 
 /// A verdict: well, or why not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,10 +60,21 @@ pub fn ready(view: &View) -> Health {
             reasons.push(words::one_line(&format!("store {} cannot be used: {why}", store.name)));
         }
     }
+    let blind = |job: &&JobView| job.age_max_s.is_some() && is_unlisted(job);
+    for (job, unlisted) in view.jobs.iter().filter(blind).filter_map(|job| Some((job, job.unlisted.as_ref()?))) {
+        let Unlisted { why, times } = unlisted;
+        let text = format!("job {}: its snapshots could not be listed, {times} times in a row: {why}", job.name);
+        reasons.push(words::one_line(&text));
+    }
     reasons.extend(
         view.jobs.iter().filter_map(|job| lateness(job, view.now).map(|why| format!("job {}: {why}", job.name))),
     );
     Health { reasons }
+}
+
+/// Whether what is known of a job's snapshots is too old to be believed.
+pub(super) fn is_unlisted(job: &JobView) -> bool {
+    job.unlisted.as_ref().is_some_and(|unlisted| unlisted.times >= UNLISTED_MAX)
 }
 
 /// Why a job has not the good snapshot it should have; none if it has, or has no schedule.
@@ -106,9 +121,10 @@ fn made(job: &JobView, snapshot: &SnapshotView) -> Timestamp {
 mod tests {
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{alive, lateness};
+    use super::{alive, lateness, ready};
     use crate::domain::Verdict;
-    use crate::page::view::{JobView, RunView, SnapshotView, View};
+    use crate::page::concerns::{Weight, concerns};
+    use crate::page::view::{JobView, RunView, SnapshotView, Unlisted, View};
 
     fn view(silent: SignedDuration) -> View {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().expect("a time");
@@ -151,6 +167,7 @@ mod tests {
             last: None,
             snapshots: Vec::new(),
             is_listed: false,
+            unlisted: None,
         }
     }
 
@@ -185,6 +202,21 @@ mod tests {
         let mut never = job(None, Some(5000));
         never.is_listed = true;
         assert_eq!(lateness(&never, now(4999)), None, "it was never due");
+    }
+
+    #[test]
+    fn a_job_whose_snapshots_cannot_be_listed_is_told_at_once_and_not_ready_after_three_times() {
+        let mut view = view(SignedDuration::ZERO);
+        let mut known = job(Some(view.now.as_second()), Some(1));
+        for (times, ready_reasons, weight) in [(1, 0, Weight::Notable), (2, 0, Weight::Notable), (3, 1, Weight::Wrong)]
+        {
+            known.unlisted = Some(Unlisted { why: "denied".into(), times });
+            view.jobs = vec![known.clone()];
+            assert_eq!(ready(&view).reasons.len(), ready_reasons, "{times}");
+            let found = concerns(&view);
+            assert_eq!((found.len(), found[0].weight, found[0].about.as_str()), (1, weight, "upload"), "{times}");
+        }
+        assert_eq!(ready(&view).reasons, ["job upload: its snapshots could not be listed, 3 times in a row: denied"]);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Collector for Scrape {
             let age = view.now.duration_since(job.last_success?).as_secs_f64();
             Some((of_job(job), age))
         });
-        page.gauge("last_success_age_seconds", "How long ago the last run began that was ok", ages.collect())?;
+        page.gauge("last_success_age_seconds", "How long ago the last run ended that was ok", ages.collect())?;
         outcomes(&mut page, view)
     }
 }
@@ -110,9 +110,11 @@ const JOBS: &[OfJob] = &[
     ("newest_snapshot_timestamp_seconds", "When the newest snapshot was made", |job| {
         job.snapshots.first().map(|snapshot| seconds(snapshot.at))
     }),
-    ("last_verified_timestamp_seconds", "When a snapshot of the job was last proven by verify", |job| {
-        job.last_verified.as_ref().map(|proof| seconds(proof.at))
-    }),
+    (
+        "last_verified_timestamp_seconds",
+        "When a snapshot of the job was last verified and well, in whole or of a sample",
+        |job| job.last_verified.as_ref().map(|proof| seconds(proof.at)),
+    ),
 ];
 
 fn installation(page: &mut Page<'_, '_>, view: &View) -> Result<(), Error> {

@@ -81,6 +81,17 @@ pub struct JobView {
     pub snapshots: Vec<SnapshotView>,
     /// Whether they were listed since the last good run ended: then what is not among them is not there.
     pub is_listed: bool,
+    /// Why they could not be listed the last time, if they could not.
+    pub unlisted: Option<Unlisted>,
+}
+
+/// That the snapshots of a job could not be listed: what is shown of them is old.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unlisted {
+    /// The last time.
+    pub why: String,
+    /// How often in a row.
+    pub times: u32,
 }
 
 /// How many runs ended how. What was missed is no run.

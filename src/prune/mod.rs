@@ -4,7 +4,7 @@
 //! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
 //! asks retention, and moves what goes to the trash, from where it can be taken back for a while, under the lease too.
 //! What is held while it works stays. A snapshot counts as good only if its files are there, as long as its record says,
-//! and no verification found damage in it that none has disproved.
+//! and no verification found damage, in it or in a file that it shares with another, that none has disproved.
 //!
 //! This room never decides which snapshots stay, and never looks into a volume.
 
@@ -14,8 +14,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::catalog::{Catalog, CatalogError, Claim, Hold, Lease, Trashed, damages_of, verdict};
-use crate::domain::{ByteCount, SnapshotName, Verdict};
+use crate::catalog::{
+    Catalog, CatalogError, Claim, Hold, Lease, SharedDamage, Stored, Trashed, damages_of, shared_damage, verdict,
+};
+use crate::domain::{ByteCount, Cancel, SnapshotName, Verdict};
+use crate::observe::{Event, Observer};
 use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
 
 /// What is to be done.
@@ -57,6 +60,8 @@ pub struct Report {
     pub held_meanwhile: Vec<SnapshotName>,
     /// Snapshots that were removed for good from the trash.
     pub emptied: u64,
+    /// It was asked to stop: the rest, if there is any, is left to the next prune.
+    pub is_stopped: bool,
 }
 
 /// Says what would be done, and does nothing: so it does not ask the store's clock either, which takes a file.
@@ -64,15 +69,15 @@ pub struct Report {
 /// # Errors
 /// If something cannot be listed.
 pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
-    plan_at(catalog, order, Clocks::ours(order.now))
+    plan_at(catalog, order, Clocks::ours(order.now), &|| ())
 }
 
-fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, CatalogError> {
+/// Calls `moves` for each snapshot that was looked at.
+fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks, moves: &dyn Fn()) -> Result<Report, CatalogError> {
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
     let verifications = catalog.verifications()?;
-    let mut snapshots = Vec::with_capacity(names.len());
-    let (mut files, mut damages) = (BTreeMap::new(), BTreeMap::new());
+    let (mut records, mut files) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let record = match catalog.record(&name) {
             Ok((record, _)) => Some(record),
@@ -80,22 +85,35 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, C
             // what cannot be read is not known to be superfluous
             Err(_) => None,
         };
-        let listed = catalog.files_of(&catalog.layout().snapshot(&name))?;
-        let mut damaged = record.as_ref().map(|record| damages_of(record, &listed)).unwrap_or_default();
-        let known = verifications.get(&name).and_then(|all| verdict(all)).filter(|known| !known.is_well());
+        files.insert(name.clone(), catalog.files_of(&catalog.layout().snapshot(&name))?);
+        records.insert(name, record);
+        moves();
+    }
+    let stored = records.iter().map(|(name, record)| {
+        let stored = Stored { record: record.as_ref(), files: &files[name] };
+        (name.clone(), stored)
+    });
+    let stored = stored.collect();
+    let shared = shared_damage(&stored, &verifications);
+    let (mut snapshots, mut damages) = (Vec::with_capacity(records.len()), BTreeMap::new());
+    for (name, record) in &records {
+        let mut damaged = record.as_ref().map(|record| damages_of(record, &files[name])).unwrap_or_default();
+        let known = verifications.get(name).and_then(|all| verdict(all)).filter(|known| !known.is_well());
         damaged.extend(known.map(|known| format!("verify found damage on {}", known.at.strftime("%Y-%m-%d"))));
+        damaged.extend(shared.get(name).into_iter().flatten().map(|SharedDamage { file, found }| {
+            let day = found.at.strftime("%Y-%m-%d");
+            format!("verify found damage on {day} in {file}, which it shares with {}", found.snapshot)
+        }));
         let quality = match record {
             None => Quality::Unread,
             Some(_) if !damaged.is_empty() => Quality::Damaged,
             Some(record) if record.verdict == Verdict::Ok => Quality::Good,
             Some(_) => Quality::Partial,
         };
-        let held = holds.contains_key(&name);
-        files.insert(name.clone(), listed);
         if !damaged.is_empty() {
             damages.insert(name.clone(), damaged);
         }
-        snapshots.push(Dated { name, quality, held });
+        snapshots.push(Dated { name: name.clone(), quality, held: holds.contains_key(name) });
     }
     let last = catalog.runs(1)?.into_iter().next();
     let mut not_ok = last.filter(|run| run.verdict != Verdict::Ok).map(|run| run.verdict.word());
@@ -129,32 +147,54 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks) -> Result<Report, C
         removed: Vec::new(),
         held_meanwhile: Vec::new(),
         emptied: 0,
+        is_stopped: false,
     })
 }
 
-/// Prunes, under the job's lease.
+/// Prunes, under the job's lease. Between two removals it looks whether it is asked to stop, and says that it moves: by
+/// advances of nothing, because there is nothing to count.
 ///
 /// # Errors
 /// [`CatalogError::Leased`] if a run is at work; otherwise the first that the store says. What was moved to the trash
 /// before stays there.
-pub fn prune(catalog: &Catalog, order: &Order, claim: Claim) -> Result<Report, CatalogError> {
+pub fn prune(
+    catalog: &Catalog,
+    order: &Order,
+    claim: Claim,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Report, CatalogError> {
     let lease = Lease::acquire(catalog, claim)?;
-    let done = under_lease(catalog, order, &lease);
+    let done = under_lease(catalog, order, &lease, cancel, observer);
     let released = lease.release();
     let report = done?;
     released?;
     Ok(report)
 }
 
-fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report, CatalogError> {
+fn under_lease(
+    catalog: &Catalog,
+    order: &Order,
+    lease: &Lease,
+    cancel: &Cancel,
+    observer: &dyn Observer,
+) -> Result<Report, CatalogError> {
+    let moves = || observer.notice(&Event::Advanced { entries: 0, bytes: ByteCount::ZERO, stored: ByteCount::ZERO });
+    let may_go_on = || {
+        moves();
+        cancel.asked().is_none()
+    };
     let clocks = Clocks { ours: order.now, stores: Some(catalog.store().now()?) };
-    let mut report = plan_at(catalog, order, clocks)?;
+    let mut report = plan_at(catalog, order, clocks, &moves)?;
     if matches!(report.judgement.refusal, Some(Refusal::ClocksDiffer { .. })) {
         // whose clock is wrong is not known, and the trash is emptied by the store's
         return Ok(report);
     }
     let removals: Vec<SnapshotName> = report.judgement.removals().cloned().collect();
     for name in removals {
+        if !may_go_on() {
+            break;
+        }
         // between two removals somebody may have taken the lease over, or the disk may be another
         lease.renew()?;
         catalog.store().check_identity()?;
@@ -164,8 +204,11 @@ fn under_lease(catalog: &Catalog, order: &Order, lease: &Lease) -> Result<Report
             report.held_meanwhile.push(name);
         }
     }
-    lease.renew()?;
-    report.emptied = catalog.empty_trash(order.trash_for)?;
+    if may_go_on() {
+        lease.renew()?;
+        report.emptied = catalog.empty_trash(order.trash_for, &may_go_on)?;
+    }
+    report.is_stopped = cancel.asked().is_some();
     Ok(report)
 }
 

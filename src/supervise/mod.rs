@@ -6,12 +6,13 @@
 //! passes tells the truth, leaves the child behind and goes on.
 //!
 //! The child reads one `Order` from its standard input and writes `Message`s to its standard output, a line each.
-//! What comes back is read as if a stranger wrote it. This room does not know how a run is made.
+//! What comes back is read as if a stranger wrote it. Its word on the run stands, whatever becomes of it after that: then
+//! it only records the outcome and does what retention says. This room does not know how a run is made.
 
 mod order;
 mod parent;
 mod pipe;
 
 pub use order::{Order, StoreOrder};
-pub use parent::{Child, Ended, cut_off, inherit_nothing, supervise};
+pub use parent::{Child, End, Ended, cut_off, inherit_nothing, supervise};
 pub use pipe::{Message, PipeObserver};

@@ -49,9 +49,29 @@ pub struct Ended {
     pub recorded: Vec<RunId>,
     /// The store that was opened.
     pub store: Option<StoreId>,
-    /// Whether its process was waited for and is gone, so that nothing of it can touch the store any more. Never true of
-    /// one that was left behind.
-    pub is_gone: bool,
+    /// What became of its process.
+    pub end: End,
+}
+
+/// What became of a run's process.
+#[derive(Debug)]
+pub enum End {
+    /// It came to its own end and was waited for: it holds nothing any more.
+    Clean,
+    /// It was ended, and waited for: nothing of it can touch the store any more, and what it held there is over.
+    Cut,
+    /// Nobody has seen its end.
+    Unseen,
+}
+
+/// Why a child was not heard to its end.
+enum Unheard {
+    /// It did not take its order.
+    NoOrder(std::io::Error),
+    /// Nothing moved for longer than the deadline.
+    Silent,
+    /// It did not end within the grace.
+    Late(Stop),
 }
 
 enum Heard {
@@ -63,21 +83,21 @@ enum Heard {
 pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cancel, observer: &dyn Observer) -> Ended {
     let started = clock.now();
     let began = clock.since_start();
-    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None, is_gone: false };
+    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None, end: End::Unseen };
     let failure = watch.run(child, order, clock, cancel, observer).err();
     let outcome = watch.outcome.take().unwrap_or_else(|| {
         let died = || died("its process ended without telling how the run went", &[]);
         let took = clock.since_start().saturating_sub(began);
         untold(order, started, clock.now(), took, failure.unwrap_or_else(died))
     });
-    Ended { outcome, recorded: watch.recorded, store: watch.store, is_gone: watch.is_gone }
+    Ended { outcome, recorded: watch.recorded, store: watch.store, end: watch.end }
 }
 
 /// A run that nobody watched to its end: its watcher was cut off from it.
 pub fn cut_off(order: &Order, started: Timestamp, finished: Timestamp, why: &str) -> Ended {
     let took = Duration::try_from(finished.duration_since(started)).unwrap_or_default();
     let outcome = untold(order, started, finished, took, died(why, &[]));
-    Ended { outcome, recorded: Vec::new(), store: None, is_gone: false }
+    Ended { outcome, recorded: Vec::new(), store: None, end: End::Unseen }
 }
 
 /// The outcome of a run that did not tell one.
@@ -106,7 +126,7 @@ struct Watch {
     store: Option<StoreId>,
     recorded: Vec<RunId>,
     outcome: Option<Outcome>,
-    is_gone: bool,
+    end: End,
 }
 
 type Failure = (StopReason, Trouble);
@@ -139,8 +159,44 @@ impl Watch {
         let stderr = process.stderr.take().expect("it was piped");
         let heard = listen(stdout);
         let last_words = gather(stderr);
-        told.map_err(|error| died("its process did not take its order", &[error.to_string()]))?;
+        let unheard = match told {
+            Ok(()) => self.hear_out(pid, &heard, child, clock, cancel, observer).err(),
+            Err(error) => Some(Unheard::NoOrder(error)),
+        };
+        if unheard.is_some() {
+            // in state D it takes no signal, and is gone when the server answers
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        let status = self.reap(&mut process, clock);
+        match unheard {
+            // whatever came after its word, it stands
+            _ if self.outcome.is_some() => return Ok(()),
+            Some(Unheard::NoOrder(error)) => {
+                return Err(died("its process did not take its order", &[error.to_string()]));
+            }
+            Some(Unheard::Silent) => return Err(self.silent(child.deadline)),
+            Some(Unheard::Late(stop)) => return Err(self.left_behind(stop, child.grace)),
+            None => {}
+        }
+        let words = last_words.recv_timeout(LOOK_EVERY).unwrap_or_default();
+        let tail: Vec<String> = words.lines().rev().take(5).map(str::to_owned).collect();
+        let tail: Vec<String> = tail.into_iter().rev().collect();
+        Err(match cancel.asked() {
+            Some(stop) => self.cut_short(stop, &status),
+            None => died(&format!("its process ended without telling how the run went ({status})"), &tail),
+        })
+    }
 
+    /// Hears the child until it closes its output.
+    fn hear_out(
+        &mut self,
+        pid: Pid,
+        heard: &Receiver<Heard>,
+        child: &Child,
+        clock: &dyn Clock,
+        cancel: &Cancel,
+        observer: &dyn Observer,
+    ) -> Result<(), Unheard> {
         let mut moved = clock.since_start();
         let mut asked: Option<(Stop, Duration)> = None;
         loop {
@@ -149,7 +205,7 @@ impl Watch {
                     moved = clock.since_start();
                     self.hear(message, observer);
                 }
-                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Heard::Closed) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = clock.since_start();
@@ -162,37 +218,22 @@ impl Watch {
             if let Some((stop, since)) = asked
                 && now.saturating_sub(since) > child.grace
             {
-                let _ = kill_process(pid, Signal::KILL);
-                return Err(self.left_behind(stop, child.grace));
+                return Err(Unheard::Late(stop));
             }
             if now.saturating_sub(moved) > child.deadline {
-                let _ = kill_process(pid, Signal::KILL);
-                return Err(self.silent(child.deadline));
+                return Err(Unheard::Silent);
             }
         }
-        if self.outcome.is_some() {
-            // it has said its last word; it is reaped if it ends soon, and is init's otherwise
-            self.reap(&mut process, clock);
-            return Ok(());
-        }
-        let status = self.reap(&mut process, clock);
-        let words = last_words.recv_timeout(LOOK_EVERY).unwrap_or_default();
-        let tail: Vec<String> = words.lines().rev().take(5).map(str::to_owned).collect();
-        let tail: Vec<String> = tail.into_iter().rev().collect();
-        Err(match cancel.asked() {
-            Some(stop) => self.cut_short(stop, &status),
-            None => died(&format!("its process ended without telling how the run went ({status})"), &tail),
-        })
     }
 
-    /// Waits for a process that has closed its output, but not for ever: in state D it never ends.
+    /// Waits for a process that has closed its output or was killed, but not for ever: in state D it never ends.
     fn reap(&mut self, process: &mut std::process::Child, clock: &dyn Clock) -> String {
         let since = clock.since_start();
         let (_keep, never) = bounded::<()>(0);
         while clock.since_start().saturating_sub(since) < Duration::from_secs(2) {
             match process.try_wait() {
                 Ok(Some(status)) => {
-                    self.is_gone = true;
+                    self.end = if status.success() { End::Clean } else { End::Cut };
                     return status.to_string();
                 }
                 Ok(None) => {
@@ -233,16 +274,15 @@ impl Watch {
         let who = match self.phase {
             Phase::Surveying => "the source has",
             Phase::Storing => "the store (or the source) has",
-            Phase::Opening | Phase::Flushing | Phase::ReadingBack | Phase::Publishing | Phase::Restoring => {
-                "the store has"
-            }
+            Phase::Opening
+            | Phase::Flushing
+            | Phase::ReadingBack
+            | Phase::Publishing
+            | Phase::Pruning
+            | Phase::Restoring => "the store has",
         };
         let what = format!("{who} not answered for {secs} s while {}", self.phase.words());
-        let advice = format!(
-            "check the server and the mount; this run's process was left behind and ends when the server answers; {}; \
-             its lease and what it left are taken over once it has been silent for `lease_term` (`backup unlock` shows it)",
-            self.published()
-        );
+        let advice = format!("check the server and the mount; {}; {}", self.published(), self.remains());
         let reason = if self.phase == Phase::Surveying { StopReason::Source } else { StopReason::StoreAbsent };
         (reason, Trouble { what, causes: Vec::new(), advice })
     }
@@ -265,8 +305,21 @@ impl Watch {
     fn left_behind(&self, stop: Stop, grace: Duration) -> Failure {
         let what =
             format!("the run was stopped while {} and did not end within {} s", self.phase.words(), grace.as_secs());
-        let advice = format!("{}; a run after `lease_term` cleans up", self.published());
+        let advice = format!("{}; {}", self.published(), self.remains());
         (stop.into(), Trouble { what, causes: Vec::new(), advice })
+    }
+
+    /// What becomes of what it held and left.
+    fn remains(&self) -> &'static str {
+        match self.end {
+            End::Clean | End::Cut => {
+                "its process was ended; the daemon's next run, or any after `lease_term`, takes over what it left"
+            }
+            End::Unseen => {
+                "this run's process was left behind and ends when the server answers; its lease and what it left are \
+                 taken over once it has been silent for `lease_term` (`backup unlock` shows it)"
+            }
+        }
     }
 }
 
@@ -333,3 +386,6 @@ fn set_close_on_exec(fd: i32) {
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
     let _ = rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC);
 }
+
+#[cfg(test)]
+mod tests;

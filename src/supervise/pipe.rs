@@ -63,7 +63,7 @@ pub enum Message {
         /// Which.
         runs: Vec<RunId>,
     },
-    /// The last line: the outcome.
+    /// The outcome. What comes after it (that it is recorded, and what retention did) changes nothing about it.
     Outcome {
         /// As it is stored.
         record: Box<RunRecord>,

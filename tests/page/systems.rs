@@ -185,6 +185,7 @@ fn job(text: &str, nights: i64) -> JobView {
         runs,
         snapshots: (1..=nights.min(24)).map(|back| snapshot(&name, back)).collect(),
         is_listed: true,
+        unlisted: None,
         name,
     }
 }

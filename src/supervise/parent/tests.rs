@@ -1,0 +1,133 @@
+//! A parent and children that are shells: what they say and do is all that counts.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Child, End, Ended, Message, Order, cut_off, supervise, untold};
+use crate::archive::Codec;
+use crate::domain::{Cancel, Host, Outcome, RunId, SnapshotName, Stop, StopReason, SystemClock, Trouble, Verdict};
+use crate::engine::Reuse;
+use crate::observe::{Event, Observer, Phase, Silent};
+use crate::report::RunRecord;
+use crate::retention::Policy;
+use crate::store::{Permissions, RequireMount};
+use crate::supervise::StoreOrder;
+
+/// Much longer than a shell needs, and never waited for.
+const LONG: Duration = Duration::from_secs(90);
+const SHORT: Duration = Duration::from_millis(50);
+
+fn order() -> Order {
+    let store = StoreOrder {
+        path: "/mnt".into(),
+        require_mount: RequireMount::No,
+        permissions: Permissions::default(),
+        expected: None,
+        init: false,
+        lease_term: LONG,
+    };
+    Order {
+        run: RunId::from_random([7; 16]),
+        dead_runs: Vec::new(),
+        host: Host("web1".into()),
+        tool: "a test".into(),
+        job: "upload".parse().expect("a job"),
+        sources: vec!["/srv".into()],
+        exclude: Vec::new(),
+        exclude_caches: false,
+        exclude_if_present: None,
+        one_file_system: false,
+        max_file_size: None,
+        allow_empty: false,
+        codec: Codec::None,
+        max_shrink_percent: 50,
+        threads: NonZeroUsize::MIN,
+        survey: false,
+        reuse: Reuse::default(),
+        store,
+        retention: Policy::default(),
+        trash_for: LONG,
+        zone: "UTC".into(),
+        pending: Vec::new(),
+    }
+}
+
+fn ok() -> Outcome {
+    let at: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+    let order = order();
+    let failure = (StopReason::Program, Trouble { what: String::new(), causes: Vec::new(), advice: String::new() });
+    let snapshot = Some(SnapshotName::new(&order.job, at));
+    Outcome { snapshot, failure: None, ..untold(&order, at, at, SHORT, failure) }
+}
+
+fn lines(messages: &[Message]) -> Vec<String> {
+    messages.iter().map(|message| serde_json::to_string(message).expect("plain values")).collect()
+}
+
+/// A shell that takes its order, says `$1` and so on as `script` wants it, and does not care about SIGTERM.
+fn shell(script: &str, messages: &[Message], deadline: Duration, grace: Duration) -> Child {
+    let script = format!("trap '' TERM; cat >/dev/null; say() {{ printf '%s\\n' \"$1\"; }}; {script}");
+    let mut arguments = vec!["-c".into(), script.into(), "sh".into()];
+    arguments.extend(lines(messages).into_iter().map(Into::into));
+    Child { program: PathBuf::from("/bin/sh"), arguments, deadline, grace }
+}
+
+fn told() -> [Message; 3] {
+    let outcome = ok();
+    [
+        Message::Outcome { record: Box::new(RunRecord::from(&outcome)) },
+        Message::Recorded { runs: vec![outcome.run] },
+        Message::Phase { phase: Phase::Pruning },
+    ]
+}
+
+/// Asks to stop as soon as retention is at work.
+struct Impatient(Cancel);
+
+impl Observer for Impatient {
+    fn notice(&self, event: &Event<'_>) {
+        if matches!(event, Event::Entered { phase: Phase::Pruning }) {
+            self.0.ask(Stop::Terminated);
+        }
+    }
+}
+
+fn assert_ok_and_cut(ended: &Ended) {
+    assert_eq!((ended.outcome.verdict(), &ended.recorded), (Verdict::Ok, &vec![order().run]), "{ended:?}");
+    assert!(matches!(ended.end, End::Cut), "it may have left its lease: {ended:?}");
+}
+
+/// A daemon was stopped while retention moved snapshots on a slow server: the run, whose snapshot was published and whose
+/// record said ok, was told and recorded as failed.
+#[test]
+fn a_run_that_has_told_its_outcome_is_what_it_told_whatever_becomes_of_it_while_retention_is_at_work() {
+    let say = "say \"$1\"; say \"$2\"; say \"$3\"; exec sleep 1000";
+    let cancel = Cancel::new();
+    let stopped = shell(say, &told(), LONG, SHORT);
+    assert_ok_and_cut(&supervise(&stopped, &order(), &SystemClock::new(), &cancel, &Impatient(cancel.clone())));
+    let silent = shell(say, &told(), SHORT, LONG);
+    assert_ok_and_cut(&supervise(&silent, &order(), &SystemClock::new(), &Cancel::new(), &Silent));
+    let crashed = shell("say \"$1\"; say \"$2\"; kill -9 $$", &told(), LONG, LONG);
+    assert_ok_and_cut(&supervise(&crashed, &order(), &SystemClock::new(), &Cancel::new(), &Silent));
+}
+
+#[test]
+fn a_run_that_ends_by_itself_holds_nothing_any_more() {
+    let child = shell("say \"$1\"", &told(), LONG, LONG);
+    let ended = supervise(&child, &order(), &SystemClock::new(), &Cancel::new(), &Silent);
+    assert!(ended.outcome.verdict() == Verdict::Ok && matches!(ended.end, End::Clean), "{ended:?}");
+    let at = ended.outcome.started;
+    assert!(matches!(cut_off(&order(), at, at, "a test").end, End::Unseen));
+}
+
+#[test]
+fn a_run_that_says_nothing_any_more_fails_at_its_deadline_and_its_process_is_waited_for() {
+    let child = shell("exec sleep 1000", &[], SHORT, LONG);
+    let ended = supervise(&child, &order(), &SystemClock::new(), &Cancel::new(), &Silent);
+    let (reason, trouble) = ended.outcome.failure.expect("it failed");
+    assert!(reason == StopReason::StoreAbsent && trouble.what.contains("has not answered"), "{trouble:?}");
+    assert!(trouble.advice.contains("its process was ended") && matches!(ended.end, End::Cut), "{trouble:?}");
+}
