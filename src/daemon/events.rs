@@ -19,6 +19,10 @@ use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::Ended;
 
+/// A daemon that has just begun waits so long for its first look into a store before it says that there is nothing to
+/// verify: longer than a look may take.
+const LISTED_WITHIN: Duration = Duration::from_secs(600);
+
 impl Owner {
     /// A run is over: by its own word, by its watcher's, or left behind.
     pub(super) fn ended(&mut self, name: &JobName, ended: Ended) {
@@ -200,7 +204,11 @@ impl Owner {
             if self.running.values().any(|running| running.store == job.store) {
                 continue;
             }
-            let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
+            let Some(plan) = job.verify_plan(&self.host) else { continue };
+            // what there is to verify is known when the store has been listed
+            if !self.seen.contains_key(&job.name) && self.clock.since_start() < LISTED_WITHIN {
+                continue;
+            }
             let next = self.to_prove(&job.name);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
@@ -245,11 +253,14 @@ impl Owner {
         let now = self.clock.now();
         let job = self.settings.jobs.get(name).cloned();
         let level = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.level);
-        let schedules = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.schedules.clone());
-        let plan = Plan::of(format!("{}/{name}/verify", self.host.0), schedules.unwrap_or_default());
-        let kept = self.job_kept(name);
-        if let Some(agenda) = &mut kept.verify_agenda {
-            let _ = agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)));
+        let plan = job.as_ref().and_then(|job| job.verify_plan(&self.host));
+        let is_cut_off = self.stopping.is_some() && matches!(proof, Proof::Failed(_));
+        match (&mut self.job_kept(name).verify_agenda, plan) {
+            // the slot stays open: the next daemon makes up for it once
+            _ if is_cut_off => {}
+            (Some(agenda), Some(plan)) => drop(agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)))),
+            (Some(agenda), None) => drop(agenda.withdraw()),
+            (None, _) => {}
         }
         let store = job.map(|job| job.store).unwrap_or_default();
         if let Some(watch) = self.stores.get_mut(&store) {
