@@ -207,7 +207,7 @@ impl Owner {
             if self.running.values().any(|running| running.store == job.store) {
                 continue;
             }
-            let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
+            let Some(plan) = job.verify_plan(&self.host) else { continue };
             let turn = self.turn(&job, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
@@ -269,11 +269,14 @@ impl Owner {
         let now = self.clock.now();
         let job = self.settings.jobs.get(name).cloned();
         let level = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.level);
-        let schedules = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.schedules.clone());
-        let plan = Plan::of(format!("{}/{name}/verify", self.host.0), schedules.unwrap_or_default());
-        let kept = self.job_kept(name);
-        if let Some(agenda) = &mut kept.verify_agenda {
-            let _ = agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)));
+        let plan = job.as_ref().and_then(|job| job.verify_plan(&self.host));
+        let is_cut_off = self.stopping.is_some() && matches!(proof, Proof::Failed(_));
+        match (&mut self.job_kept(name).verify_agenda, plan) {
+            // the slot stays open: the next daemon makes up for it once
+            _ if is_cut_off => {}
+            (Some(agenda), Some(plan)) => drop(agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)))),
+            (Some(agenda), None) => drop(agenda.withdraw()),
+            (None, _) => {}
         }
         let store = job.map(|job| job.store).unwrap_or_default();
         if let Some(watch) = self.stores.get_mut(&store) {

@@ -276,12 +276,15 @@ impl Owner {
         }
         self.kept = found.unwrap_or_default();
         for (name, plan) in self.plans.clone() {
+            let verify_plan = self.settings.jobs.get(&name).and_then(|job| job.verify_plan(&self.host));
             let job = self.kept.jobs.entry(name.clone()).or_default();
             let cut_off = job.agenda.get_or_insert_with(|| Agenda::begin(&plan, now)).resume(&plan, now);
             let began = job.began.take();
-            if let Some(verify) = &mut job.verify_agenda {
-                // what it proved is in the store; its turn comes again
-                let _ = verify.resume(&plan, now);
+            match (&mut job.verify_agenda, verify_plan) {
+                // what it proved is in the store; what was cut off is made up for
+                (Some(verify), Some(plan)) => drop(verify.resume(&plan, now)),
+                (Some(verify), None) => drop(verify.withdraw()),
+                (None, _) => {}
             }
             if let Some(start) = cut_off {
                 self.was_cut_off(&name, start, began, now);
