@@ -173,6 +173,11 @@ fn mistakes_are_shown_where_they_stand_with_what_would_be_right() {
         (HEAD.replace("/var/www", "[/a, /a/b]"), &["`/a/b` and `/a` lie in each other"]),
         (HEAD.replace("source", "target"), &["`target` is not a key", "the job has no `source`"]),
         (
+            HEAD.replace("/mnt/nas", "/var/lib/backup/store"),
+            &["the store lies in `state_dir` (/var/lib/backup)", "1:22", "a folder outside it"],
+        ),
+        (format!("state_dir: /mnt\n{HEAD}"), &["the store lies in `state_dir` (/mnt)", "2:22"]),
+        (
             HEAD.replace("path: /mnt/nas", "require_mount: nsf, path: /x"),
             &["is not a kind of mount", "did you mean `nfs`?"],
         ),
