@@ -157,6 +157,80 @@ fn readme_names_every_variable_and_every_exit_code() {
     }
 }
 
+/// What stands between backticks, and lines of examples, that begin with our name; a comment behind them cut off.
+fn commands_in(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.trim().trim_start_matches("$ "));
+    let inline = text.split('`').skip(1).step_by(2);
+    let found = lines.chain(inline).filter(|text| text.starts_with("backup ") && !text.contains('\n'));
+    found.map(|text| text.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+/// The words of a command line: blanks part them, quotes hold them together.
+fn words_of(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for sign in command.chars() {
+        match (quote, sign) {
+            (None, '\'' | '"') => quote = Some(sign),
+            (Some(open), _) if open == sign => quote = None,
+            (None, ' ') => words.push(String::new()),
+            _ => words.last_mut().expect("one").push(sign),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// An alert once said `backup verify JOB --deep`, which parses: but what stands there is a snapshot.
+#[test]
+fn every_command_in_the_papers_parses_and_alerts_put_jobs_and_stores_where_they_belong() {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    const PAPERS: [&str; 10] = [
+        "README.md",
+        "CHANGELOG.md",
+        "BENCHMARKS.md",
+        "config/README.md",
+        "config/backup.yaml",
+        "config/backup.example.yaml",
+        "config/prometheus-alerts.yaml",
+        "systemd/README.md",
+        "kubernetes/README.md",
+        "jenkins/README.md",
+    ];
+    let command = backup::cli::Arguments::command();
+    let mut labels_seen = 0;
+    for paper in PAPERS {
+        for text in commands_in(&read(paper)) {
+            let filled =
+                text.replace("{{ $labels.job_name }}", "job-of-label").replace("{{ $labels.store }}", "store-of-label");
+            let matches = match command.clone().try_get_matches_from(words_of(&filled)) {
+                Ok(matches) => matches,
+                Err(error) if error.kind() == ErrorKind::DisplayHelp => continue,
+                // a mention of a command's name alone
+                Err(error) if error.kind() == ErrorKind::MissingRequiredArgument && !text.contains(" -") => continue,
+                Err(error) => panic!("{paper}: `{text}`: {error}"),
+            };
+            let mut at = Some(&matches);
+            while let Some(matches) = at {
+                for id in matches.ids() {
+                    for value in matches.try_get_raw(id.as_str()).ok().flatten().into_iter().flatten() {
+                        for (label, place) in [("job-of-label", "job"), ("store-of-label", "store")] {
+                            if value == label {
+                                assert_eq!(id.as_str(), place, "{paper}: `{text}`");
+                                labels_seen += 1;
+                            }
+                        }
+                    }
+                }
+                at = matches.subcommand().map(|(_, inner)| inner);
+            }
+        }
+    }
+    assert!(labels_seen >= 4, "{labels_seen}");
+    assert_eq!(commands_in("`backup ls -l` and\n$ backup run  # all\n"), ["backup run", "backup ls -l"]);
+}
+
 #[test]
 fn every_dependency_has_its_reason() {
     let (manifest, text) = (read("Cargo.toml"), read("ARCHITECTURE.md"));
@@ -229,6 +303,11 @@ fn mistakes_are_shown_where_they_stand_with_what_would_be_right() {
         (HEAD.replace("/var/www", "var/www"), &["`var/www` is not an absolute path"]),
         (HEAD.replace("/var/www", "[/a, /a/b]"), &["`/a/b` and `/a` lie in each other"]),
         (HEAD.replace("source", "target"), &["`target` is not a key", "the job has no `source`"]),
+        (
+            HEAD.replace("/mnt/nas", "/var/lib/backup/store"),
+            &["the store lies in `state_dir` (/var/lib/backup)", "1:22", "a folder outside it"],
+        ),
+        (format!("state_dir: /mnt\n{HEAD}"), &["the store lies in `state_dir` (/mnt)", "2:22"]),
         (
             HEAD.replace("path: /mnt/nas", "require_mount: nsf, path: /x"),
             &["is not a kind of mount", "did you mean `nfs`?"],

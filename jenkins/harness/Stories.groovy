@@ -46,7 +46,7 @@ same(table.keySet().sort(), [0, 1, 2, 3, 4, 5, 6, 130, 143], 'README.md has a ro
 // --- a program that ends as it is told
 fake = new File(scratch, 'fake')
 program(new File(fake, 'backup'), '''#!/bin/sh
-case "$*" in --version) exit 0;; '--quiet config check') exit "${FAKE_CHECK:-0}";; esac
+case "$*" in --version) exit 0;; '--quiet config check') env | sed 's/=.*//' >"$HOME/checked"; exit "${FAKE_CHECK:-0}";; esac
 printf '%s\\n' "$@" >"$HOME/asked"; env | sed 's/=.*//' >"$HOME/knew"
 while [ $# -gt 0 ]; do
   if [ "$1" = --junit ]; then
@@ -80,7 +80,11 @@ asked.each { action, arguments ->
         if (build.stages != ['check', action == 'prune-dry-run' ? 'prune, shown only' : action, 'post: always'] && build.stages != ['check', action == 'prune-dry-run' ? 'prune, shown only' : action]) { complaints << "stages ${build.stages}" }
         if (!build.description?.startsWith("${action} of upload: ")) { complaints << "description ${build.description}" }
         def knew = new File(workspace, 'knew').readLines()
-        if (knew.contains('SLACK_WEBHOOK_URL') != (action == 'run')) { complaints << 'secrets in the wrong step' }
+        def checked = new File(workspace, 'checked').readLines()
+        ['SLACK_WEBHOOK_URL', 'JIRA_TOKEN'].each { secret ->
+            if (knew.contains(secret) != (action == 'run')) { complaints << "${secret} in the wrong step" }
+            if (!checked.contains(secret)) { complaints << "`config check` has no ${secret}" }
+        }
         if (build.log.any { it.contains('SECRET-WORD') }) { complaints << 'a secret in the log' }
     }
     (table + [77: 'FAILURE', 255: 'FAILURE']).each { status, wanted -> same(results[status], wanted, "${action} that ends with ${status} is") }
@@ -117,7 +121,7 @@ same(build(bin: fake, env: [FAKE: '0', JOB_BASE_NAME: 'backup-on-demand']).crons
 same(nightly.options.disableConcurrentBuilds, true, 'no two builds at once')
 same(nightly.options.timeout, [time: 20, unit: 'HOURS'], 'a timeout')
 same(nightly.choices.ACTION, ['run', 'verify', 'drill', 'restore', 'prune-dry-run'], 'actions')
-same(nightly.boundIds, ['backup-slack-webhook', 'backup-jira-token'], 'credentials that a run is given')
+same(nightly.boundIds, ['backup-slack-webhook', 'backup-jira-token'] * 2, 'credentials that `config check` and a run are given')
 
 // --- the harness itself: it refuses what it does not know, and its results only get worse
 ['pipeline { agent { label "x" }\n stages { stage("x") { steps { ehco "x" } } } }', 'pipeline { agnet { } }', 'pipeline { agent { label "x" }\n options { timeuot() }\n stages { } }'].each { text ->
@@ -213,11 +217,12 @@ if (args.length > 3) {
     def source = new File(site, 'upload')
     source.mkdirs()
     (1..40).each { new File(source, "JohnDoe_${it}_2026.pdf").text = "week ${it} ".multiply(200) }
-    new File(site, 'backup.yaml').text = """
+    def configuration = """
 state_dir: ${site}/state
 stores: {nas: {path: ${site}/store}}
 jobs: {upload: {source: ${source}, retention: {last: 7}}}
 """
+    new File(site, 'backup.yaml').text = configuration
     // the Jenkinsfile names the configuration of an agent; here it lies in the scratch folder
     program(new File(site, 'bin/backup'), "#!/bin/sh\nBACKUP_CONFIG='${site}/backup.yaml' exec '${new File(args[3]).absolutePath}' \"\$@\"\n")
     def real = { Map parameters ->
@@ -240,6 +245,10 @@ jobs: {upload: {source: ${source}, retention: {last: 7}}}
     new File(site, 'store').mkdir()
     ["${site}/bin/backup", 'init', '--store', 'nas'].execute(['PATH=/usr/bin:/bin'], site).waitForProcessOutput()
     story([:], 'SUCCESS', 'a run')
+    // as README says it: `notify.jira` in the configuration, the token from a credential
+    new File(site, 'backup.yaml').text = configuration + "notify: {jira: {url: 'http://127.0.0.1:${receiver.address.port}', project: OPS}}\n"
+    story([:], 'SUCCESS', 'a run whose configuration has `notify.jira`')
+    new File(site, 'backup.yaml').text = configuration
     valid(story([ACTION: 'verify'], 'SUCCESS', 'verify'), 0)
     valid(story([ACTION: 'drill'], 'SUCCESS', 'a drill'), 0)
     def back = new File(site, 'back')

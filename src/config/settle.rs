@@ -157,6 +157,7 @@ impl Settling<'_> {
         for (name, node) in &store_nodes {
             if let Some(entries) = self.entries(name, node, Scope::Store, "a store") {
                 let store = self.store(&name.value, Some((node, entries)));
+                self.check_apart(store.as_ref(), &state_dir, find(entries, "path"));
                 stores.extend(store.map(|store| (name.value.clone(), store)));
             }
         }
@@ -178,6 +179,7 @@ impl Settling<'_> {
         let grace = self.one(Scope::Top, "grace", "", None, values::duration);
         let web = self.web(None);
         let store = self.store(UNNAMED_STORE, None);
+        self.check_apart(store.as_ref(), &state_dir, None);
         let name = self.variables.get("BACKUP_JOB").cloned();
         let spot = Spot::Named("environment variable BACKUP_JOB".to_owned());
         let sources: Vec<PathBuf> = self
@@ -353,6 +355,18 @@ impl Settling<'_> {
             self.rows.push(Row { key: "state_dir".to_owned(), value, origin: Origin::Default });
             path
         })
+    }
+
+    /// What lies in the folder of state may be lost, and a purge of the package means to lose it: no place for a store.
+    fn check_apart(&mut self, store: Option<&StoreSettings>, state_dir: &Path, at: Option<&At<Node>>) {
+        if store.is_some_and(|store| store.path.starts_with(state_dir)) {
+            let spot = at.map_or_else(
+                || Spot::Named("environment variable BACKUP_ARCHIVE".to_owned()),
+                |node| Spot::File(node.span.clone()),
+            );
+            let what = format!("the store lies in `state_dir` ({}), which may be lost", state_dir.display());
+            self.problem(spot, what, "a folder outside it; or set `state_dir` (BACKUP_STATE_DIR) to another one", None);
+        }
     }
 
     fn store(&mut self, name: &str, at: Option<(&At<Node>, &Entries)>) -> Option<StoreSettings> {
