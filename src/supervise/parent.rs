@@ -233,9 +233,12 @@ impl Watch {
         let who = match self.phase {
             Phase::Surveying => "the source has",
             Phase::Storing => "the store (or the source) has",
-            Phase::Opening | Phase::Flushing | Phase::ReadingBack | Phase::Publishing | Phase::Restoring => {
-                "the store has"
-            }
+            Phase::Opening
+            | Phase::Commands
+            | Phase::Flushing
+            | Phase::ReadingBack
+            | Phase::Publishing
+            | Phase::Restoring => "the store has",
         };
         let what = format!("{who} not answered for {secs} s while {}", self.phase.words());
         let advice = format!(
