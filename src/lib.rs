@@ -10,7 +10,7 @@
 //! 5  config  supervise
 //! 4  engine  restore  verify  browse  prune  index
 //! 3  catalog
-//! 2  source  store  notify  page
+//! 2  source  command  store  notify  page
 //! 1  archive  retention  schedule  report  observe
 //! 0  domain
 //! ```
@@ -21,6 +21,7 @@ pub mod archive;
 pub mod browse;
 pub mod catalog;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod domain;

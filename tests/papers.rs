@@ -463,7 +463,9 @@ proptest! {
 fn what_the_schema_can_say_it_says_like_the_program() {
     let validator = jsonschema::validator_for(&serde_json::from_str(&schema()).expect("JSON")).expect("a schema");
     let good = serde_json::json!({"stores": {"nas": {"path": "/x", "require_mount": "nfs", "file_mode": "0640"}},
-        "jobs": {"up": {"sources": ["/a", "/b"], "compression": {"zstd": {"level": 6}}, "schedule": ["@daily"], "max_shrink": "10%"}}});
+        "jobs": {"up": {"sources": ["/a", "/b"], "compression": {"zstd": {"level": 6}}, "schedule": ["@daily"], "max_shrink": "10%"},
+            "shop": {"commands": [{"name": "dumps/shop.sql", "run": ["mariadb-dump", "shop"], "deadline": "1h",
+                "environment": {"LANG": "C"}, "environment_files": {"MYSQL_PWD": "/run/secrets/shop"}}]}}});
     assert!(validator.is_valid(&good), "{:?}", validator.iter_errors(&good).map(|e| e.to_string()).collect::<Vec<_>>());
     assert_eq!(loaded(&good.to_string(), &[]), Ok(()));
     for (pointer, wrong) in [
@@ -474,6 +476,14 @@ fn what_the_schema_can_say_it_says_like_the_program() {
         ("/jobs/up/compression", serde_json::json!({"zstd": {"level": 30}})),
         ("/jobs/up/max_shrink", serde_json::json!("half")),
         ("/jobs/up/sources", serde_json::json!({"a": 1})),
+        ("/jobs/shop/commands/0/name", serde_json::json!("/etc/passwd")),
+        ("/jobs/shop/commands/0/run", serde_json::json!("mariadb-dump shop")),
+        ("/jobs/shop/commands/0/run", serde_json::json!([])),
+        ("/jobs/shop/commands/0/environment", serde_json::json!({"A B": "x"})),
+        ("/jobs/shop/commands/0/environment", serde_json::json!({"BACKUP_JOB": "x"})),
+        ("/jobs/shop/commands/0/environment_files", serde_json::json!({"A": "x"})),
+        ("/jobs/shop/commands/0", serde_json::json!({"name": "x"})),
+        ("/jobs/shop", serde_json::json!({"schedule": "@daily"})),
         ("/jobs", serde_json::json!({})),
         ("/stores", serde_json::json!({"a b": {"path": "/x"}})),
     ] {

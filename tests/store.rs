@@ -15,7 +15,7 @@ use std::time::Duration;
 use backup::archive::Codec;
 use backup::catalog::Catalog;
 use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
-use backup::engine::{Context, Job, Reuse, run};
+use backup::engine::{Commands, Context, Job, Reuse, run};
 use backup::observe::Silent;
 use backup::restore::content;
 use backup::source::Excludes;
@@ -145,6 +145,7 @@ impl World {
         let job = Job {
             name: "job".parse().expect("a name"),
             sources: vec![source],
+            commands: Commands::default(),
             excludes: Excludes::none(),
             exclude_caches: false,
             exclude_if_present: None,

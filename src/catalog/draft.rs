@@ -12,7 +12,7 @@ use super::record::{FileRecord, Record};
 use super::sums::Sums;
 use crate::domain::{ByteCount, Digest, Hasher, RunId, SnapshotName};
 use crate::observe::{Event, Observer, Silent};
-use crate::store::{Key, StoreError, StoreWriter, create_whole};
+use crate::store::{Key, Store, StoreError, StoreWriter, create_whole};
 
 const READ_BACK_BYTES: usize = 1 << 20;
 
@@ -102,6 +102,11 @@ impl Draft {
     pub fn create_file(&self, name: &str) -> Result<DraftFile, CatalogError> {
         let writer = self.catalog.store().create(&self.folder.join(name)?)?;
         Ok(DraftFile { name: name.to_owned(), writer, hasher: Hasher::new() })
+    }
+
+    /// Where it lies.
+    pub fn store(&self) -> &dyn Store {
+        self.catalog.store()
     }
 
     /// The key of one of its files.

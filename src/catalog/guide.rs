@@ -9,7 +9,7 @@ use crate::catalog::record::{Record, VolumeRecord};
 /// The text for the snapshot that `record` describes.
 pub fn restore_guide(record: &Record) -> String {
     // a line feed in a name would begin a line of the sender's choice
-    let sources = record.sources.join(", ").replace(char::is_control, "?");
+    let sources = record.made_of().replace(char::is_control, "?");
     let totals = &record.totals;
     let mut text = format!(
         "This folder is a complete snapshot of {sources}\n\

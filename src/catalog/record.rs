@@ -39,6 +39,10 @@ pub struct Record {
     pub verdict: Verdict,
     /// The folders that were read.
     pub sources: Vec<String>,
+    /// The paths of files that commands were to give. With any of them, or with several sources, what lies in a source has
+    /// its full path without the leading slash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
     /// What was counted.
     pub totals: Totals,
     /// How many entries are missing or not as they should be; each is named in the manifest.
@@ -55,6 +59,15 @@ pub struct Record {
     pub manifest_of: Option<SnapshotName>,
     /// The snapshot before it, if there was one.
     pub previous: Option<Previous>,
+}
+
+impl Record {
+    /// What it was made of, for people: folders, and what commands gave.
+    pub fn made_of(&self) -> String {
+        let commands =
+            (!self.commands.is_empty()).then(|| format!("what commands gave ({})", self.commands.join(", ")));
+        self.sources.iter().cloned().chain(commands).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// One volume of a snapshot.

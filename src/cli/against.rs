@@ -15,10 +15,10 @@ use super::entries::put_path;
 use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::which;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Record};
 use crate::config::{self, JobSettings, Overrides};
-use crate::domain::{Cancel, SnapshotName, Stop};
-use crate::source::{Excludes, WalkOptions};
+use crate::domain::{Cancel, Stop};
+use crate::source::{Excludes, Naming, WalkOptions};
 use crate::verify::{Change, ChangeKind, Changes, CompareError, Sources, against_source};
 use crate::wiring::{self, Environment, LoadError};
 
@@ -40,13 +40,17 @@ pub(super) fn run(
     let job = job(asked, &catalog, global)?;
     let (record, _) = catalog.record(&name)?;
     let folders: Vec<String> = job.sources.iter().map(|path| path.display().to_string()).collect();
-    if (record.sources.len() == 1) != (folders.len() == 1) {
+    let naming = |folders: usize| Naming::of(folders, record.commands.len());
+    if folders.is_empty() || naming(record.sources.len()) != naming(folders.len()) {
         return Err(Failure::usage(
             format!(
-                "{name} was made of {}, and {} {} to be compared with it: names in a snapshot of one folder are relative to it, and of several full paths",
-                record.sources.join(", "),
-                folders.join(", "),
-                if folders.len() == 1 { "is" } else { "are" },
+                "{name} was made of {}, and {} to be compared with it: names in a snapshot of one folder are relative to it, and of several full paths",
+                record.made_of(),
+                match folders.as_slice() {
+                    [] => "no folder is".to_owned(),
+                    [one] => format!("{one} is"),
+                    several => format!("{} are", several.join(", ")),
+                },
             ),
             "name the folders that it was made of with --source",
         ));
@@ -58,6 +62,9 @@ pub(super) fn run(
             record.sources.join(", "),
             folders.join(", ")
         ));
+    }
+    if !record.commands.is_empty() {
+        screen.note(&format!("what commands gave is not compared: {}", record.commands.join(", ")));
     }
     let cancel = Cancel::new();
     wiring::watch_signals_twice(&cancel);
@@ -87,7 +94,7 @@ pub(super) fn run(
     }
     // it is the last line: whether anybody listens makes no difference any more
     let _ = if screen.is_json() {
-        stream.json(&totals_json(&changes, &name, &folders, same_source))
+        stream.json(&totals_json(&changes, &record, &folders, same_source))
     } else {
         stream.line(&format!("{name} and its source: {}", totals_text(&changes)))
     };
@@ -191,9 +198,10 @@ fn change_json(change: &Change) -> Value {
     object.into()
 }
 
-fn totals_json(changes: &Changes, name: &SnapshotName, folders: &[String], same_source: bool) -> Value {
+fn totals_json(changes: &Changes, record: &Record, folders: &[String], same_source: bool) -> Value {
     json!({
-        "type": "compared", "snapshot": name, "sources": folders, "same_source": same_source,
+        "type": "compared", "snapshot": record.snapshot, "sources": folders, "same_source": same_source,
+        "commands_not_compared": record.commands,
         "added": changes.added, "removed": changes.removed, "content": changes.content, "metadata": changes.metadata,
         "rot": changes.rot, "unread": changes.unread, "same": changes.same, "bytes": changes.bytes,
     })

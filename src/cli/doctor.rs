@@ -13,6 +13,7 @@ use super::exit::{Exit, Failure};
 use super::screen::Screen;
 use super::{silence, which};
 use crate::catalog::{Catalog, Probe, VolumeRecord, jobs_in, probe_store};
+use crate::command::{Spec, find_program};
 use crate::config::{JobSettings, Need, Settings, StoreSettings};
 use crate::domain::{Advise, ByteCount, Clock, JobName, SystemClock, Trouble};
 use crate::report::duration_words;
@@ -209,6 +210,9 @@ fn look_at_job(
     for source in &job.sources {
         look_at_source(source, job.allow_empty, &about, findings);
     }
+    for command in &job.commands {
+        look_at_program(&command.spec, &format!("its command of {}", command.name), &about, findings);
+    }
     let now = SystemClock::new().now();
     match (job.schedules.iter().filter_map(|schedule| schedule.next_after(now)).min(), settings) {
         (Some(next), Some(settings)) => {
@@ -240,6 +244,28 @@ fn look_at_job(
         }
         Ok(None) => findings.tell(Grade::Note, &about, "it has no snapshot yet", "make one with `backup run`"),
         Err(error) => findings.wrong(&about, &error),
+    }
+}
+
+/// Whether what is to be started is there, and the files of its variables can be read.
+fn look_at_program(spec: &Spec, what: &str, about: &str, findings: &mut Findings<'_>) {
+    let base = wiring::base_environment();
+    let search = spec.environment.get("PATH").or_else(|| base.get("PATH")).map(String::as_str);
+    let program = spec.argv.first().map_or("", String::as_str);
+    match find_program(program, search) {
+        Ok(path) => findings.well(about, &format!("{what} is there: {}", path.display())),
+        Err(why) => findings.tell(
+            Grade::Wrong,
+            about,
+            &format!("{what} cannot be started: {program}: {why}"),
+            "install it where this runs, or give its whole path",
+        ),
+    }
+    for (name, path) in &spec.environment_files {
+        if let Err(error) = std::fs::File::open(path) {
+            let what = format!("{what} has a variable {name} whose file {} cannot be read: {error}", path.display());
+            findings.tell(Grade::Wrong, about, &what, "let this user read it");
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub use arguments::{Arguments, Global, Verb};
 pub use exit::{Exit, Failure};
 pub use screen::Screen;
 
+use crate::command::{GUARD_VERB, guard};
 use crate::daemon::{LOOK_VERB, run_look};
 use crate::wiring;
 
@@ -53,6 +54,9 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == wiring::CHILD_VERB) {
         let told = wiring::run_child(&mut std::io::stdin().lock(), std::io::stdout());
         return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
+    }
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == GUARD_VERB) {
+        return if guard() { ExitCode::SUCCESS } else { Exit::Usage.into() };
     }
     if std::env::args_os().nth(1).is_some_and(|verb| verb == LOOK_VERB) {
         let told = run_look(&mut std::io::stdin().lock(), &mut std::io::stdout());

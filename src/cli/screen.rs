@@ -254,6 +254,7 @@ fn short(phase: Phase) -> &'static str {
     match phase {
         Phase::Opening => "opening",
         Phase::Surveying => "surveying",
+        Phase::Commands => "commands",
         Phase::Storing => "storing",
         Phase::Flushing => "flushing",
         Phase::ReadingBack => "reading back",

@@ -31,7 +31,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         let took = Duration::try_from(record.finished.duration_since(record.started)).unwrap_or_default();
         let mut lines = vec![
             format!("{name}: {}", record.verdict.word()),
-            format!("  source    {} on {}", record.sources.join(", "), record.host),
+            format!("  source    {} on {}", record.made_of(), record.host),
             format!("  begun     {}, took {}", record.started.strftime("%Y-%m-%d %H:%M:%S UTC"), duration_words(took)),
             format!(
                 "  holds     {}, {} of content",

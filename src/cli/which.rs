@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::arguments::{Global, Which};
 use super::exit::{Exit, Failure};
 use super::silence;
-use crate::catalog::{Catalog, jobs_in};
+use crate::catalog::{Catalog, Record, jobs_in};
 use crate::config::{Need, Overrides, Settings, StoreSettings};
 use crate::domain::{JobName, SnapshotName};
 use crate::store::Store;
@@ -101,7 +101,9 @@ pub(super) fn zone(which: &Which, global: &Global) -> Result<TimeZone, Failure> 
 
 /// The folders that a snapshot was made of. None where its record cannot be read: they only help to understand a path.
 pub(super) fn sources(catalog: &Catalog, name: &SnapshotName) -> Vec<String> {
-    catalog.record(name).map(|(record, _)| record.sources).unwrap_or_default()
+    // with commands every path is a full one, whatever the number of sources
+    let naming = |record: Record| if record.commands.is_empty() { record.sources } else { Vec::new() };
+    catalog.record(name).map(|(record, _)| naming(record)).unwrap_or_default()
 }
 
 /// After how long a silence a lease on the store may be taken over.

@@ -9,6 +9,8 @@ pub enum Scope {
     Store,
     /// In a job.
     Job,
+    /// In one of a job's `commands`.
+    Command,
     /// In a job's `retention`.
     Retention,
     /// In a job's `retry`.
@@ -112,6 +114,18 @@ pub(super) enum Form {
     JiraApi,
     /// A map of its own, with the keys of this scope.
     Inner(Scope),
+    /// A list of such maps.
+    Several(Scope),
+    /// The path of a file in a snapshot.
+    EntryName,
+    /// A program and its arguments.
+    Words,
+    /// What a shell reads.
+    Script,
+    /// Variables with their values.
+    Variables,
+    /// Variables with the files that hold their values.
+    VariableFiles,
 }
 
 /// One key.
@@ -234,6 +248,48 @@ pub(super) const KEYS: &[Key] = &[
         Form::Paths,
         "",
         "The folder to snapshot, or a list of folders. One: names in the tar are relative to it. Several: their full paths without the leading slash.",
+    ),
+    key(
+        Scope::Job,
+        "commands",
+        None,
+        Form::Several(Scope::Command),
+        "",
+        "Commands whose standard output is stored, each as one file: a list of {name: dumps/shop.sql, run: [mariadb-dump, shop]}. With them names of sources are full paths.",
+    ),
+    key(
+        Scope::Command,
+        "name",
+        None,
+        Form::EntryName,
+        "",
+        "The path of its file in the snapshot; no source lies there, nor another command's file.",
+    ),
+    key(Scope::Command, "run", None, Form::Words, "", "The program and its arguments, as a list; no shell reads it."),
+    key(Scope::Command, "shell", None, Form::Script, "", "In place of `run`: what /bin/sh -c is to run."),
+    key(
+        Scope::Command,
+        "deadline",
+        None,
+        Form::Duration,
+        "",
+        "How long it may be at work before it is ended; default: as long as it is never silent for `progress_timeout`.",
+    ),
+    key(
+        Scope::Command,
+        "environment",
+        None,
+        Form::Variables,
+        "",
+        "Variables besides PATH, HOME, USER, LOGNAME, LANG, LC_ALL, TZ and TMPDIR, which it has as we have them.",
+    ),
+    key(
+        Scope::Command,
+        "environment_files",
+        None,
+        Form::VariableFiles,
+        "",
+        "Variables whose values stand in files, such as secrets. A line feed at the end is left out.",
     ),
     key(
         Scope::Job,

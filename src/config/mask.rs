@@ -51,8 +51,22 @@ enum Values {
 fn values_of(name: &str) -> Values {
     let mut forms = KEYS.iter().filter(|key| key.name == name).map(|key| key.form).peekable();
     let is_known = forms.peek().is_some() || matches!(name, "jobs" | "sources" | "stores");
-    let is_masked =
-        |form| matches!(form, Form::Secret | Form::Hidden | Form::Door | Form::Inner(_) | Form::Url | Form::Template);
+    let is_masked = |form| {
+        matches!(
+            form,
+            Form::Secret
+                | Form::Hidden
+                | Form::Door
+                | Form::Inner(_)
+                | Form::Several(_)
+                | Form::Url
+                | Form::Template
+                | Form::Words
+                | Form::Script
+                | Form::Variables
+                | Form::VariableFiles
+        )
+    };
     if !is_known || forms.any(is_masked) {
         Values::Masked
     } else if name.ends_with("_file") {

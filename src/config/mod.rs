@@ -8,6 +8,7 @@
 //!
 //! This room reads no file and no environment: it is handed their content. What it gives out needs no more checks.
 
+mod commands;
 mod file;
 mod keys;
 mod layers;

@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{self, Form, Key, Scope};
 
+/// A name that a program's environment may have from the configuration.
+const VARIABLE: &str = "^(?!BACKUP_)[A-Za-z_][A-Za-z0-9_]*$";
+
 /// The schema as text, with a last line feed.
 pub fn schema() -> String {
     let mut properties = scope(Scope::Top);
@@ -31,7 +34,12 @@ fn section(of: Scope, about: &str, required: &[&str]) -> Value {
     if of == Scope::Job {
         let source = properties["source"].clone();
         properties.insert("sources".to_owned(), source);
-        entry["oneOf"] = json!([{"required": ["source"]}, {"required": ["sources"]}]);
+        let no_source = json!({"anyOf": [{"required": ["source"]}, {"required": ["sources"]}]});
+        entry["oneOf"] = json!([
+            {"required": ["source"]},
+            {"required": ["sources"]},
+            {"required": ["commands"], "not": no_source},
+        ]);
     } else {
         entry["required"] = json!(required);
     }
@@ -93,6 +101,25 @@ fn property(key: &Key) -> Value {
         Form::Listen => json!({"anyOf": [text("^.+:[0-9]{1,5}$"), {"enum": ["no", false]}]}),
         Form::Inner(inner) => json!({
             "type": ["object", "null"], "additionalProperties": false, "properties": scope(inner),
+        }),
+        Form::Several(of) => {
+            let mut item = json!({"type": "object", "additionalProperties": false, "properties": scope(of)});
+            item["oneOf"] = json!([{"required": ["run"]}, {"required": ["shell"]}]);
+            if of == Scope::Command {
+                item["required"] = json!(["name"]);
+            }
+            json!({"type": ["array", "null"], "maxItems": 100, "items": item})
+        }
+        Form::EntryName => text("^[^/]+(/[^/]+)*$"),
+        Form::Words => json!({"type": "array", "minItems": 1, "items": {"type": ["string", "number", "boolean"]}}),
+        Form::Script => json!({"type": "string", "minLength": 1}),
+        Form::Variables => json!({
+            "type": ["object", "null"], "propertyNames": {"pattern": VARIABLE},
+            "additionalProperties": {"type": ["string", "number", "boolean"]},
+        }),
+        Form::VariableFiles => json!({
+            "type": ["object", "null"], "propertyNames": {"pattern": VARIABLE},
+            "additionalProperties": text("^/"),
         }),
         Form::Hidden | Form::Text | Form::Template => json!({"type": "string", "minLength": 1}),
         Form::Url => text("^https?://"),

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use super::keys::{self, Scope};
 use crate::archive::Codec;
 use crate::domain::{ByteCount, Host, JobName, Level, Percent, Secret};
-use crate::engine::Reuse;
+use crate::engine::{CommandSource, Reuse};
 use crate::notify::{Email, Ping, Rules, Slack, Webhook, jira};
 use crate::retention::Policy;
 use crate::schedule::{Plan, Retry, Schedule};
@@ -159,6 +159,8 @@ pub struct JobSettings {
     pub name: JobName,
     /// Absolute; none lies in another.
     pub sources: Vec<PathBuf>,
+    /// Commands whose output is stored besides, each under a path of its own.
+    pub commands: Vec<CommandSource>,
     /// Patterns that compile.
     pub exclude: Vec<String>,
     /// Leave out the content of cache folders.
@@ -283,6 +285,8 @@ pub fn show(settings: &Settings) -> Vec<Row> {
     settings.stores.keys().for_each(|store| scope(Scope::Store, &format!("stores.{store}.")));
     for job in settings.jobs.keys() {
         scope(Scope::Job, &format!("jobs.{job}."));
+        let commands = settings.jobs.get(job).map_or(0, |job| job.commands.len());
+        (1..=commands).for_each(|number| scope(Scope::Command, &format!("jobs.{job}.commands.{number}.")));
         scope(Scope::Retry, &format!("jobs.{job}.retry."));
         scope(Scope::Retention, &format!("jobs.{job}.retention."));
         if settings.jobs.get(job).is_some_and(|job| job.verify.is_some()) {

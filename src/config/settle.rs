@@ -130,6 +130,16 @@ impl Settling<'_> {
         self.problems.len()
     }
 
+    /// Notes a value for `config show`.
+    pub(super) fn note_row(&mut self, row: Row) {
+        self.rows.push(row);
+    }
+
+    /// The line of the file, from 1, of a byte of it.
+    pub(super) fn line_at(&self, at: usize) -> usize {
+        self.text.text[..at.min(self.text.text.len())].matches('\n').count() + 1
+    }
+
     fn by_file(&mut self, tree: &At<Node>) -> Option<Settings> {
         let Node::Map(top) = &tree.value else {
             let allowed = "a map with `stores` and `jobs`; config/backup.yaml is an example";
@@ -263,7 +273,7 @@ impl Settling<'_> {
         Some(entries)
     }
 
-    fn unknown(&mut self, entries: &Entries, known: &[&str], of: &str) {
+    pub(super) fn unknown(&mut self, entries: &Entries, known: &[&str], of: &str) {
         for (key, _) in entries {
             if !known.contains(&key.value.as_str()) {
                 let meant = nearest(&key.value, known.iter().copied());
@@ -406,6 +416,7 @@ impl Settling<'_> {
         let prefix = format!("jobs.{name}.");
         let entries = at.map(|(_, entries)| entries);
         let sources = given_sources.unwrap_or_else(|| self.sources(&prefix, at));
+        let commands = self.commands(&prefix, entries, &sources);
         let exclude = self.many(Scope::Job, "exclude", &prefix, entries, |text| {
             Excludes::new(&[text.to_owned()]).map(|_| text.to_owned()).map_err(|error| Refusal {
                 what: format!("`{text}` is not a pattern: {}", error.source),
@@ -418,6 +429,7 @@ impl Settling<'_> {
         JobSettings {
             name: name.clone(),
             sources,
+            commands,
             exclude,
             exclude_caches: self.one(job, "exclude_caches", &prefix, entries, values::boolean).unwrap_or(false),
             exclude_if_present: self.one(job, "exclude_if_present", &prefix, entries, values::file_name),
@@ -605,10 +617,13 @@ impl Settling<'_> {
                 Err(refusal) => self.problem(spot, refusal.what, refusal.allowed, refusal.meant),
             }
         }
-        if found.is_empty() && self.problems.len() == before {
+        let commands = entries.and_then(|entries| find(entries, "commands"));
+        let has_commands = commands.is_some_and(|node| !matches!(&node.value, Node::Null) && !is_empty_list(node));
+        if found.is_empty() && self.problems.len() == before && !has_commands {
             let spot =
                 at.map_or_else(|| Spot::Named("BACKUP_SOURCES".to_owned()), |(node, _)| Spot::File(node.span.clone()));
-            self.problem(spot, "the job has no `source`", "the folder to snapshot, such as /var/www/upload", None);
+            let allowed = "the folder to snapshot, such as /var/www/upload; or `commands`";
+            self.problem(spot, "the job has no `source`", allowed, None);
         }
         self.check_sources(&found);
         found.into_iter().map(|(path, _)| path).collect()
@@ -655,6 +670,10 @@ impl Settling<'_> {
             }
         }
     }
+}
+
+fn is_empty_list(node: &At<Node>) -> bool {
+    matches!(&node.value, Node::List(items) if items.is_empty())
 }
 
 fn schedule(text: &str, zone: &TimeZone) -> Result<Schedule, Refusal> {

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::problem::nearest;
 use crate::archive::Codec;
-use crate::domain::{ByteCount, Level, Percent, Secret};
+use crate::domain::{ByteCount, EntryPath, Level, Percent, Secret};
 use crate::notify::http::{Address, AddressError};
 use crate::notify::jira::Flavour;
 use crate::notify::{self, Protection};
@@ -65,6 +65,31 @@ pub(super) fn file_name(text: &str) -> Result<String, Refusal> {
         return refuse(format!("`{text}` is not a file name"), "a name without a slash");
     }
     Ok(text.to_owned())
+}
+
+/// The path of a file in a snapshot.
+pub(super) fn entry_name(text: &str) -> Result<String, Refusal> {
+    match EntryPath::parse(text.as_bytes()) {
+        Ok(path) if !path.is_root() && !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => refuse(
+            format!("`{}` is not the path of a file in a snapshot", text.escape_debug()),
+            "relative, without `..` and empty parts: dumps/shop.sql",
+        ),
+    }
+}
+
+/// What a shell reads. The text is never repeated.
+pub(super) fn script(text: &str) -> Result<String, Refusal> {
+    if text.trim().is_empty() || text.contains('\0') {
+        return refuse("`shell` has nothing in it", "what /bin/sh is to run: \"a | b\"");
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a program's environment may have this name from the configuration: ours are not among them.
+pub(super) fn is_variable(name: &str) -> bool {
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    is_plain && !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.starts_with("BACKUP_")
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, Refusal> {

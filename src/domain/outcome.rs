@@ -65,6 +65,8 @@ pub enum SkipCause {
     /// Its content is another than in the snapshot before, though neither its times nor anything else about it moved;
     /// stored as it is now.
     Silent,
+    /// The command whose output it was to be did not end well; not in the snapshot.
+    Command,
 }
 
 impl SkipCause {
@@ -85,6 +87,7 @@ impl SkipCause {
             Self::TooDeep => "lies too deep",
             Self::Attributes => "has attributes that could not be read",
             Self::Silent => "changed though its times did not: bit rot in the source, or a forged time",
+            Self::Command => "came of a command that failed",
         }
     }
 }

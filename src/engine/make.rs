@@ -13,6 +13,7 @@ use super::large::{is_same_content, read_sparse};
 use super::pipeline::Work;
 use super::plan::{FramePlan, Kept, Of, Piece, Planned, loss, silent, skip};
 use super::prove::Prover;
+use super::staged::Staged;
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
 use crate::domain::{Clock, Digest, EntryPath, FrameSum, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
@@ -55,6 +56,8 @@ pub(super) enum MadeLine {
 pub(super) struct Made {
     pub(super) number: u64,
     pub(super) raw_len: u64,
+    /// Where the writer finds what is stored, if it lies in the draft already.
+    pub(super) staged: Option<(std::sync::Arc<Staged>, usize)>,
     pub(super) stored: Vec<u8>,
     pub(super) xxh128: FrameSum,
     pub(super) checksum: u32,
@@ -94,6 +97,7 @@ impl<'a> Maker<'a> {
         let mut made = Made {
             number: plan.number,
             raw_len: 0,
+            staged: None,
             stored,
             xxh128: FrameSum::of(b""),
             checksum: 0,
@@ -116,6 +120,20 @@ impl<'a> Maker<'a> {
                         made.lines.push(MadeLine::Entry { entry: done.entry, of_large: true });
                         made.lines.extend(done.skips.into_iter().map(MadeLine::Skip));
                     }
+                }
+                Piece::StagedHead(file) => {
+                    made.begins_large = true;
+                    self.raw.extend_from_slice(&file.header);
+                    if file.frames.is_empty() {
+                        staged_line(&file, &mut made);
+                    }
+                }
+                Piece::StagedPart { file, part } => {
+                    made.goes_on = true;
+                    if part + 1 == file.frames.len() {
+                        staged_line(&file, &mut made);
+                    }
+                    made.staged = Some((file, part));
                 }
                 Piece::Skip(skip) => made.lines.push(MadeLine::Skip(skip)),
                 Piece::Keep(kept) => made.lines.push(MadeLine::Keep(kept)),
@@ -140,6 +158,12 @@ impl<'a> Maker<'a> {
                 }
                 Piece::End => self.raw.extend_from_slice(&END_MARKER),
             }
+        }
+        if let Some((file, part)) = &made.staged {
+            assert!(self.raw.is_empty(), "a staged frame is a frame of its own");
+            let frame = &file.frames[*part];
+            (made.raw_len, made.xxh128, made.checksum) = (frame.raw, frame.xxh128, frame.checksum);
+            return Ok(made);
         }
         made.raw_len = self.raw.len() as u64;
         assert!(made.raw_len <= FRAME_BYTES_MAX, "a frame is bounded by its plan and by what may grow meanwhile");
@@ -400,6 +424,12 @@ fn entry_of(path: &EntryPath, kind: EntryKind, stat: &Stat, owner: crate::domain
         changed: false,
         placed: Placed { volume: 0, offset: 0, body: 0, stored: 0 },
     }
+}
+
+/// The line of an output that is complete with this frame.
+fn staged_line(file: &Staged, made: &mut Made) {
+    file.entry.count_in(&mut made.totals);
+    made.lines.push(MadeLine::Entry { entry: file.entry.clone(), of_large: true });
 }
 
 /// Its content stays where it lies.

@@ -1,7 +1,8 @@
 //! A run: from a source to a published snapshot.
 //!
 //! ```text
-//! lease → walk ──────────────────────┐
+//! lease → commands (staged) ──────────┐
+//!         walk ──────────────────────┤
 //!         manifest of the one before ┴→ merge → plan → frames made by workers → ordered writer
 //!                                                        → links → read back → publish → outcome
 //! ```
@@ -27,8 +28,10 @@ mod room;
 mod run;
 mod sanity;
 mod snapshot;
+mod staged;
 mod stale;
 mod write;
 
 pub use run::{Context, Job, Reuse, run};
 pub use sanity::shrink_doubt;
+pub use staged::{CommandSource, Commands};

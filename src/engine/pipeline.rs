@@ -19,6 +19,7 @@ use super::before::LinesError;
 use super::make::{Made, Maker};
 use super::plan::{AdoptedLines, Circumstances, Earlier, FramePlan, PlanEnd, PlanTotals, Planner};
 use super::prove::Prover;
+use super::staged::FromCommand;
 use super::write::{OrderedWriter, Written};
 use crate::archive::Codec;
 use crate::catalog::CatalogError;
@@ -52,6 +53,8 @@ pub(super) struct Work<'a> {
     pub(super) threads: NonZeroUsize,
     pub(super) names: &'a Names,
     pub(super) roots: Vec<EntryPath>,
+    /// In the order of their paths.
+    pub(super) commands: &'a [FromCommand],
     pub(super) clock: &'a dyn Clock,
     pub(super) cancel: &'a Cancel,
     pub(super) observer: &'a dyn Observer,
@@ -87,7 +90,7 @@ pub(super) fn store_all<'w>(
             let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
             let Work { names, cancel, observer, .. } = *work;
             let circumstances = Circumstances { names, prover: work.prover(), cancel, observer };
-            let planner = Planner::new(circumstances, earlier, adopted, work.roots.clone(), give);
+            let planner = Planner::new(circumstances, earlier, adopted, work.commands, work.roots.clone(), give);
             let end = catch_unwind(AssertUnwindSafe(|| planner.plan(walk)));
             if !matches!(end, Ok(PlanEnd::Done(_))) {
                 halt.raise();

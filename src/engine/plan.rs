@@ -12,6 +12,7 @@ use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, 
 use super::large::LargeFile;
 use super::likeness::{Likeness, Rules};
 use super::prove::Prover;
+use super::staged::{FromCommand, Staged};
 use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
@@ -29,6 +30,10 @@ pub(super) enum Piece {
     Entry(Planned),
     /// A piece of a large file.
     Part { file: Arc<LargeFile>, part: u64 },
+    /// The header of an output that lies in the draft; its frames follow.
+    StagedHead(Arc<Staged>),
+    /// A frame of it, which the writer copies.
+    StagedPart { file: Arc<Staged>, part: usize },
     /// A loss that belongs at this place of the manifest.
     Skip(Skip),
     /// The next lines of the earlier manifest stand in this one as they are.
@@ -208,6 +213,8 @@ pub(super) struct Planner<'a, F> {
     cancel: &'a Cancel,
     earlier: Option<Earlier<'a>>,
     adopted: Vec<AdoptedLines<'a>>,
+    /// What came from commands and has not had its turn, the last path first.
+    commands: Vec<FromCommand>,
     observer: &'a dyn Observer,
     roots: FilledRoots,
     give: F,
@@ -225,6 +232,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         circumstances: Circumstances<'a>,
         earlier: Option<Earlier<'a>>,
         adopted: Vec<AdoptedLines<'a>>,
+        commands: &[FromCommand],
         roots: Vec<EntryPath>,
         give: F,
     ) -> Self {
@@ -235,6 +243,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             cancel,
             earlier,
             adopted,
+            commands: commands.iter().rev().cloned().collect(),
             observer,
             roots: FilledRoots::new(roots),
             give,
@@ -266,6 +275,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             }
             self.item(item)?;
         }
+        self.commands_until(None)?;
         if let Some(earlier) = &mut self.earlier {
             let rest = earlier.before.rest()?;
             self.drop_lines(rest)?;
@@ -278,11 +288,13 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn item(&mut self, item: Item) -> Result<(), Break> {
         match item {
             Item::Entry(found) => {
+                self.commands_until(Some(&found.path))?;
                 self.roots.fill(&found.path);
                 let prior = self.prior(&found.path)?;
                 return self.entry(found, prior);
             }
             Item::Skipped { path, error } => {
+                self.commands_until(Some(&path))?;
                 self.roots.fill(&path);
                 // of a folder that cannot be listed the entry came before
                 let lines = self.prior(&path)?.map_or(0, |prior| prior.lines);
@@ -296,6 +308,35 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
             Item::Socket => self.totals.counted.sockets += 1,
             Item::Avoided { .. } => self.totals.holds_store = true,
             Item::MountPoint { .. } => self.totals.counted.mounts += 1,
+        }
+        Ok(())
+    }
+
+    /// Plans what came from commands and stands before `path`, or all that is left. What the earlier snapshot has of it is
+    /// stale, whatever it holds: it has other times.
+    fn commands_until(&mut self, path: Option<&EntryPath>) -> Result<(), Break> {
+        while let Some(from) = self.commands.pop_if(|from| path.is_none_or(|path| from.path() < path)) {
+            let own = from.path().clone();
+            let lines = self.prior(&own)?.map_or(0, |prior| prior.lines);
+            self.drop_lines(lines)?;
+            if let Some((entry, _)) = self.adopted_until(Some(&own))? {
+                self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
+            }
+            match from {
+                FromCommand::Nothing(skip) => self.push(Piece::Skip(skip), 0)?,
+                FromCommand::File(file) => {
+                    self.flush()?;
+                    self.pieces.push(Piece::StagedHead(Arc::clone(&file)));
+                    self.flush()?;
+                    for part in 0..file.frames.len() {
+                        if self.cancel.asked().is_some() {
+                            return Err(Break::Stopped);
+                        }
+                        self.pieces.push(Piece::StagedPart { file: Arc::clone(&file), part });
+                        self.flush()?;
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -35,12 +35,13 @@ pub(super) fn check_room(
     let more_than_held = |bytes: ByteCount| ByteCount(bytes.0.saturating_sub(held.0));
     // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
     // is worth it only where the answer could be a refusal
-    let bound = open_roots(&job.sources, descriptors)?.iter().map(Root::file_system_used).sum();
+    let bound = open_roots(&job.sources, job.naming(), descriptors)?.iter().map(Root::file_system_used).sum();
     let doubtful = free < least_stored(job.codec, before, more_than_held(bound));
     let mut needed = ROOM_LEAST;
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
-        let (entries, bytes) = survey(walk(job, catalog.store(), open_roots(&job.sources, descriptors)?), context)?;
+        let (entries, bytes) =
+            survey(walk(job, catalog.store(), open_roots(&job.sources, job.naming(), descriptors)?), context)?;
         context.observer.notice(&Event::Expected { entries, bytes });
         needed = needed.max(least_stored(job.codec, before, more_than_held(bytes)));
     } else if let Some(totals) = before {

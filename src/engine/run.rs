@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::room::check_room;
 use super::snapshot::{Done, Making};
+use super::staged::{Commands, NothingCame};
 use crate::archive::Codec;
 use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Lease, Leftover, Record};
 use crate::domain::{
@@ -19,7 +20,7 @@ use crate::domain::{
     Trouble, Verdict,
 };
 use crate::observe::{Event, Observer, Phase};
-use crate::source::{Descriptors, Excludes, Root, SourceError, Walk, WalkOptions, open_roots};
+use crate::source::{Descriptors, Excludes, Naming, Root, SourceError, Walk, WalkOptions, open_roots};
 use crate::store::{Store, StoreError};
 
 /// What is to be snapshotted, and how: settled values only.
@@ -29,6 +30,8 @@ pub struct Job {
     pub name: JobName,
     /// The folders to read; several are stored under their full paths.
     pub sources: Vec<PathBuf>,
+    /// Commands whose output is stored besides.
+    pub commands: Commands,
     /// What is left out.
     pub excludes: Excludes,
     /// Leave out the content of cache folders.
@@ -53,6 +56,13 @@ pub struct Job {
     pub survey: bool,
     /// What is built on the snapshot before.
     pub reuse: Reuse,
+}
+
+impl Job {
+    /// How what lies in its sources is named.
+    pub(super) fn naming(&self) -> Naming {
+        Naming::of(self.sources.len(), self.commands.list.len())
+    }
 }
 
 /// What a run takes over from the snapshot before, and for how long.
@@ -114,6 +124,8 @@ pub(super) enum RunError {
     Source(SourceError),
     Store(CatalogError),
     Stopped(Stop),
+    /// There is nothing to store.
+    Commands(NothingCame),
     /// The snapshot before cannot be built on as it was; the run begins again with less of it.
     Unsound(Unsound),
     Panicked,
@@ -203,6 +215,7 @@ fn failure(error: &RunError) -> (StopReason, Trouble) {
             };
             (reason, Trouble::from(error))
         }
+        RunError::Commands(nothing) => (StopReason::Source, nothing.trouble()),
         RunError::Stopped(stop) => {
             let what = match stop {
                 Stop::Interrupted => "the run was interrupted (SIGINT)",
@@ -235,7 +248,7 @@ fn attempt(
     // the store first: a run that fails for its source is recorded there
     let (store, opened) = open_store()?;
     opened.into_iter().for_each(&mut note);
-    drop(open_roots(&job.sources, &descriptors)?);
+    drop(open_roots(&job.sources, job.naming(), &descriptors)?);
     let catalog = Catalog::new(store, job.name.clone());
     let before = previous(&catalog, &mut |_| ())?;
     check_room(job, context, &descriptors, &catalog, before.as_ref())?;

@@ -15,6 +15,7 @@ use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{AdoptedLines, Earlier, PlanTotals};
 use super::run::{Context, Job, RunError, Unsound, choose_name, walk};
 use super::sanity::shrink_doubt;
+use super::staged::{FromCommands, run_commands};
 use super::stale::{EarlierList, Finished, StaleLists};
 use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
 use crate::archive::manifest::{self, FrameLine, Header, Line, ManifestWriter, VolumeLine};
@@ -92,24 +93,30 @@ impl Making<'_> {
     pub(super) fn make(&self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
         let snapshot = choose_name(self.catalog, self.started)?;
         self.context.observer.notice(&Event::Started { snapshot: &snapshot });
+        let commands = run_commands(self.job, self.context, draft)?;
         self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
         let mut basis = self.basis(note)?;
         let filled = loop {
             let filled = self.unchanged(basis.as_ref()).and_then(|found| match found {
                 Some((basis, unchanged)) => self.link_all(draft, basis, unchanged, note),
-                None => self.fill(draft, &snapshot, basis.as_ref(), note),
+                None => self.fill(draft, &snapshot, basis.as_ref(), &commands, note),
             });
             match filled {
-                Err(RunError::Unsound(unsound)) => self.build_on_less(&mut basis, unsound, draft, note)?,
+                Err(RunError::Unsound(unsound)) => self.build_on_less(&mut basis, unsound, draft, &commands, note)?,
                 other => break other?,
             }
         };
         let Filled { volumes, manifest, manifest_of, totals, skips, holds_store } = filled;
+        // what they held lies in the volumes now
+        for file in &commands.files {
+            draft.remove(file)?;
+        }
         let doubts: Vec<String> = self
             .yardstick
             .as_ref()
             .and_then(|(name, before)| shrink_doubt(name, before, &totals, self.job.max_shrink_percent))
             .into_iter()
+            .chain(commands.doubts)
             .collect();
         let well = skips.is_empty() && doubts.is_empty();
         let previous = self.before.as_ref();
@@ -124,6 +131,7 @@ impl Making<'_> {
             finished: self.context.clock.now(),
             verdict: if well { Verdict::Ok } else { Verdict::Partial },
             sources: self.job.sources.iter().map(|path| path.display().to_string()).collect(),
+            commands: self.job.commands.list.iter().map(|command| command.name.clone()).collect(),
             totals,
             skipped: skips.count(),
             doubts: doubts.clone(),
@@ -181,6 +189,7 @@ impl Making<'_> {
         basis: &mut Option<Basis>,
         unsound: Unsound,
         draft: &mut Draft,
+        commands: &FromCommands,
         note: &mut impl FnMut(String),
     ) -> Result<(), RunError> {
         let Some(on) = basis else { return Err(RunError::Unsound(unsound)) };
@@ -200,7 +209,7 @@ impl Making<'_> {
         }
         let adopted = self.adopted.iter();
         let keep = adopted.flat_map(|a| [a.line.name.clone(), part_name(&a.line.name, a.line.codec)]);
-        draft.restart(&keep.collect::<Vec<_>>())?;
+        draft.restart(&keep.chain(commands.files.iter().cloned()).collect::<Vec<_>>())?;
         Ok(())
     }
 
@@ -210,9 +219,11 @@ impl Making<'_> {
 
     /// Whether the source is in every entry what the snapshot before holds.
     fn unchanged<'b>(&self, basis: Option<&'b Basis>) -> Result<Option<(&'b Basis, Unchanged)>, RunError> {
-        let candidate = basis.filter(|basis| basis.is_whole() && basis.record.skipped == 0 && self.adopted.is_empty());
+        // what a command gives is new each time
+        let is_simple = self.adopted.is_empty() && self.job.commands.list.is_empty();
+        let candidate = basis.filter(|basis| basis.is_whole() && basis.record.skipped == 0 && is_simple);
         let Some(basis) = candidate else { return Ok(None) };
-        let roots = open_roots(&self.job.sources, self.descriptors)?;
+        let roots = open_roots(&self.job.sources, self.job.naming(), self.descriptors)?;
         let prefixes = roots.iter().map(|root| root.prefix().clone()).collect();
         let walk = walk(self.job, self.catalog.store(), roots);
         let unchanged = is_unchanged(basis, &self.rules(basis), &Names::load(), prefixes, walk, self.context)
@@ -260,11 +271,13 @@ impl Making<'_> {
         draft: &mut Draft,
         snapshot: &SnapshotName,
         basis: Option<&Basis>,
+        commands: &FromCommands,
         note: &mut impl FnMut(String),
     ) -> Result<Filled, RunError> {
-        let mut stored = self.store(draft, snapshot, basis)?;
+        let mut stored = self.store(draft, snapshot, basis, commands)?;
         self.check_not_empty(&stored.planned)?;
         let mut totals = stored.totals;
+        totals.read_bytes += commands.read;
         add(&mut totals, &stored.planned.counted);
         totals.excluded = stored.planned.counted.excluded;
         totals.sockets = stored.planned.counted.sockets;
@@ -281,7 +294,13 @@ impl Making<'_> {
     }
 
     /// The pipeline: everything that is in the source into the draft's volumes and manifest, or kept.
-    fn store(&self, draft: &Draft, snapshot: &SnapshotName, basis: Option<&Basis>) -> Result<Stored, RunError> {
+    fn store(
+        &self,
+        draft: &Draft,
+        snapshot: &SnapshotName,
+        basis: Option<&Basis>,
+        commands: &FromCommands,
+    ) -> Result<Stored, RunError> {
         let (job, context) = (self.job, self.context);
         let first_adopted = basis.map_or(0, Basis::next_number);
         let header = Header {
@@ -313,13 +332,14 @@ impl Making<'_> {
         let manifest_file = draft.create_file(MANIFEST_NAME)?;
         let writer =
             OrderedWriter::new(volumes, manifest_file, manifest, ready, earlier_lines, stale, context.observer)?;
-        let roots = open_roots(&job.sources, self.descriptors)?;
+        let roots = open_roots(&job.sources, job.naming(), self.descriptors)?;
         let names = Names::load();
         let work = Work {
             codec: job.codec,
             threads: job.threads,
             names: &names,
             roots: roots.iter().map(|root| root.prefix().clone()).collect(),
+            commands: &commands.all,
             clock: context.clock,
             cancel: context.cancel,
             observer: context.observer,

@@ -222,6 +222,10 @@ impl<'a> OrderedWriter<'a> {
         self.waiting.insert(made.number, made);
         while let Some(made) = self.waiting.remove(&self.next) {
             self.next += 1;
+            let mut made = made;
+            if let Some((file, part)) = made.staged.take() {
+                file.read(part, &mut made.stored)?;
+            }
             self.write(&made)?;
             self.lines(made.lines)?;
             if !self.manifest_ready.is_empty() {

@@ -168,6 +168,7 @@ fn make(
         // nobody can say any more that nothing was left out
         verdict: Verdict::Partial,
         sources: before.as_ref().map(|record| record.sources.clone()).unwrap_or_default(),
+        commands: before.as_ref().map(|record| record.commands.clone()).unwrap_or_default(),
         totals,
         skipped: before.as_ref().map_or(0, |record| record.skipped),
         doubts: doubts.clone(),

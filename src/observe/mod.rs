@@ -13,6 +13,8 @@ pub enum Phase {
     Opening,
     /// Looking how much there is.
     Surveying,
+    /// Running the job's commands and storing what they give.
+    Commands,
     /// Reading the source and writing volumes.
     Storing,
     /// Making written bytes durable.
@@ -33,6 +35,7 @@ impl Phase {
         match self {
             Self::Opening => "opening the store",
             Self::Surveying => "looking through the source",
+            Self::Commands => "running the job's commands",
             Self::Storing => "storing",
             Self::Flushing => "flushing to the store",
             Self::ReadingBack => "reading back what was written",

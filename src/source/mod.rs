@@ -19,5 +19,5 @@ pub use exclude::{ExcludeError, Excludes};
 pub use folder::{Descriptors, Place};
 pub use names::Names;
 pub use read::OpenFile;
-pub use roots::{Glance, Identity, open_roots};
+pub use roots::{Glance, Identity, Naming, open_roots};
 pub use walk::{Found, Item, Root, Walk, WalkOptions};

@@ -16,13 +16,40 @@ use super::folder::{Descriptors, stat_fd};
 use super::walk::Root;
 use crate::domain::EntryPath;
 
-/// Opens the sources of a job: one alone stands at the root of the snapshot, several stand each at its full path.
+/// How what lies in a job's sources is named in a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// By its path below the source.
+    Relative,
+    /// By its full path without the leading slash.
+    Full,
+}
+
+impl Naming {
+    /// Of a job with so many sources and so many commands: one source alone stands at the root of the snapshot.
+    pub fn of(sources: usize, commands: usize) -> Self {
+        if sources == 1 && commands == 0 { Self::Relative } else { Self::Full }
+    }
+
+    /// Where the source of this path stands in the snapshot.
+    pub fn prefix(self, path: &Path) -> EntryPath {
+        match self {
+            Self::Relative => EntryPath::root(),
+            Self::Full => prefix_of(path),
+        }
+    }
+}
+
+/// Opens the sources of a job.
 ///
 /// # Errors
 /// The first that is missing, not a folder or not readable.
-pub fn open_roots(sources: &[PathBuf], descriptors: &Arc<Descriptors>) -> Result<Vec<Root>, SourceError> {
-    let prefix = |path: &Path| if sources.len() == 1 { EntryPath::root() } else { prefix_of(path) };
-    sources.iter().map(|path| Root::open(path, prefix(path), Arc::clone(descriptors))).collect()
+pub fn open_roots(
+    sources: &[PathBuf],
+    naming: Naming,
+    descriptors: &Arc<Descriptors>,
+) -> Result<Vec<Root>, SourceError> {
+    sources.iter().map(|path| Root::open(path, naming.prefix(path), Arc::clone(descriptors))).collect()
 }
 
 /// A source's full path without the leading slash.
@@ -47,12 +74,10 @@ pub struct Glance {
 
 impl Glance {
     /// Of the same sources as [`open_roots`]. A source that cannot be opened shows nothing.
-    pub fn new(sources: &[PathBuf]) -> Self {
+    pub fn new(sources: &[PathBuf], naming: Naming) -> Self {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = |path: &PathBuf| {
-            let prefix = if sources.len() == 1 { EntryPath::root() } else { prefix_of(path) };
-            rustix::fs::open(path, flags, Mode::empty()).ok().map(|fd| (prefix, fd))
-        };
+        let open =
+            |path: &PathBuf| rustix::fs::open(path, flags, Mode::empty()).ok().map(|fd| (naming.prefix(path), fd));
         Self { roots: sources.iter().filter_map(open).collect() }
     }
 
@@ -81,8 +106,16 @@ impl Glance {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
 
-    use super::{Glance, prefix_of};
+    use super::{Glance, Naming, prefix_of};
     use crate::domain::EntryPath;
+
+    #[test]
+    fn one_source_alone_stands_at_the_root_and_with_others_or_commands_at_its_full_path() {
+        let prefix = |sources, commands| Naming::of(sources, commands).prefix(std::path::Path::new("/var/www"));
+        assert_eq!(prefix(1, 0), EntryPath::root());
+        let full = EntryPath::parse(b"var/www").expect("a path");
+        assert_eq!([prefix(2, 0), prefix(1, 1), prefix(3, 2)], [full.clone(), full.clone(), full]);
+    }
 
     #[test]
     fn a_glance_tells_names_of_one_file_and_follows_no_link() {
@@ -93,7 +126,7 @@ mod tests {
         std::fs::hard_link(at("in/a"), at("b")).expect("a link");
         std::os::unix::fs::symlink("in", at("link")).expect("a link");
         std::os::unix::fs::symlink("/", at("out")).expect("a link");
-        let glance = Glance::new(&[folder.path().to_owned()]);
+        let glance = Glance::new(&[folder.path().to_owned()], Naming::of(1, 0));
         let seen = |path: &[u8]| glance.identity(&EntryPath::parse(path).expect("a path")).expect("it can be told");
         assert_eq!(seen(b"in/a"), seen(b"b"));
         assert!(seen(b"b").is_some() && seen(b".").is_some() && seen(b"link").is_some());
@@ -102,7 +135,7 @@ mod tests {
             assert_eq!(seen(gone), None, "{}", gone.escape_ascii());
         }
         let other = tempfile::tempdir().expect("a folder");
-        let both = Glance::new(&[folder.path().to_owned(), other.path().to_owned()]);
+        let both = Glance::new(&[folder.path().to_owned(), other.path().to_owned()], Naming::of(2, 0));
         let path = prefix_of(folder.path()).join(b"b");
         assert_eq!(
             both.identity(&path).expect("it can be told"),

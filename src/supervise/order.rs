@@ -1,5 +1,6 @@
 //! What the child is told: settled values, nothing to look up but the source and the store.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::Codec;
 use crate::domain::{ByteCount, Host, JobName, RunId, StoreId};
-use crate::engine::Reuse;
+use crate::engine::{CommandSource, Reuse};
 use crate::report::RunRecord;
 use crate::retention::Policy;
 use crate::store::{Permissions, RequireMount};
@@ -29,6 +30,14 @@ pub struct Order {
     pub job: JobName,
     /// The folders to read; any bytes.
     pub sources: Vec<OsString>,
+    /// Commands whose output is stored besides.
+    #[serde(default)]
+    pub commands: Vec<CommandSource>,
+    /// The environment of every command.
+    #[serde(default)]
+    pub command_environment: BTreeMap<String, String>,
+    /// How long a command without a deadline may give nothing.
+    pub silence: Duration,
     /// Patterns.
     pub exclude: Vec<String>,
     /// Leave out the content of cache folders.

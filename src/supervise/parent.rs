@@ -275,6 +275,7 @@ impl Watch {
             Phase::Surveying => "the source has",
             Phase::Storing => "the store (or the source) has",
             Phase::Opening
+            | Phase::Commands
             | Phase::Flushing
             | Phase::ReadingBack
             | Phase::Publishing

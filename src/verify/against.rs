@@ -11,6 +11,7 @@
 //!
 //! A folder's time is not compared: it changes with every name in it, and those are told. Nor are inode and ctime by
 //! themselves: a restored or moved source has others. The volumes are not read, but for the maps of sparse files.
+//! What commands gave is passed over.
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use crate::archive::manifest::{Entry, EntryKind, Line, ManifestError, SkipLine};
 use crate::catalog::{Catalog, Contents, FrameBuffers, OpenManifest, Otherwise, compare_content};
 use crate::domain::{ByteCount, Cancel, EntryPath, FileTime, Kind, SkipCause, SnapshotName, Stat};
 use crate::observe::{Event, Observer};
-use crate::source::{Descriptors, Found, Glance, Item, SourceError, Walk, WalkOptions, open_roots};
+use crate::source::{Descriptors, Found, Glance, Item, Naming, SourceError, Walk, WalkOptions, open_roots};
 use crate::store::StoreError;
 
 /// Times are as coarse as this on some file systems: a change so shortly before a snapshot may not show in them.
@@ -120,7 +121,8 @@ pub fn against_source(
     let (record, _) = catalog.record(name)?;
     let manifest = catalog.manifest(name)?;
     let contents = Contents::open(catalog, name, &manifest)?;
-    let roots = open_roots(&sources.folders, &Descriptors::for_this_process())?;
+    let naming = Naming::of(sources.folders.len(), record.commands.len());
+    let roots = open_roots(&sources.folders, naming, &Descriptors::for_this_process())?;
     let trailer = manifest.trailer();
     observer.notice(&Event::Expected { entries: trailer.entries.lines, bytes: record.totals.content_bytes });
     let options = WalkOptions { avoid: catalog.store().place(), ..sources.options.clone() };
@@ -131,7 +133,7 @@ pub fn against_source(
         buffers: FrameBuffers::default(),
         raw: Vec::new(),
         cancel,
-        glance: Glance::new(&sources.folders),
+        glance: Glance::new(&sources.folders, naming),
         settled: record.started.as_nanosecond() - GRAIN_NANOS,
         observer,
         show,
@@ -149,6 +151,10 @@ pub fn against_source(
             Line::Entry(entry) => &entry.path,
             Line::Skip(skip) => &skip.path,
         };
+        // what a command gave lies in no source: there is nothing to compare it with
+        if record.commands.iter().any(|command| command.as_bytes() == path.as_bytes()) {
+            continue;
+        }
         while let Some(found) = here.next_if(|here| here.path < *path) {
             against.stranger(found);
         }

@@ -34,6 +34,14 @@ impl Environment {
         Self { variables, is_root: rustix::process::geteuid().is_root() }
     }
 
+    /// What commands and hooks get of it: where programs and homes are, language and time zone. Nothing else, since the
+    /// rest may hold secrets.
+    pub fn base(&self) -> BTreeMap<String, String> {
+        const PASSED_ON: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR"];
+        let of = |name: &str| Some((name.to_owned(), self.variables.get(name)?.clone()));
+        PASSED_ON.into_iter().filter_map(of).collect()
+    }
+
     /// Where state lies unless it is configured.
     pub fn default_state_dir(&self) -> PathBuf {
         let of = |name: &str| self.variables.get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
@@ -163,6 +171,11 @@ fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
         return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
     }
     Ok(text)
+}
+
+/// What commands and hooks get of this process's environment.
+pub fn base_environment() -> BTreeMap<String, String> {
+    Environment::read().base()
 }
 
 /// The machine, as it calls itself.

@@ -14,8 +14,8 @@ mod state;
 
 pub use child::{CHILD_VERB, run_child};
 pub use environment::{
-    Environment, LoadError, Loaded, allow_many_open_files, claim, machine_name, own_path, pid, random_run,
-    random_store, tool,
+    Environment, LoadError, Loaded, allow_many_open_files, base_environment, claim, machine_name, own_path, pid,
+    random_run, random_store, tool,
 };
 pub use notifiers::{Notifiers, Sender, desk};
 pub use order::{JobPlan, open_store, order_for, store_order, watch_signals, watch_signals_twice};

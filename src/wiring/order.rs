@@ -8,11 +8,11 @@ use std::sync::atomic::AtomicBool;
 use jiff::tz::TimeZone;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
-use super::environment::{machine_name, random_run, tool};
+use super::environment::{base_environment, machine_name, own_path, random_run, tool};
 use super::state::State;
 use crate::config::{JobSettings, StoreSettings};
 use crate::domain::{Cancel, Stop};
-use crate::engine::Job;
+use crate::engine::{Commands, Job};
 use crate::source::{ExcludeError, Excludes};
 use crate::store::{FolderStore, Store, StoreError};
 use crate::supervise::{Order, StoreOrder};
@@ -39,6 +39,9 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
         tool: tool(),
         job: job.name.clone(),
         sources: job.sources.iter().map(|path| path.clone().into_os_string()).collect(),
+        commands: job.commands.clone(),
+        command_environment: base_environment(),
+        silence: job.progress_timeout,
         exclude: job.exclude.clone(),
         exclude_caches: job.exclude_caches,
         exclude_if_present: job.exclude_if_present.clone(),
@@ -78,6 +81,13 @@ pub(super) fn engine_job(order: &Order) -> Result<Job, ExcludeError> {
     Ok(Job {
         name: order.job.clone(),
         sources: order.sources.iter().map(PathBuf::from).collect(),
+        commands: Commands {
+            list: order.commands.clone(),
+            // none where the machine does not say: commands then say so
+            guard: own_path().unwrap_or_default(),
+            environment: order.command_environment.clone(),
+            silence: order.silence,
+        },
         excludes: Excludes::new(&order.exclude)?,
         exclude_caches: order.exclude_caches,
         exclude_if_present: order.exclude_if_present.as_ref().map(|name| name.as_bytes().into()),
