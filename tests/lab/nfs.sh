@@ -5,7 +5,8 @@
 # command `lab` that makes things go wrong (server-stop, server-start, disk-gone, disk-back, unmount, mount, reexport,
 # fill, unfill). Not part of the test suite; run by hand with BACKUP naming the binary and, for the store's own suite,
 # STORE_TESTS naming the binary of tests/store.rs. Its arguments are the parts wanted: misfortunes, linked, owners,
-# refused, outage, holds, suite; all without any. Prints a line for each case and ends with `N passed, N failed`.
+# refused, outage, holds, daemon, suite; all without any. `daemon` takes ten minutes: its schedule is by the minute. Prints a
+# line for each case and ends with `N passed, N failed`.
 set -u
 backup=${BACKUP:?name the binary}
 work=$(mktemp -d); chmod 755 "$work"; src=$work/upload; mkdir -p "$src/a"
@@ -51,7 +52,7 @@ misfortunes() {
   ( cd "$(ls -d $store/upload/upload-* | tail -1)" && sha256sum -c SHA256SUMS ) >"$work/out" 2>&1; expect 0 'snapshot.json: OK' 'sha256sum agrees' $?
 
   lab unmount; before=$(tree /mnt/nfs); run; expect 6 'does not exist' 'not mounted: refused' $?
-  [ "$before" = "$(tree /mnt/nfs)" ]; echo "written" >"$work/out"; expect 0 written 'not mounted: not one byte on the local disk' $?
+  [ "$before" = "$(tree /mnt/nfs)" ]; expect 0 '' 'not mounted: not one byte on the local disk' $?
   mkdir -p $store; before=$(tree /mnt/nfs); run; expect 6 'no marker' 'not mounted, and a folder of that name on the local disk: refused' $?
   [ "$before" = "$(tree /mnt/nfs)" ]; expect 0 '' '… and not one byte written' $?
   rmdir $store
@@ -214,7 +215,7 @@ holds() {
   mount -i -t "$(awk '$2 == "/mnt/nfs" { print $3 }' /proc/mounts)" -o "$options,nosharecache" "$(awk '$2 == "/mnt/nfs" { print $1 }' /proc/mounts)" "$other" || { told 'mounted' no 'a second mount of the same export'; return; }
   here() { local deed=$1; shift; do_ "$deed" --store "$store" --job holds "$@"; }
   yonder() { local deed=$1; shift; timeout 100 "$backup" --state-dir "$work/state-yonder" "$deed" --store "$other/store" --job holds "$@" >"$work/out" 2>&1; }
-  [ "$(stat -c %d /mnt/nfs)" != "$(stat -c %d $other)" ]; echo x >"$work/out"; expect 0 x 'the second mount has a memory of its own' $?
+  [ "$(stat -c %d /mnt/nfs)" != "$(stat -c %d $other)" ]; expect 0 '' 'the second mount has a memory of its own' $?
 
   yonder prune --last 2 --floor 1 --dry-run; expect 0 '2 would be removed' 'there: nothing is held, and that is remembered' $?
   ls "$other/store/holds/.holds" >/dev/null 2>&1; here hold "$first" --why audit; expect 0 '' 'here: held' $?
@@ -258,6 +259,75 @@ holds() {
   umount "$other"
 }
 
+# The daemon of uid 10001 under root_squash, while its server goes and comes back. What it says of its runs is held against
+# what the server has.
+daemon() {
+  begin daemon; lab reexport rw,root_squash; store=/mnt/nfs/daemon; as=(setpriv --reuid 10001 --regid 10001 --clear-groups)
+  local state=$work/state-daemon door=http://127.0.0.1:9180 pid took before code
+  install -d -o 10001 -g 10001 -m 700 /srv/share/daemon "$state"; chown -R 10001:10001 "$src"
+  cat >"$work/daemon.yaml" <<Y
+timezone: UTC
+stores: {share: {path: $store, require_mount: nfs, lease_term: 1m}}
+jobs: {daemon: {source: $src, schedule: "* * * * *", progress_timeout: 15s}}
+Y
+  on() { do_ --config "$work/daemon.yaml" "$@"; }
+  within() { # SECONDS COMMAND...: until it succeeds; $took says how long that was
+    local limit=$1 start=$SECONDS; shift
+    until "$@" >/dev/null 2>&1; do took=$((SECONDS - start)); [ $took -lt "$limit" ] || return 1; sleep 0.5; done; took=$((SECONDS - start))
+  }
+  met() { local code=$1; echo "after $took s" >"$work/out"; shift; expect 0 '' "$*" "$code"; }
+  up() { "${as[@]}" "$backup" --config "$work/daemon.yaml" --state-dir "$state" daemon --log-format text >>"$work/log" 2>&1 & pid=$!; }
+  healthy() { timeout 20 "${as[@]}" "$backup" --config "$work/daemon.yaml" --state-dir "$state" status --check; }
+  unhealthy() { healthy; [ $? = 1 ]; }
+  more_than() { [ "$(all | wc -l)" -gt "$1" ]; }
+  answers() { [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$door$1")" = "$2" ]; }
+  runs() { curl -s -m 5 "$door/api/v1/jobs/daemon/runs" | grep -o "\"verdict\":\"$1\"" | wc -l; }
+  bad_runs() { echo $(($(runs failed) + $(runs missed) + $(runs skipped))); }
+  honest_runs() { # NAME: each run that is said to be ok has its snapshot on the server, and there is no other
+    within 30 eval '[ "$(runs ok)" = "$(all | wc -l)" ]'; echo "ok $(runs ok), failed $(runs failed), missed $(runs missed), skipped $(runs skipped), snapshots $(all | wc -l)" >"$work/out"
+    [ "$(runs ok)" = "$(all | wc -l)" ]; expect 0 '' "$1: as many runs are said to be ok as there are snapshots" $?
+  }
+  stop() { local start; start=$(date +%s%N); kill -TERM $pid; wait $pid; code=$?; took=$((($(date +%s%N) - start) / 1000000)); }
+
+  on init --store share; expect 0 'is a store now' 'uid 10001 makes its store' $?
+  is "$(stat -c %u /srv/share/daemon/.backup-store.json)" 10001 '… and it is its own on the server'
+  up; within 30 answers /healthz 200; met $? 'the daemon answers'
+  within 130 more_than 0; met $? 'a scheduled run made a snapshot'
+  within 130 more_than 1; met $? 'and the next'
+  within 30 healthy; met $? 'the health check is content'
+  honest_runs 'the server is there'
+
+  lab server-stop; before=$(all | wc -l)
+  within 60 unhealthy; met $? 'the server is away: the health check fails'
+  healthy >"$work/out" 2>&1; expect 1 '' '… and says why' $?
+  within 130 eval '[ "$(bad_runs)" -ge 2 ]'; met $? '… and two runs are told as failed, missed or skipped'
+  answers /healthz 200; met $? '… and the daemon answers all the while'
+  is "$(all | wc -l)" "$before" '… and there is no new snapshot'
+  told '^[0-9]$' "$(pgrep -u 10001 -c -f "$backup")" '… and few processes wait'
+  lab server-start
+  within 60 healthy; met $? 'the server is back: the health check is content' || true
+  within 200 more_than "$before"; met $? '… and a scheduled run makes a snapshot'
+  honest_runs 'the server was away'
+  curl -s -m 5 "$door/api/v1/jobs/daemon/runs" | grep -o '"why":"[^"]*"' | sort | uniq -c | sed 's/^/        | /'
+
+  lab wire delay 5ms; head -c 60000000 /dev/urandom >"$src/a/more"; before=$(all | wc -l)
+  within 90 eval 'ls -d /srv/share/daemon/daemon/.partial-*'; met $? 'a scheduled run is at work'
+  lab server-stop; lab wire-off
+  stop; expect 0 '' "the server goes in the middle of it, and SIGTERM comes: the daemon ends after $took ms" $code
+  [ $took -le 15000 ]; expect 0 '' '… within 15 s' $?
+  lab server-start
+  up; within 200 more_than "$before"; met $? 'the server is back, and the next daemon makes a snapshot'
+  within 60 healthy; met $? '… and its health check is content'
+  honest_runs 'a stop without a server'
+  before=$(all | wc -l); within 130 more_than "$before"; met $? '… and the next scheduled run makes another'
+  stop; expect 0 '' "SIGTERM with a server: the daemon ends after $took ms" $code
+  is "$(find /srv/share/daemon/daemon -maxdepth 1 -name '.partial-*' | wc -l)" 0 '… and no unfinished work is left'
+  deep; expect 0 ': well' 'all snapshots verify, down to every entry' $?
+  same "$(newest)" "$src"; expect 0 '' 'the last comes back as it is' $?
+  is "$(find /srv/share/daemon ! -user 10001 | wc -l)" 0 'files on the server that are not of uid 10001'
+  lab reexport rw,no_root_squash; store=/mnt/nfs/store as=()
+}
+
 suite() {
   [ -n "${STORE_TESTS:-}" ] || { echo 'SKIPPED: STORE_TESTS names no binary'; return; }
   BACKUP_TEST_STORE_DIR=/mnt/nfs quiet "$STORE_TESTS" --exact the_folder_store_keeps_every_promise; expect 0 '1 passed' "the store's own suite" $?
@@ -272,8 +342,8 @@ suite() {
 
 for part in "${@:-}"; do
   case $part in
-    '') misfortunes; linked; owners; refused; outage; holds; suite ;;
-    misfortunes | linked | owners | refused | outage | holds | suite) "$part" ;;
+    '') misfortunes; linked; owners; refused; outage; holds; daemon; suite ;;
+    misfortunes | linked | owners | refused | outage | holds | daemon | suite) "$part" ;;
     *) echo "no part is called $part" >&2; exit 2 ;;
   esac
 done
