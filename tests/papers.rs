@@ -157,6 +157,18 @@ fn readme_names_every_variable_and_every_exit_code() {
     }
 }
 
+#[test]
+fn the_benchmarks_page_gives_the_commands_that_the_benchmark_itself_gives() {
+    let (page, script) = (read("benches/README.md"), read("benches/peers"));
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains("benches/peers"));
+    let commands: Vec<&str> = rows.filter_map(|line| line.split('`').nth(1)).collect();
+    assert_eq!(commands.len(), 2);
+    for command in commands {
+        let is_said = script.lines().any(|line| line.trim().split("   ").next() == Some(command));
+        assert!(is_said, "benches/peers does not say `{command}`");
+    }
+}
+
 /// What stands between backticks, and lines of examples, that begin with our name; a comment behind them cut off.
 fn commands_in(text: &str) -> Vec<String> {
     let lines = text.lines().map(|line| line.trim().trim_start_matches("$ "));
@@ -256,6 +268,10 @@ fn mistakes_are_shown_where_they_stand_with_what_would_be_right() {
         (with("catch_up: 24h"), &["takes true or false"]),
         (with("catch_up_within: never"), &["`never` is not a length of time"]),
         (with("jitter: a bit"), &["`a bit` is not a length of time"]),
+        (
+            with("verify: {schedule: '@daily', level: deep, scratch: /srv}"),
+            &["`scratch` with the level deep", "`level: drill`"],
+        ),
         (with("retry: 3"), &["`retry` takes a map", "{times: 3, after: 10m}"]),
         (with("retry: {tries: 3}"), &["`tries` is not a key of `retry`", "did you mean `times`?"]),
         (with("retry: {times: -1}"), &["`-1` is not a number of attempts"]),

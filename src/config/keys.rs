@@ -495,6 +495,14 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Only this share of the frames, another one each time: 10%. Not with quick or drill.",
     ),
+    key(
+        Scope::Verify,
+        "scratch",
+        Some("BACKUP_VERIFY_SCRATCH"),
+        Form::Path,
+        "",
+        "Where a drill restores to, in a folder of its own that is removed again. Default: in `state_dir`.",
+    ),
     key(Scope::Retention, "last", Some("BACKUP_RETENTION_LAST"), Form::Number, "0", "The newest so many."),
     key(
         Scope::Retention,

@@ -116,6 +116,8 @@ pub struct VerifySettings {
     pub level: Level,
     /// Which share of the frames.
     pub sample: Option<Percent>,
+    /// Where a drill restores to; none: in the folder of state.
+    pub scratch: Option<PathBuf>,
 }
 
 /// A store.

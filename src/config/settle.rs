@@ -541,16 +541,21 @@ impl Settling<'_> {
         let schedules = self.many(Scope::Verify, "schedule", &prefix, inner, |text| schedule(text, zone));
         let level = self.one(Scope::Verify, "level", &prefix, inner, values::level).unwrap_or(Level::Stored);
         let sample = self.one(Scope::Verify, "sample", &prefix, inner, values::share);
+        let scratch = self.one(Scope::Verify, "scratch", &prefix, inner, values::path);
         let spot =
             || node.map_or_else(|| Spot::Named("the job's verify".to_owned()), |node| Spot::File(node.span.clone()));
         if sample.is_some() && matches!(level, Level::Quick | Level::Drill) {
             let what = format!("a sample of the level {}", level.word());
             self.problem(spot(), what, "`sample` goes with stored and deep", None);
         }
+        if scratch.is_some() && level != Level::Drill {
+            let what = format!("`scratch` with the level {}", level.word());
+            self.problem(spot(), what, "only a drill restores something: `level: drill`", None);
+        }
         if schedules.is_empty() && inner.is_some_and(|inner| find(inner, "schedule").is_none()) {
             self.problem(spot(), "`verify` has no `schedule`", "when, such as `0 5 * * 0`: Sundays at five", None);
         }
-        (!schedules.is_empty()).then_some(VerifySettings { schedules, level, sample })
+        (!schedules.is_empty()).then_some(VerifySettings { schedules, level, sample, scratch })
     }
 
     /// The HTTP door. The token stands in the file, or in a file of its own.

@@ -126,6 +126,26 @@ pub(super) fn start_proof(
     state_dir: &Path,
     tell: Sender<News>,
 ) -> Proving {
+    let arguments = proof_arguments(job, store, verify, &snapshot, state_dir);
+    let proving = Proving::default();
+    let (program, job, ours) = (program.to_owned(), job.name.clone(), proving.clone());
+    std::thread::spawn(move || {
+        let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &ours)));
+        ours.child().pid = None;
+        let proof = proved.unwrap_or_else(|_| Proof::Failed("its watcher panicked".to_owned()));
+        let _ = tell.send(News::Proven { job, snapshot, proof });
+    });
+    proving
+}
+
+/// The command line of a verification.
+fn proof_arguments(
+    job: &JobSettings,
+    store: &StoreSettings,
+    verify: &VerifySettings,
+    snapshot: &SnapshotName,
+    state_dir: &Path,
+) -> Vec<OsString> {
     let mut arguments = watched::ends_with_us();
     arguments.extend(["verify".into(), snapshot.as_str().into(), "--json".into()]);
     arguments.extend(["--job".into(), job.name.as_str().into(), "--store".into(), store.path.clone().into()]);
@@ -140,17 +160,12 @@ pub(super) fn start_proof(
     if let Some(sample) = verify.sample {
         arguments.extend(["--sample".into(), sample.to_string().into()]);
     }
+    if let Some(scratch) = &verify.scratch {
+        arguments.extend(["--scratch".into(), scratch.into()]);
+    }
     let timeout = format!("{}s", job.progress_timeout.as_secs());
     arguments.extend(["--store-timeout".into(), timeout.into()]);
-    let proving = Proving::default();
-    let (program, job, ours) = (program.to_owned(), job.name.clone(), proving.clone());
-    std::thread::spawn(move || {
-        let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &ours)));
-        ours.child().pid = None;
-        let proof = proved.unwrap_or_else(|_| Proof::Failed("its watcher panicked".to_owned()));
-        let _ = tell.send(News::Proven { job, snapshot, proof });
-    });
-    proving
+    arguments
 }
 
 fn prove(program: &Path, arguments: &[OsString], proving: &Proving) -> Proof {
@@ -223,7 +238,8 @@ mod tests {
 
     use rustix::process::Signal;
 
-    use super::{Proof, Proving, prove};
+    use super::{Proof, Proving, proof_arguments, prove};
+    use crate::config::{Inputs, Overrides, load};
 
     fn said(script: &str) -> Proof {
         prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Proving::default())
@@ -249,6 +265,31 @@ mod tests {
         assert!(why.contains("a signal"), "{why}");
         stopped.join().expect("no panic");
         assert!(proving.child().pid.is_none(), "its number may be another's by now");
+    }
+
+    #[test]
+    fn a_drill_of_the_daemon_restores_where_the_configuration_says() {
+        let arguments = |verify: &str| {
+            let text = format!(
+                "stores: {{nas: {{path: /mnt/nas}}}}\njobs: {{up: {{source: /up, verify: {{schedule: '@daily', {verify}}}}}}}\n"
+            );
+            let settings = load(Inputs {
+                file: Some(("backup.yaml".into(), text)),
+                env: &std::collections::BTreeMap::new(),
+                overrides: Overrides::default(),
+                default_state_dir: "/state".into(),
+                read_secret: &|_| Err(std::io::ErrorKind::Unsupported.into()),
+            })
+            .expect("it is right");
+            let job = settings.jobs.values().next().expect("a job");
+            let (store, verify) = (&settings.stores["nas"], job.verify.as_ref().expect("a verification"));
+            let snapshot = "up-20261121T020000Z".parse().expect("a name");
+            let words = proof_arguments(job, store, verify, &snapshot, Path::new("/state"));
+            words.into_iter().map(|word| word.into_string().expect("UTF-8")).collect::<Vec<_>>().join(" ")
+        };
+        let drill = arguments("level: drill, scratch: /srv/drill");
+        assert!(drill.contains(" --drill --scratch /srv/drill "), "{drill}");
+        assert!(!arguments("level: drill").contains("--scratch"), "in the folder of state");
     }
 
     #[test]
