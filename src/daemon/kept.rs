@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Verdict};
+use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Trouble, Verdict};
 use crate::report::RunRecord;
 use crate::schedule::Agenda;
 use crate::supervise::End;
@@ -78,9 +78,23 @@ pub struct KeptJob {
     /// Snapshots in which `verify` found damage that nobody has disproved.
     #[serde(default)]
     pub damaged: BTreeSet<SnapshotName>,
+    /// That retention does not do its work; none since it last did.
+    #[serde(default)]
+    pub retention_undone: Option<KeptUndone>,
     /// When it was said last that there is no good snapshot for too long; none since the last good run.
     #[serde(default)]
     pub overdue_told: Option<Timestamp>,
+}
+
+/// That retention does not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptUndone {
+    /// Since when.
+    pub since: Timestamp,
+    /// After how many runs.
+    pub times: u32,
+    /// Why, the last time.
+    pub trouble: Trouble,
 }
 
 /// A run at work.
@@ -212,6 +226,14 @@ impl KeptJob {
                 self.dead_runs.remove(1);
             }
         }
+    }
+
+    /// Retention did not do its work; says how often in a row.
+    pub fn retention_failed(&mut self, now: Timestamp, trouble: &Trouble) -> u32 {
+        let (since, times) = self.retention_undone.as_ref().map_or((now, 0), |undone| (undone.since, undone.times));
+        let times = times.saturating_add(1);
+        self.retention_undone = Some(KeptUndone { since, times, trouble: trouble.clone() });
+        times
     }
 
     /// Slots had no run.

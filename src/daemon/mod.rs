@@ -16,6 +16,7 @@ mod look;
 mod news;
 mod owner;
 mod people;
+mod retained;
 mod runs;
 mod stores;
 mod supervisor;
