@@ -783,6 +783,70 @@ fn what_is_scheduled_every_minute_runs_and_is_verified_by_itself() {
     assert!(log.iter().any(|line| line["event"] == "verify-ok"), "{log:?}");
 }
 
+/// Makes the daemon's memory say that a verification was at work when the one before ended.
+fn cut_off_a_verification(site: &Site) {
+    let file = site.path().join("state/daemon.json");
+    let mut kept: Value = serde_json::from_slice(&fs::read(&file).expect("a memory")).expect("JSON");
+    let ended = kept["jobs"]["upload"]["last_success"].clone();
+    assert!(ended.is_string(), "{kept}");
+    kept["jobs"]["upload"]["verify_agenda"] = serde_json::json!({
+        "plan": "another", "began": ended, "settled": ended, "waiting": null, "failures": 0, "started": [],
+        "running": {"slot": ended, "why": "slot"},
+    });
+    fs::write(&file, kept.to_string()).expect("written");
+}
+
+fn drills(site: &Site) -> Vec<String> {
+    names_in(&site.path().join("state")).into_iter().filter(|name| name.starts_with("backup-drill-")).collect()
+}
+
+/// Starts a daemon that makes up for a drill, and stops that one's process in the middle of it.
+fn with_a_drill_at_work(site: &Site) -> (Daemon, watch::Held) {
+    cut_off_a_verification(site);
+    let daemon = Daemon::start(site, NO_CATCH_UP_BUT_DRILLS);
+    until("it restores", || (!drills(site).is_empty()).then_some(()));
+    let held = daemon.hang_children();
+    assert_eq!(drills(site).len(), 1, "it is still at work");
+    (daemon, held)
+}
+
+const NO_CATCH_UP_BUT_DRILLS: &str = "    catch_up: false\n    verify: {schedule: \"0 3 1 1 *\", level: drill}\n";
+
+/// A verification was killed within milliseconds of the wish to stop, and one of a daemon that was killed went on for hours;
+/// each left a copy of the snapshot, in plain. And after a restart none was taken up where runs are not made up for.
+#[test]
+fn a_drill_that_is_cut_off_leaves_nothing_behind_and_is_made_up_for_by_the_next_daemon() {
+    let site = Site::new();
+    for number in 0..2000 {
+        site.file(&format!("folder {}/file {number}", number % 20), noise(number, 2000));
+    }
+    let daemon = Daemon::start(&site, NO_CATCH_UP_BUT_DRILLS);
+    daemon.run("upload");
+    daemon.stop_well();
+    let left = site.path().join("state/backup-drill-4000000-0");
+    fs::create_dir(&left).expect("what a killed one left");
+    fs::write(left.join("secret"), "in plain").expect("written");
+    let daemon = Daemon::start(&site, "");
+    until("it is swept", || (!left.exists()).then_some(()));
+    daemon.stop_well();
+
+    let (daemon, held) = with_a_drill_at_work(&site);
+    daemon.signal(Signal::TERM);
+    daemon.until_logged("stopping");
+    held.go_on();
+    let log = daemon.until_ended();
+    assert_eq!(drills(&site), [""; 0], "{log:?}");
+    assert!(log.iter().all(|line| line["event"] != "trouble"), "nobody is told of it: {log:?}");
+    let kept: Value =
+        serde_json::from_slice(&fs::read(site.path().join("state/daemon.json")).expect("a memory")).expect("JSON");
+    assert!(kept["jobs"]["upload"]["verify_agenda"]["running"].is_object(), "its slot stays open");
+
+    let (daemon, held) = with_a_drill_at_work(&site);
+    daemon.kill();
+    held.go_on();
+    until("its child hears of that", || drills(&site).is_empty().then_some(()));
+}
+
 /// Ends daemons at instants that a generator picks, from their first microsecond on into the middle of runs.
 fn stop_at_random(count: u64, seed: u64) {
     let mut state = seed;

@@ -1,27 +1,23 @@
 //! A drill: a snapshot restored into a scratch folder and compared with its manifest.
 //!
 //! Restore and verify do not know each other; here they meet. The scratch folder is made for this and removed again,
-//! whatever happens in between; a crash leaves it, under a name that says what it is.
+//! whatever happens in between; what a crash leaves, the next drill there removes.
 //!
 //! The danger is a false alarm: what this user or this disk cannot take is told as a failure or a note, never as damage.
 
 use std::num::NonZeroUsize;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::arguments::Global;
 use super::exit::{Exit, Failure};
 use super::which;
 use crate::catalog::{Catalog, CatalogError};
-use crate::domain::{Cancel, EntryPath, SnapshotName, Trouble};
+use crate::domain::{Cancel, SnapshotName, Trouble};
 use crate::observe::Observer;
-use crate::restore::{LossCause, Order, Overwrite, Ownership, RestoreError, Selection, remove_extras, restore};
+use crate::restore::{LossCause, Order, Overwrite, Ownership, RestoreError, Selection, restore};
 use crate::source::Excludes;
 use crate::verify::{CompareError, Damage, Report, Terms, compare};
-use crate::wiring::Environment;
-
-/// So many scratch folders of one process may have been left behind by others that had its number.
-const NAMES_TRIED: u32 = 1000;
+use crate::wiring::{Environment, Scratch, sweep};
 
 /// Where drills restore to: what was asked for, else the folder of this machine's state.
 pub(super) fn place(scratch: Option<&Path>, global: &Global) -> PathBuf {
@@ -44,11 +40,15 @@ pub(super) fn drill(
         report.notes.push("it was not restored, because it is damaged".to_owned());
         return Ok(());
     }
-    let scratch = Scratch::make(place)?;
+    report.notes.extend(sweep(place).failed.into_iter().map(|why| format!("an earlier drill left something: {why}")));
+    let scratch = Scratch::make(place).map_err(|error| {
+        let advice = "let this user write there, or give another folder with --scratch";
+        failed(format!("no scratch folder could be made in {}: {error}", place.display()), advice)
+    })?;
     let done = in_scratch(catalog, name, &scratch.path(), threads, cancel, observer, report);
     let removed = scratch.remove();
     done?;
-    removed
+    Ok(removed?)
 }
 
 fn in_scratch(
@@ -129,51 +129,4 @@ fn in_scratch(
 
 fn failed(what: String, advice: &str) -> Failure {
     Failure { exit: Exit::Failed, trouble: Trouble { what, causes: Vec::new(), advice: advice.to_owned() } }
-}
-
-/// A folder of this drill alone.
-struct Scratch {
-    place: PathBuf,
-    name: EntryPath,
-    is_there: bool,
-}
-
-impl Scratch {
-    fn make(place: &Path) -> Result<Self, Failure> {
-        let refuse = |error: std::io::Error| {
-            let advice = "let this user write there, or give another folder with --scratch";
-            failed(format!("no scratch folder could be made in {}: {error}", place.display()), advice)
-        };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(place).map_err(refuse)?;
-        let mut number = 0;
-        loop {
-            let name = format!("backup-drill-{}-{number}", std::process::id());
-            match std::fs::DirBuilder::new().mode(0o700).create(place.join(&name)) {
-                Ok(()) => {
-                    let name = EntryPath::parse(name.as_bytes()).expect("a plain name");
-                    return Ok(Self { place: place.to_owned(), name, is_there: true });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < NAMES_TRIED => number += 1,
-                Err(error) => return Err(refuse(error)),
-            }
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.place.join(self.name.to_string())
-    }
-
-    fn remove(mut self) -> Result<(), Failure> {
-        self.is_there = false;
-        remove_extras(&self.place, std::slice::from_ref(&self.name)).map(drop).map_err(Failure::from)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if self.is_there {
-            // only a panic comes here; what cannot be removed keeps its name
-            let _ = remove_extras(&self.place, std::slice::from_ref(&self.name));
-        }
-    }
 }

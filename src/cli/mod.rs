@@ -36,6 +36,7 @@ mod unlock;
 mod verify;
 mod which;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -57,7 +58,15 @@ pub fn main() -> ExitCode {
         let told = run_look(&mut std::io::stdin().lock(), &mut std::io::stdout());
         return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
     }
-    let arguments = match Arguments::try_parse() {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == wiring::OF_VERB) {
+        let parent = words.get(2).and_then(|number| number.to_str()?.parse().ok());
+        if !parent.is_some_and(wiring::end_with) {
+            return Exit::Terminated.into();
+        }
+        words.drain(1..3);
+    }
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             // help and version come here as well, and are no error

@@ -210,6 +210,13 @@ impl JobSettings {
             retry: self.retry,
         }
     }
+
+    /// What its verifications want of time, if there are any: they are made up for whatever the runs' `catch_up` says, and
+    /// `retry` is the runs' alone.
+    pub fn verify_plan(&self, host: &Host) -> Option<Plan> {
+        let verify = self.verify.as_ref()?;
+        Some(Plan::of(format!("{}/{}/verify", host.0, self.name), verify.schedules.clone()))
+    }
 }
 
 /// Where a value came from.

@@ -20,6 +20,23 @@ pub(super) struct Stopping {
     since: Duration,
     /// Since when the runs have been asked to stop.
     asked: Option<Duration>,
+    /// Whether the verification has been: it has no grace, because all that it loses is made up for.
+    is_proof_asked: bool,
+}
+
+impl Stopping {
+    fn new(why: Stop, since: Duration) -> Self {
+        Self { why, since, asked: None, is_proof_asked: false }
+    }
+
+    /// Whether nothing is waited for any more at `now`. Each run's watcher gives up after [`STOP_WITHIN`]; a verification
+    /// has as long to remove what it restored. If even that does not come, nothing is waited for.
+    fn is_over(&self, now: Duration, is_running: bool, is_proving: bool) -> bool {
+        let limit = STOP_WITHIN + Duration::from_millis(2500);
+        let is_run_late = self.asked.is_some_and(|asked| now.saturating_sub(asked) > limit);
+        let is_proof_late = now.saturating_sub(self.since) > STOP_WITHIN;
+        (!is_running || is_run_late) && (!is_proving || is_proof_late)
+    }
 }
 
 impl Owner {
@@ -69,7 +86,7 @@ impl Owner {
         let word = if why == Stop::Interrupted { "SIGINT" } else { "SIGTERM" };
         let text = format!("{word}: nothing starts any more");
         self.say(Weight::Info, "stopping", &text, &[("running", json!(self.running.len()))]);
-        self.stopping = Some(Stopping { why, since: self.clock.since_start(), asked: None });
+        self.stopping = Some(Stopping::new(why, self.clock.since_start()));
     }
 
     /// Asks what is at work to stop, at once or when the grace is over.
@@ -80,18 +97,16 @@ impl Owner {
         if stopping.asked.is_none() && now.saturating_sub(stopping.since) >= grace {
             stopping.asked = Some(now);
             self.running.values().for_each(|running| running.cancel.ask(stopping.why));
-            if let Some(proving) = &self.proving {
-                proving.stop(rustix::process::Signal::TERM);
-            }
+        }
+        if let Some(proving) = self.proving.as_ref().filter(|_| !std::mem::replace(&mut stopping.is_proof_asked, true))
+        {
+            proving.stop(rustix::process::Signal::TERM);
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
         let Some(stopping) = &self.stopping else { return false };
-        // each run's watcher gives up after `STOP_WITHIN`; if even that does not come, nothing is waited for
-        let limit = STOP_WITHIN + Duration::from_millis(2500);
-        let is_late = |asked: Duration| self.clock.since_start().saturating_sub(asked) > limit;
-        self.running.is_empty() || stopping.asked.is_some_and(is_late)
+        stopping.is_over(self.clock.since_start(), !self.running.is_empty(), self.proving.is_some())
     }
 
     pub(super) fn leave(&mut self) {
@@ -104,5 +119,25 @@ impl Owner {
         self.tell_refused_tokens(true);
         self.show(now);
         self.say(Weight::Info, "stopped", "the daemon has stopped", &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Stop, Stopping};
+
+    /// Only runs were waited for: a drill was killed within milliseconds, and left a copy of everything.
+    #[test]
+    fn a_verification_has_as_long_to_clean_up_as_a_run_and_no_longer() {
+        let at = Duration::from_secs;
+        let mut stopping = Stopping::new(Stop::Terminated, at(100));
+        assert!(stopping.is_over(at(100), false, false), "nothing is at work");
+        assert_eq!([100, 103, 106].map(|s| stopping.is_over(at(s), false, true)), [false; 3]);
+        assert!(stopping.is_over(at(107), false, true), "it does not end");
+        assert!(!stopping.is_over(at(999), true, false), "a run has its grace");
+        stopping.asked = Some(at(1000));
+        assert_eq!([1000, 1008, 1009].map(|s| stopping.is_over(at(s), true, true)), [false, false, true]);
     }
 }

@@ -61,7 +61,8 @@ impl Owner {
         if let Some(watch) = self.stores.get_mut(&store) {
             watch.want_deep();
         }
-        self.tell_outcome(name, store, record);
+        self.tell_outcome(name, store.clone(), record);
+        self.retained(name, &store, ended.retention);
     }
 
     fn tell_outcome(&mut self, name: &JobName, store: String, record: RunRecord) {
@@ -72,9 +73,6 @@ impl Owner {
             // another run was at work: told from the second in a row on
             Verdict::Skipped | Verdict::Missed => Kind::Missed,
         };
-        for notice in &record.notices {
-            self.say(Weight::Info, "notice", notice, &[("job", json!(name))]);
-        }
         let job = self.kept.jobs.get(name);
         let tale = Tale {
             size_before: job.and_then(|job| job.size_before(&record.run)),
@@ -86,7 +84,7 @@ impl Owner {
     }
 
     /// What is known of a job, for whatever is told of it.
-    fn tale_of(&self, kind: Kind, name: &JobName, store: String) -> Tale {
+    pub(super) fn tale_of(&self, kind: Kind, name: &JobName, store: String) -> Tale {
         let job = self.kept.jobs.get(name);
         Tale {
             job: Some(name.clone()),
@@ -207,7 +205,7 @@ impl Owner {
             if self.running.values().any(|running| running.store == job.store) {
                 continue;
             }
-            let plan = Plan::of(format!("{}/{}/verify", self.host.0, job.name), verify.schedules.clone());
+            let Some(plan) = job.verify_plan(&self.host) else { continue };
             let turn = self.turn(&job, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
@@ -269,11 +267,14 @@ impl Owner {
         let now = self.clock.now();
         let job = self.settings.jobs.get(name).cloned();
         let level = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.level);
-        let schedules = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.schedules.clone());
-        let plan = Plan::of(format!("{}/{name}/verify", self.host.0), schedules.unwrap_or_default());
-        let kept = self.job_kept(name);
-        if let Some(agenda) = &mut kept.verify_agenda {
-            let _ = agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)));
+        let plan = job.as_ref().and_then(|job| job.verify_plan(&self.host));
+        let is_cut_off = self.stopping.is_some() && matches!(proof, Proof::Failed(_));
+        match (&mut self.job_kept(name).verify_agenda, plan) {
+            // the slot stays open: the next daemon makes up for it once
+            _ if is_cut_off => {}
+            (Some(agenda), Some(plan)) => drop(agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)))),
+            (Some(agenda), None) => drop(agenda.withdraw()),
+            (None, _) => {}
         }
         let store = job.map(|job| job.store).unwrap_or_default();
         if let Some(watch) = self.stores.get_mut(&store) {

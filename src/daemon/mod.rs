@@ -17,6 +17,7 @@ mod news;
 mod owner;
 mod people;
 mod proofs;
+mod retained;
 mod runs;
 mod stores;
 mod supervisor;
@@ -25,7 +26,7 @@ mod view;
 mod watched;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -37,7 +38,7 @@ pub use news::Inbox;
 pub use owner::{Given, Load};
 
 use crate::domain::{Advise, Clock, SystemClock, Trouble};
-use crate::wiring::Unlocked;
+use crate::wiring::{self, Unlocked};
 
 /// The daemon could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +96,7 @@ pub fn run(given: Given, inbox: Inbox) -> Result<(), DaemonError> {
             None
         }
     };
+    sweep_drills(&folder, &log);
     let shared = Arc::new(door::Shared::new(given.program.clone(), folder, inbox.tell.clone()));
     let listen = given.settings.web.listen;
     let mut owner = owner::Owner::new(given, inbox, Arc::clone(&shared));
@@ -106,4 +108,20 @@ pub fn run(given: Given, inbox: Inbox) -> Result<(), DaemonError> {
     drop(owner);
     log.finish(std::time::Duration::from_secs(1));
     Ok(())
+}
+
+/// Removes what drills left that were killed: copies of snapshots, in plain. Beside everything else: they may be large.
+fn sweep_drills(folder: &Path, log: &Log) {
+    let (folder, log) = (folder.to_owned(), log.clone());
+    std::thread::spawn(move || {
+        let swept = wiring::sweep(&folder);
+        let now = SystemClock::new().now();
+        if swept.removed > 0 {
+            let values = [("count", json!(swept.removed))];
+            log.tell(now, Weight::Info, "drills-swept", "what drills had left was removed", &values);
+        }
+        for why in swept.failed {
+            log.tell(now, Weight::Warning, "drills-swept", &format!("a drill left something: {why}"), &[]);
+        }
+    });
 }

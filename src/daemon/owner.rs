@@ -216,6 +216,7 @@ impl Owner {
                     (running.phase, running.entries, running.bytes) = (phase, entries, bytes);
                 }
             }
+            News::Notice { job, text } => self.say(Weight::Info, "notice", &text, &[("job", json!(job))]),
             News::Ended { job, ended } => self.ended(&job, *ended),
             News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
             News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
@@ -276,12 +277,15 @@ impl Owner {
         }
         self.kept = found.unwrap_or_default();
         for (name, plan) in self.plans.clone() {
+            let verify_plan = self.settings.jobs.get(&name).and_then(|job| job.verify_plan(&self.host));
             let job = self.kept.jobs.entry(name.clone()).or_default();
             let cut_off = job.agenda.get_or_insert_with(|| Agenda::begin(&plan, now)).resume(&plan, now);
             let began = job.began.take();
-            if let Some(verify) = &mut job.verify_agenda {
-                // what it proved is in the store; its turn comes again
-                let _ = verify.resume(&plan, now);
+            match (&mut job.verify_agenda, verify_plan) {
+                // what it proved is in the store; what was cut off is made up for
+                (Some(verify), Some(plan)) => drop(verify.resume(&plan, now)),
+                (Some(verify), None) => drop(verify.withdraw()),
+                (None, _) => {}
             }
             if let Some(start) = cut_off {
                 self.was_cut_off(&name, start, began, now);
@@ -474,3 +478,6 @@ fn in_one_line(trouble: &Trouble) -> String {
     let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
     format!("{}{causes}", trouble.what)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,12 @@
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::news::{News, Proof};
 use super::watched;
@@ -73,6 +73,11 @@ struct Teller {
 
 impl Observer for Teller {
     fn notice(&self, event: &Event<'_>) {
+        if let Event::Notice { text } = event {
+            // not lost for a full inbox: what it says may be said nowhere else
+            let _ = self.tell.send(News::Notice { job: self.job.clone(), text: (*text).to_owned() });
+            return;
+        }
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Entered { phase } => sums.phase = Some(*phase),
@@ -90,17 +95,29 @@ impl Observer for Teller {
 }
 
 /// A verification at work.
-#[derive(Clone, Debug)]
-pub(super) struct Proving {
-    child: Arc<Mutex<Option<Pid>>>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Proving(Arc<Mutex<ProofChild>>);
+
+/// Its process.
+#[derive(Debug, Default)]
+struct ProofChild {
+    /// Until it is about to be waited for: after that its number may be another's.
+    pid: Option<Pid>,
+    is_asked_to_stop: bool,
 }
 
 impl Proving {
-    /// Ends it: it holds no lease and writes nothing but what it has proven.
+    /// Ends it: it holds no lease and writes nothing but what it has proven. One that has not begun does not begin.
     pub(super) fn stop(&self, signal: Signal) {
-        if let Some(pid) = *self.child.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut child = self.child();
+        child.is_asked_to_stop = true;
+        if let Some(pid) = child.pid {
             let _ = kill_process(pid, signal);
         }
+    }
+
+    fn child(&self) -> MutexGuard<'_, ProofChild> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,7 +131,8 @@ pub(super) fn start_proof(
     state_dir: &Path,
     tell: Sender<News>,
 ) -> Proving {
-    let mut arguments: Vec<OsString> = vec!["verify".into(), snapshot.as_str().into(), "--json".into()];
+    let mut arguments = watched::ends_with_us();
+    arguments.extend(["verify".into(), snapshot.as_str().into(), "--json".into()]);
     arguments.extend(["--job".into(), job.name.as_str().into(), "--store".into(), store.path.clone().into()]);
     arguments.extend(["--require-mount".into(), store.require_mount.flag().into()]);
     arguments.extend(["--state-dir".into(), state_dir.into()]);
@@ -129,25 +147,31 @@ pub(super) fn start_proof(
     }
     let timeout = format!("{}s", job.progress_timeout.as_secs());
     arguments.extend(["--store-timeout".into(), timeout.into()]);
-    let child = Arc::new(Mutex::new(None));
-    let proving = Proving { child: Arc::clone(&child) };
-    let (program, job) = (program.to_owned(), job.name.clone());
+    let proving = Proving::default();
+    let (program, job, ours) = (program.to_owned(), job.name.clone(), proving.clone());
     std::thread::spawn(move || {
-        let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &child)));
-        *child.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &ours)));
+        ours.child().pid = None;
         let proof = proved.unwrap_or_else(|_| Proof::Failed("its watcher panicked".to_owned()));
         let _ = tell.send(News::Proven { job, snapshot, proof });
     });
     proving
 }
 
-fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> Proof {
+fn prove(program: &Path, arguments: &[OsString], proving: &Proving) -> Proof {
     use std::io::Read;
+    let mut child = proving.child();
+    if child.is_asked_to_stop {
+        return Proof::Failed("it was asked to stop before it began".to_owned());
+    }
+    // under the lock, so that no wish to stop falls between the start and the number
     let mut process = match watched::start(program, arguments) {
         Ok(process) => process,
         Err(error) => return Proof::Failed(format!("its process could not be started: {error}")),
     };
-    *child.lock().unwrap_or_else(PoisonError::into_inner) = Some(Pid::from_child(&process));
+    let pid = Pid::from_child(&process);
+    child.pid = Some(pid);
+    drop(child);
     drop(process.stdin.take());
     let stderr = process.stderr.take().map(|stderr| {
         std::thread::spawn(move || {
@@ -162,6 +186,9 @@ fn prove(program: &Path, arguments: &[OsString], child: &Mutex<Option<Pid>>) -> 
     if let Some(stdout) = process.stdout.take() {
         let _ = stdout.take(PROOF_BYTES_MAX).read_to_end(&mut out);
     }
+    // its number is its own until it has been waited for
+    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    proving.child().pid = None;
     let status = process.wait();
     let said = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let mut lines =
@@ -198,12 +225,50 @@ fn shared_with(damage: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Mutex;
 
-    use super::{Proof, prove};
+    use rustix::process::Signal;
+
+    use super::{Event, Mutex, News, Observer, Proof, Proving, Teller, prove};
+
+    /// Notices of a run were dropped, and what retention says comes as nothing else.
+    #[test]
+    fn a_notice_of_a_run_waits_for_room_in_the_inbox_and_progress_does_not() {
+        let (tell, news) = crossbeam_channel::bounded(1);
+        let teller = Teller { job: "upload".parse().expect("a job"), tell, sums: Mutex::default() };
+        let one = crate::domain::ByteCount(1);
+        for _ in 0..3 {
+            teller.notice(&Event::Advanced { entries: 1, bytes: one, stored: one });
+        }
+        let told = std::thread::spawn(move || teller.notice(&Event::Notice { text: "it was removed" }));
+        assert!(matches!(news.recv(), Ok(News::Progress { .. })));
+        assert!(matches!(news.recv(), Ok(News::Notice { text, .. }) if text == "it was removed"));
+        told.join().expect("no panic");
+    }
 
     fn said(script: &str) -> Proof {
-        prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Mutex::default())
+        prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Proving::default())
+    }
+
+    /// A daemon that was stopped just after it had begun a verification told nobody to stop.
+    #[test]
+    fn a_verification_hears_that_it_must_stop_at_whatever_moment_that_is_said() {
+        let proving = Proving::default();
+        proving.stop(Signal::TERM);
+        let arguments = ["-c".into(), "exec sleep 1000".into()];
+        let Proof::Failed(why) = prove(Path::new("/bin/sh"), &arguments, &proving) else { panic!("it failed") };
+        assert!(why.contains("before it began"), "{why}");
+        let proving = Proving::default();
+        let other = proving.clone();
+        let stopped = std::thread::spawn(move || {
+            while other.child().pid.is_none() {
+                std::thread::yield_now();
+            }
+            other.stop(Signal::TERM);
+        });
+        let Proof::Failed(why) = prove(Path::new("/bin/sh"), &arguments, &proving) else { panic!("it failed") };
+        assert!(why.contains("a signal"), "{why}");
+        stopped.join().expect("no panic");
+        assert!(proving.child().pid.is_none(), "its number may be another's by now");
     }
 
     #[test]

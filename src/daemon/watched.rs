@@ -49,6 +49,12 @@ pub enum NoAnswer {
     Silent(Receiver<()>),
 }
 
+/// The first arguments of a child that is to end when this process does, whatever ends it: nobody hears it any more, and
+/// the next daemon would start another beside it.
+pub fn ends_with_us() -> Vec<OsString> {
+    vec![crate::wiring::OF_VERB.into(), crate::wiring::pid().to_string().into()]
+}
+
 /// Starts this program with `arguments`, nothing of this process's environment, and its three pipes.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ mod notifiers;
 mod order;
 mod patience;
 mod process;
+mod scratch;
 mod state;
 
 pub use child::{CHILD_VERB, run_child};
@@ -19,5 +20,6 @@ pub use environment::{
 pub use notifiers::{Notifiers, Sender, desk};
 pub use order::{JobPlan, open_store, order_for, store_order, watch_signals, watch_signals_twice};
 pub use patience::{News, open_watched, watch_calls};
-pub use process::{Call, Init, hear_calls, is_first_process, leave_no_core};
+pub use process::{Call, Init, OF_VERB, end_with, hear_calls, is_first_process, leave_no_core};
+pub use scratch::{Scratch, Swept, sweep};
 pub use state::{DaemonLife, State, StateError, StateLock, Unlocked};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use jiff::tz::TimeZone;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use super::environment::{machine_name, random_run, tool};
 use super::state::State;
@@ -105,9 +105,12 @@ pub fn open_store(order: &StoreOrder) -> Result<(Arc<dyn Store>, Vec<String>), S
 
 /// SIGINT and SIGTERM ask the token to stop; nothing else happens in the handler's thread.
 pub fn watch_signals(cancel: &Cancel) {
+    hear(cancel, &[SIGINT, SIGTERM]);
+}
+
+fn hear(cancel: &Cancel, which: &[i32]) {
     let cancel = cancel.clone();
-    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
-    let mut signals = signals.expect("SIGINT and SIGTERM can be handled");
+    let mut signals = signal_hook::iterator::Signals::new(which).expect("these signals can be handled");
     std::thread::spawn(move || {
         for signal in signals.forever() {
             cancel.ask(if signal == SIGINT { Stop::Interrupted } else { Stop::Terminated });
@@ -116,7 +119,8 @@ pub fn watch_signals(cancel: &Cancel) {
 }
 
 /// As [`watch_signals`], for a command that works in its own process: the second signal ends it at once, because a store
-/// that hangs never lets it look at the token.
+/// that hangs never lets it look at the token. That whoever started it has ended (`end_with`) is heard as well, as often as
+/// it is said.
 pub fn watch_signals_twice(cancel: &Cancel) {
     for signal in [SIGINT, SIGTERM] {
         let asked = Arc::new(AtomicBool::new(false));
@@ -124,5 +128,5 @@ pub fn watch_signals_twice(cancel: &Cancel) {
         let ended = signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked));
         ended.and_then(|_| signal_hook::flag::register(signal, asked)).expect("SIGINT and SIGTERM can be handled");
     }
-    watch_signals(cancel);
+    hear(cancel, &[SIGINT, SIGTERM, SIGUSR1]);
 }

@@ -44,6 +44,20 @@ pub fn hear_calls(hand_on: impl Fn(Call) + Send + 'static) {
     });
 }
 
+/// The hidden word before a verb that makes its process end with the one that started it, whose number follows.
+pub const OF_VERB: &str = "__of";
+
+/// Asks the kernel to end this process when the one that started it ends. False if that one, `parent`, has ended already:
+/// then nobody waits for this one.
+///
+/// By SIGUSR1, which ends whoever does not handle it: the kernel sends it again for each thread of a dying parent that
+/// inherits this process for a moment, and a second SIGTERM would end a command before it has cleaned up.
+pub fn end_with(parent: u32) -> bool {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::USR1));
+    // in this order: whoever ends after the look is heard of by the signal
+    rustix::process::getppid().is_some_and(|now| u32::try_from(now.as_raw_nonzero().get()) == Ok(parent))
+}
+
 /// Lets the kernel write no core files of this process: they would hold its secrets.
 pub fn leave_no_core() {
     let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };

@@ -50,7 +50,8 @@ fn arguments(shared: &Shared, verb: &str, snapshot: &SnapshotName, path: &EntryP
     let settings = shared.settings().ok_or_else(unknown)?;
     let job = settings.jobs.get(&snapshot.job()).ok_or_else(unknown)?;
     let store = settings.stores.get(&job.store).ok_or_else(unknown)?;
-    let mut arguments: Vec<OsString> = vec![verb.into()];
+    let mut arguments = crate::daemon::watched::ends_with_us();
+    arguments.push(verb.into());
     if verb == "ls" {
         arguments.push("--json".into());
     }
