@@ -113,22 +113,12 @@ fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Du
 }
 
 fn refused(refusal: &Refusal) -> Failure {
-    let advice = match refusal {
-        Refusal::LastRunNotOk { .. } => "make a run succeed first; `backup status` shows what the last one met",
-        Refusal::ClocksDiffer { .. } => {
-            "set the clock right that is wrong, this machine's or the store's; then prune again"
-        }
-        Refusal::ClockBehind { .. } => "set this machine's clock right",
-        Refusal::TooMany { .. } => {
-            "look with --dry-run whether that is what you want; if so, give --max-removals a larger number once"
-        }
-    };
     Failure {
         exit: Exit::Failed,
         trouble: crate::domain::Trouble {
             what: "nothing was removed".to_owned(),
             causes: vec![refusal.to_string()],
-            advice: advice.to_owned(),
+            advice: refusal.advice().to_owned(),
         },
     }
 }

@@ -11,7 +11,7 @@ use super::which;
 use crate::config::{self, JobSettings, Overrides, Settings, StoreSettings};
 use crate::domain::{Advise, Cancel, Clock, Outcome, Stop, SystemClock};
 use crate::report::{Next, RunRecord, summary};
-use crate::supervise::{Child, supervise};
+use crate::supervise::{Child, Retention, supervise};
 use crate::wiring::{self, CHILD_VERB, Environment, JobPlan, LoadError, Notifiers, State};
 
 /// How long a run may take to clean up after a signal.
@@ -112,6 +112,9 @@ fn run_one(
     let progress = screen.progress();
     let ended = supervise(&child, &order, &clock, cancel, &*progress);
     drop(progress);
+    if let Some(Retention::Undone { trouble }) = &ended.retention {
+        screen.note(&format!("{}: {}; {}", trouble.what, trouble.causes.join(": "), trouble.advice));
+    }
     let record = RunRecord::from(&ended.outcome);
     if let Some(id) = &ended.store {
         remember(state.remember_store(&plan.store.path, id), screen);

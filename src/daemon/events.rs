@@ -61,7 +61,8 @@ impl Owner {
         if let Some(watch) = self.stores.get_mut(&store) {
             watch.want_deep();
         }
-        self.tell_outcome(name, store, record);
+        self.tell_outcome(name, store.clone(), record);
+        self.retained(name, &store, ended.retention);
     }
 
     fn tell_outcome(&mut self, name: &JobName, store: String, record: RunRecord) {
@@ -72,9 +73,6 @@ impl Owner {
             // another run was at work: told from the second in a row on
             Verdict::Skipped | Verdict::Missed => Kind::Missed,
         };
-        for notice in &record.notices {
-            self.say(Weight::Info, "notice", notice, &[("job", json!(name))]);
-        }
         let job = self.kept.jobs.get(name);
         let tale = Tale {
             size_before: job.and_then(|job| job.size_before(&record.run)),
@@ -86,7 +84,7 @@ impl Owner {
     }
 
     /// What is known of a job, for whatever is told of it.
-    fn tale_of(&self, kind: Kind, name: &JobName, store: String) -> Tale {
+    pub(super) fn tale_of(&self, kind: Kind, name: &JobName, store: String) -> Tale {
         let job = self.kept.jobs.get(name);
         Tale {
             job: Some(name.clone()),

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::proofs::ToldDamage;
-use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Verdict};
+use crate::domain::{JobName, Level, RunId, SnapshotName, StopReason, Trouble, Verdict};
 use crate::report::RunRecord;
 use crate::schedule::Agenda;
 use crate::supervise::End;
@@ -82,9 +82,23 @@ pub struct KeptJob {
     /// When the daemon last began to verify which snapshot, whatever came of it; of those that are in the store.
     #[serde(default)]
     pub tried: BTreeMap<SnapshotName, Timestamp>,
+    /// That retention does not do its work; none since it last did.
+    #[serde(default)]
+    pub retention_undone: Option<KeptUndone>,
     /// When it was said last that it has not the good snapshot it should have; none while it has, and since a good run.
     #[serde(default)]
     pub overdue_told: Option<Timestamp>,
+}
+
+/// That retention does not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptUndone {
+    /// Since when.
+    pub since: Timestamp,
+    /// After how many runs.
+    pub times: u32,
+    /// Why, the last time.
+    pub trouble: Trouble,
 }
 
 /// A run at work.
@@ -216,6 +230,14 @@ impl KeptJob {
                 self.dead_runs.remove(1);
             }
         }
+    }
+
+    /// Retention did not do its work; says how often in a row.
+    pub fn retention_failed(&mut self, now: Timestamp, trouble: &Trouble) -> u32 {
+        let (since, times) = self.retention_undone.as_ref().map_or((now, 0), |undone| (undone.since, undone.times));
+        let times = times.saturating_add(1);
+        self.retention_undone = Some(KeptUndone { since, times, trouble: trouble.clone() });
+        times
     }
 
     /// Slots had no run.

@@ -17,6 +17,7 @@ mod news;
 mod owner;
 mod people;
 mod proofs;
+mod retained;
 mod runs;
 mod stores;
 mod supervisor;

@@ -20,6 +20,8 @@ pub(super) enum News {
     Loaded(Result<Box<Settings>, Trouble>),
     /// How far a run is. Totals, so one that is lost does no harm.
     Progress { job: JobName, phase: &'static str, entries: u64, bytes: u64 },
+    /// A run said something worth knowing, which may not be lost.
+    Notice { job: JobName, text: String },
     /// A run is over.
     Ended { job: JobName, ended: Box<Ended> },
     /// A verification is over.

@@ -216,6 +216,7 @@ impl Owner {
                     (running.phase, running.entries, running.bytes) = (phase, entries, bytes);
                 }
             }
+            News::Notice { job, text } => self.say(Weight::Info, "notice", &text, &[("job", json!(job))]),
             News::Ended { job, ended } => self.ended(&job, *ended),
             News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
             News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
@@ -477,3 +478,6 @@ fn in_one_line(trouble: &Trouble) -> String {
     let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
     format!("{}{causes}", trouble.what)
 }
+
+#[cfg(test)]
+mod tests;

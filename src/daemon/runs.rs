@@ -73,6 +73,11 @@ struct Teller {
 
 impl Observer for Teller {
     fn notice(&self, event: &Event<'_>) {
+        if let Event::Notice { text } = event {
+            // not lost for a full inbox: what it says may be said nowhere else
+            let _ = self.tell.send(News::Notice { job: self.job.clone(), text: (*text).to_owned() });
+            return;
+        }
         let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Entered { phase } => sums.phase = Some(*phase),
@@ -238,8 +243,23 @@ mod tests {
 
     use rustix::process::Signal;
 
-    use super::{Proof, Proving, proof_arguments, prove};
+    use super::{Event, Mutex, News, Observer, Proof, Proving, Teller, proof_arguments, prove};
     use crate::config::{Inputs, Overrides, load};
+
+    /// Notices of a run were dropped, and what retention says comes as nothing else.
+    #[test]
+    fn a_notice_of_a_run_waits_for_room_in_the_inbox_and_progress_does_not() {
+        let (tell, news) = crossbeam_channel::bounded(1);
+        let teller = Teller { job: "upload".parse().expect("a job"), tell, sums: Mutex::default() };
+        let one = crate::domain::ByteCount(1);
+        for _ in 0..3 {
+            teller.notice(&Event::Advanced { entries: 1, bytes: one, stored: one });
+        }
+        let told = std::thread::spawn(move || teller.notice(&Event::Notice { text: "it was removed" }));
+        assert!(matches!(news.recv(), Ok(News::Progress { .. })));
+        assert!(matches!(news.recv(), Ok(News::Notice { text, .. }) if text == "it was removed"));
+        told.join().expect("no panic");
+    }
 
     fn said(script: &str) -> Proof {
         prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Proving::default())

@@ -7,7 +7,7 @@ use super::kept::{KeptJob, KeptRun};
 use super::look::{SeenJob, SeenSnapshot};
 use super::owner::Owner;
 use crate::config::JobSettings;
-use crate::page::{Counts, JobView, Progress, Proof, RunView, SnapshotView, StoreView, View};
+use crate::page::{Counts, JobView, Progress, Proof, RunView, SnapshotView, StoreView, Undone, View};
 
 impl Owner {
     /// Everything at this moment.
@@ -80,6 +80,12 @@ impl Owner {
                 failed: kept.counts.failed,
                 skipped: kept.counts.skipped,
             },
+            retention_undone: kept.retention_undone.as_ref().map(|undone| Undone {
+                since: undone.since,
+                times: undone.times,
+                why: format!("{} ({})", undone.trouble.what, undone.trouble.causes.join("; ")),
+                advice: undone.trouble.advice.clone(),
+            }),
             runs: kept.runs.iter().map(run).collect(),
             last: kept.last.clone(),
             snapshots,

@@ -190,6 +190,7 @@ pub fn run(
         Ok(done) => {
             if done.holds_store {
                 let text = "the store lies in the source: its folder is stored, what is in it is not";
+                context.observer.notice(&Event::Notice { text });
                 outcome.notices.push(text.to_owned());
             }
             outcome.snapshot = Some(done.snapshot);

@@ -117,10 +117,14 @@ fn title(message: &Message) -> String {
             Some(Subject::State) => format!("{subject}: well again, state is kept"),
             Some(Subject::Store) => format!("{subject}: well again, the store {} can be used", store_name(message)),
             Some(Subject::Verify) => format!("{subject}: well again, snapshots can be verified"),
+            Some(Subject::Retention) => format!("{subject}: well again, retention does its work"),
             Some(Subject::Damage) => format!("{subject}: well again, the damage that was found is gone"),
         },
         Kind::Trouble if message.subject == Some(Subject::Store) => {
             format!("{subject}: trouble with the store {}", store_name(message))
+        }
+        Kind::Trouble if message.subject == Some(Subject::Retention) => {
+            format!("{subject}: retention does not do its work")
         }
         Kind::Trouble => format!("{subject}: trouble with the program itself"),
         Kind::Test => format!("TEST: {subject}: nothing has happened, this is a test"),

@@ -124,6 +124,12 @@ fn of_job(job: &JobView, view: &View, found: &mut Vec<Concern>) {
             Verdict::Ok | Verdict::Skipped | Verdict::Missed => {}
         }
     }
+    if let Some(undone) = &job.retention_undone {
+        let since = undone.since.to_zoned(view.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+        let times = words::count(u64::from(undone.times), "run", "runs");
+        let what = format!("retention has not done its work since {since}, after {times}: {}", undone.why);
+        found.push(concern(Weight::Notable, name, what, &undone.advice));
+    }
     let damaged = job.snapshots.iter().filter(|snapshot| snapshot.damage.is_some()).count() as u64;
     if damaged > 0 {
         let what = words::count(damaged, "snapshot is damaged", "snapshots are damaged");

@@ -163,6 +163,7 @@ mod tests {
             failures_in_a_row: 0,
             missed: 0,
             counts: crate::page::Counts::default(),
+            retention_undone: None,
             runs: Vec::new(),
             last: None,
             snapshots: Vec::new(),

@@ -18,6 +18,6 @@ pub use html::{answer, content_security_policy, folder, front, security_headers,
 pub use links::{browse_url, disposition, download_url, path_of_query};
 pub use metrics::{METRICS_TYPE, metrics};
 pub use view::{
-    Counts, EntryView, FolderView, JobView, Progress, Proof, RunView, SilentChannel, SnapshotView, StoreView, Unlisted,
-    View,
+    Counts, EntryView, FolderView, JobView, Progress, Proof, RunView, SilentChannel, SnapshotView, StoreView, Undone,
+    Unlisted, View,
 };

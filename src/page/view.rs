@@ -73,6 +73,8 @@ pub struct JobView {
     pub missed: u64,
     /// Runs that ended, since the daemon's state began.
     pub counts: Counts,
+    /// That retention does not do its work after runs that were ok; none if it does.
+    pub retention_undone: Option<Undone>,
     /// Past runs, oldest first, at most 400.
     pub runs: Vec<RunView>,
     /// The last outcome whole.
@@ -92,6 +94,19 @@ pub struct Unlisted {
     pub why: String,
     /// How often in a row.
     pub times: u32,
+}
+
+/// That something was not done for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undone {
+    /// Since when.
+    pub since: Timestamp,
+    /// How often in a row.
+    pub times: u32,
+    /// Why, the last time, in one line.
+    pub why: String,
+    /// What to do now.
+    pub advice: String,
 }
 
 /// How many runs ended how. What was missed is no run.

@@ -45,6 +45,8 @@ pub enum Subject {
     Store,
     /// A verification that could not be made.
     Verify,
+    /// Retention after a run, which did not do what the rules say.
+    Retention,
     /// What a verification found: [`Kind::Damage`], and that it is gone. Runs may be well meanwhile, and may fail after.
     Damage,
 }
@@ -57,6 +59,7 @@ impl Subject {
             Self::State => "state",
             Self::Store => "store",
             Self::Verify => "verify",
+            Self::Retention => "retention",
             Self::Damage => "damage",
         }
     }

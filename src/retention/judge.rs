@@ -194,6 +194,23 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// What to do now.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::LastRunNotOk { .. } => "make a run succeed first; `backup status` shows what the last one met",
+            Self::ClocksDiffer { .. } => {
+                "set the clock right that is wrong, this machine's or the store's; then prune again"
+            }
+            Self::ClockBehind { .. } => "set this machine's clock right",
+            Self::TooMany { .. } => {
+                "look with `backup prune --dry-run` whether that is what you want; if so, give --max-removals a larger \
+                 number once"
+            }
+        }
+    }
+}
+
 /// All verdicts, oldest first, and whether they may be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {

@@ -15,4 +15,4 @@ mod pipe;
 
 pub use order::{Order, StoreOrder};
 pub use parent::{Child, End, Ended, cut_off, inherit_nothing, supervise};
-pub use pipe::{Message, PipeObserver};
+pub use pipe::{Message, PipeObserver, Retention};

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::order::Order;
-use super::pipe::Message;
-use crate::domain::{Cancel, Clock, Outcome, RunId, Skips, Stop, StopReason, StoreId, Totals, Trouble};
+use super::pipe::{Message, Retention};
+use crate::domain::{Cancel, Clock, Outcome, RunId, Skips, Stop, StopReason, StoreId, Totals, Trouble, Verdict};
 use crate::observe::{Event, Observer, Phase};
 
 /// How often the parent looks at the clock and at its own signals while the child is silent.
@@ -49,6 +49,8 @@ pub struct Ended {
     pub recorded: Vec<RunId>,
     /// The store that was opened.
     pub store: Option<StoreId>,
+    /// What came of retention, if it was due: by its word or, where it has none, by what was seen.
+    pub retention: Option<Retention>,
     /// What became of its process.
     pub end: End,
 }
@@ -83,21 +85,29 @@ enum Heard {
 pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cancel, observer: &dyn Observer) -> Ended {
     let started = clock.now();
     let began = clock.since_start();
-    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None, end: End::Unseen };
+    let mut watch = Watch {
+        phase: Phase::Opening,
+        store: None,
+        recorded: Vec::new(),
+        outcome: None,
+        retention: None,
+        end: End::Unseen,
+    };
     let failure = watch.run(child, order, clock, cancel, observer).err();
     let outcome = watch.outcome.take().unwrap_or_else(|| {
         let died = || died("its process ended without telling how the run went", &[]);
         let took = clock.since_start().saturating_sub(began);
         untold(order, started, clock.now(), took, failure.unwrap_or_else(died))
     });
-    Ended { outcome, recorded: watch.recorded, store: watch.store, end: watch.end }
+    let Watch { recorded, store, retention, end, .. } = watch;
+    Ended { outcome, recorded, store, retention, end }
 }
 
 /// A run that nobody watched to its end: its watcher was cut off from it.
 pub fn cut_off(order: &Order, started: Timestamp, finished: Timestamp, why: &str) -> Ended {
     let took = Duration::try_from(finished.duration_since(started)).unwrap_or_default();
     let outcome = untold(order, started, finished, took, died(why, &[]));
-    Ended { outcome, recorded: Vec::new(), store: None, end: End::Unseen }
+    Ended { outcome, recorded: Vec::new(), store: None, retention: None, end: End::Unseen }
 }
 
 /// The outcome of a run that did not tell one.
@@ -126,6 +136,7 @@ struct Watch {
     store: Option<StoreId>,
     recorded: Vec<RunId>,
     outcome: Option<Outcome>,
+    retention: Option<Retention>,
     end: End,
 }
 
@@ -170,7 +181,14 @@ impl Watch {
         let status = self.reap(&mut process, clock);
         match unheard {
             // whatever came after its word, it stands
-            _ if self.outcome.is_some() => return Ok(()),
+            cut if self.outcome.is_some() => {
+                let why = match cut {
+                    Some(Unheard::Silent) => format!("the store has not answered for {} s", child.deadline.as_secs()),
+                    Some(Unheard::NoOrder(_) | Unheard::Late(_)) | None => format!("its process has ended ({status})"),
+                };
+                self.settle_retention(order, cancel, why);
+                return Ok(());
+            }
             Some(Unheard::NoOrder(error)) => {
                 return Err(died("its process did not take its order", &[error.to_string()]));
             }
@@ -185,6 +203,20 @@ impl Watch {
             Some(stop) => self.cut_short(stop, &status),
             None => died(&format!("its process ended without telling how the run went ({status})"), &tail),
         })
+    }
+
+    /// What came of retention, where it was due and said nothing.
+    fn settle_retention(&mut self, order: &Order, cancel: &Cancel, why: String) {
+        let is_ok = self.outcome.as_ref().is_some_and(|outcome| outcome.verdict() == Verdict::Ok);
+        if self.retention.is_some() || !is_ok || !order.retention.has_rules() {
+            return;
+        }
+        let what = "retention did not come to its end".to_owned();
+        let advice = "see what the store does; the next run tries again".to_owned();
+        self.retention = Some(match cancel.asked() {
+            Some(_) => Retention::Stopped,
+            None => Retention::Undone { trouble: Trouble { what, causes: vec![why], advice } },
+        });
     }
 
     /// Hears the child until it closes its output.
@@ -264,6 +296,7 @@ impl Watch {
             }
             Message::Notice { text } => observer.notice(&Event::Notice { text: &text }),
             Message::Recorded { runs } => self.recorded.extend(runs),
+            Message::Retention { came } => self.retention = Some(came),
             Message::Outcome { record } => self.outcome = Some(record.outcome()),
         }
     }

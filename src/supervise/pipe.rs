@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ByteCount, Clock, RunId, SnapshotName, StoreId};
+use crate::domain::{ByteCount, Clock, RunId, SnapshotName, StoreId, Trouble};
 use crate::observe::{Event, Observer, Phase};
 use crate::report::{RunRecord, SkipRecord};
 
@@ -15,6 +15,21 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// Of the skips at most so many are sent as they happen: all of them stand in the manifest.
 const SKIPS_SENT_MAX: u64 = 200;
+
+/// What came of retention after a run that was ok. It changes nothing about the run, so it is told by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "kebab-case")]
+pub enum Retention {
+    /// What the rules say was done; it may have been nothing.
+    Done,
+    /// It was asked to stop: the rest waits for the next run.
+    Stopped,
+    /// Nothing was removed, or not all that should have been.
+    Undone {
+        /// Why.
+        trouble: Trouble,
+    },
+}
 
 /// One line of the child.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +77,11 @@ pub enum Message {
     Recorded {
         /// Which.
         runs: Vec<RunId>,
+    },
+    /// Retention is over.
+    Retention {
+        /// What came of it.
+        came: Retention,
     },
     /// The outcome. What comes after it (that it is recorded, and what retention did) changes nothing about it.
     Outcome {

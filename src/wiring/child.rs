@@ -11,14 +11,14 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::environment::random_store;
 use super::order::{engine_job, open_store, watch_signals};
-use crate::catalog::{Catalog, Claim};
-use crate::domain::{Cancel, Clock, Outcome, RunId, StopReason, SystemClock, Verdict};
+use crate::catalog::{Catalog, CatalogError, Claim};
+use crate::domain::{Advise, Cancel, Clock, Outcome, RunId, StopReason, SystemClock, Trouble, Verdict};
 use crate::engine::{self, Context};
 use crate::observe::{Event, Observer, Phase};
 use crate::prune;
 use crate::report::{RunRecord, counted, duration_words};
 use crate::store::{FolderStore, MARKER_NAME, Store, StoreError};
-use crate::supervise::{Message, Order, PipeObserver};
+use crate::supervise::{Message, Order, PipeObserver, Retention};
 
 /// The hidden verb that makes this program a run's child.
 pub const CHILD_VERB: &str = "__run";
@@ -69,42 +69,51 @@ fn carry_out<W: Write + Send>(order: &Order, clock: &SystemClock, cancel: &Cance
     let is_full = matches!(outcome.failure, Some((StopReason::StoreFull, _)));
     // a store that is full is not written to for this either: the outcome is kept by the parent until there is room
     let Some(store) = opened.filter(|_| !is_full) else { return };
-    let recorded = record(order, &outcome, &store, observer);
+    let (recorded, unrecorded) = record(order, &outcome, &store);
+    if let Some(why) = &unrecorded {
+        let text = format!("the outcome could not be stored ({why}); it is kept here for the next run");
+        observer.notice(&Event::Notice { text: &text });
+    }
     observer.send(&Message::Recorded { runs: recorded });
-    after(order, &outcome, &store, clock, cancel, observer);
+    if outcome.verdict() == Verdict::Ok && order.retention.has_rules() {
+        let came = match unrecorded {
+            // it asks the store how the last run went
+            Some(why) => undone("retention did not begin", format!("the outcome could not be stored: {why}"), NEXT),
+            None => retain(order, &store, clock, cancel, observer),
+        };
+        observer.send(&Message::Retention { came });
+    }
 }
 
-/// Stores the outcomes that wait and this one, in this order; gives those that lie in the store now.
-fn record(order: &Order, outcome: &Outcome, store: &Arc<dyn Store>, observer: &dyn Observer) -> Vec<RunId> {
+/// What to do where there is nothing to do.
+const NEXT: &str = "the next run tries again";
+
+/// Stores the outcomes that wait and this one, in this order; gives those that lie in the store now, and why not all do.
+fn record(order: &Order, outcome: &Outcome, store: &Arc<dyn Store>) -> (Vec<RunId>, Option<CatalogError>) {
     let catalog = Catalog::new(Arc::clone(store), order.job.clone());
     let mut recorded = Vec::new();
-    let earlier =
-        order.pending.iter().map(|earlier| (earlier.run.clone(), catalog.store_earlier_run(&earlier.outcome())));
-    // told by their watchers, who may have known less than the runs themselves
-    let own = std::iter::once_with(|| (outcome.run.clone(), catalog.store_run(outcome)));
-    for (run, stored) in earlier.chain(own) {
-        if let Err(error) = stored {
-            let text = format!("the outcome could not be stored ({error}); it is kept here for the next run");
-            observer.notice(&Event::Notice { text: &text });
-            break;
+    for earlier in &order.pending {
+        // told by its watcher, who may have known less than the run itself
+        match catalog.store_earlier_run(&earlier.outcome()) {
+            Ok(()) => recorded.push(earlier.run.clone()),
+            Err(error) => return (recorded, Some(error)),
         }
-        recorded.push(run);
     }
-    recorded
+    match catalog.store_run(outcome) {
+        Ok(()) => recorded.push(outcome.run.clone()),
+        Err(error) => return (recorded, Some(error)),
+    }
+    (recorded, None)
 }
 
 /// Retention, after a run that was ok. It changes no outcome.
-fn after(
+fn retain(
     order: &Order,
-    outcome: &Outcome,
     store: &Arc<dyn Store>,
     clock: &SystemClock,
     cancel: &Cancel,
     observer: &dyn Observer,
-) {
-    if outcome.verdict() != Verdict::Ok || !order.retention.has_rules() {
-        return;
-    }
+) -> Retention {
     observer.notice(&Event::Entered { phase: Phase::Pruning });
     let catalog = Catalog::new(Arc::clone(store), order.job.clone());
     let zone = jiff::tz::TimeZone::get(&order.zone).unwrap_or(jiff::tz::TimeZone::UTC);
@@ -112,23 +121,34 @@ fn after(
     let what = prune::Order { policy: order.retention, zone, now, trash_for };
     // by the run's own id: whoever sees this process die knows that this lease is over too
     let claim = Claim { run: order.run.clone(), ..super::environment::claim(now, order.store.lease_term) };
-    let pruned = prune::prune(&catalog, &what, claim, cancel, observer);
-    for name in pruned.iter().flat_map(|report| &report.held_meanwhile) {
-        observer.notice(&Event::Notice { text: &format!("{name} stays: somebody has held it meanwhile") });
-    }
-    let text = match pruned {
-        Ok(report) => match (&report.judgement.refusal, report.removed.len()) {
-            (Some(refusal), _) => format!("retention removed nothing: {refusal}"),
-            (None, 0) => return,
-            (None, count) => format!(
-                "retention removed {}; `backup undelete` takes them back for {}",
-                counted(count as u64, "snapshot"),
-                duration_words(order.trash_for)
-            ),
-        },
-        Err(error) => format!("retention could not do its work ({error}); the next run tries again"),
+    let report = match prune::prune(&catalog, &what, claim, cancel, observer) {
+        Ok(report) => report,
+        Err(error) => {
+            let advice = format!("{}; {NEXT}", error.advice());
+            return undone("retention could not do its work", error.to_string(), &advice);
+        }
     };
-    observer.notice(&Event::Notice { text: &text });
+    let note = |text: String| observer.notice(&Event::Notice { text: &text });
+    for name in &report.held_meanwhile {
+        note(format!("{name} stays: somebody has held it meanwhile"));
+    }
+    if !report.removed.is_empty() {
+        note(format!(
+            "retention removed {}; `backup undelete` takes them back for {}",
+            counted(report.removed.len() as u64, "snapshot"),
+            duration_words(order.trash_for)
+        ));
+    }
+    match &report.judgement.refusal {
+        Some(refusal) => undone("retention removed nothing", refusal.to_string(), refusal.advice()),
+        None if report.is_stopped => Retention::Stopped,
+        None => Retention::Done,
+    }
+}
+
+fn undone(what: &str, why: String, advice: &str) -> Retention {
+    let trouble = Trouble { what: what.to_owned(), causes: vec![why], advice: advice.to_owned() };
+    Retention::Undone { trouble }
 }
 
 /// Opens the store; makes it one on first use where the order allows that.
@@ -239,7 +259,40 @@ mod tests {
         assert!(place("outcome") < place("recorded") && place("outcome").is_some(), "{lines:?}");
         assert_eq!((names(&job, "upload-").len(), names(&job, ".lease")), (4, Vec::new()), "{lines:?}");
         assert_eq!(names(&job.join(".runs"), "").len(), 4);
-        run(folder.path(), 1, &Cancel::new(), &|| ());
+        assert!(lines.last().is_some_and(|line| line.contains("\"result\":\"stopped\"")), "{lines:?}");
+        let lines = run(folder.path(), 1, &Cancel::new(), &|| ());
         assert_eq!(names(&job, "upload-").len(), 1, "the next one does it");
+        assert!(lines.last().is_some_and(|line| line.contains("\"result\":\"done\"")), "{lines:?}");
+    }
+
+    #[test]
+    fn what_keeps_retention_from_its_work_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("source")).expect("a folder");
+        for number in 0..4 {
+            drop(std::fs::File::create(folder.path().join(format!("source/{number}"))).expect("a file"));
+            run(folder.path(), 9, &Cancel::new(), &|| ());
+        }
+        let last = |max_removals: u32| {
+            let clock = SystemClock::new();
+            let lines = Arc::new(Mutex::new(Vec::new()));
+            let observer = PipeObserver::new(Reader { lines: Arc::clone(&lines), at_outcome: &|| () }, &clock);
+            let mut order = order(folder.path(), 1);
+            order.retention.max_removals = max_removals;
+            carry_out(&order, &clock, &Cancel::new(), &observer);
+            let told: Vec<String> = lines.lock().expect("no panic").clone();
+            told.last().expect("a line").clone()
+        };
+        let refused = last(1);
+        for part in ["\"result\":\"undone\"", "retention removed nothing", "(max_removals)", "--max-removals"] {
+            assert!(refused.contains(part), "{part}: {refused}");
+        }
+        // a record that cannot be written: what the store says of the last run is not of this one
+        let runs = folder.path().join("store/upload/.runs");
+        std::fs::remove_dir_all(&runs).expect("removed");
+        drop(std::fs::File::create(&runs).expect("a file in its place"));
+        let unrecorded = last(50);
+        assert!(unrecorded.contains("retention did not begin"), "{unrecorded}");
+        assert_eq!(names(&folder.path().join("store/upload"), "upload-").len(), 6, "nothing was removed");
     }
 }

@@ -181,6 +181,7 @@ fn job(text: &str, nights: i64) -> JobView {
         failures_in_a_row: 0,
         missed: 0,
         counts: Counts { ok: nights.unsigned_abs(), ..Counts::default() },
+        retention_undone: None,
         last: runs.last().map(|_| Box::new(RunRecord::from(&good(&name)))),
         runs,
         snapshots: (1..=nights.min(24)).map(|back| snapshot(&name, back)).collect(),

@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_ticket_of_a_failed_run_says_why_it_failed() {
-        let mut message = super::super::super::words::tests::message(Kind::Failed);
+        let mut message = crate::notify::words::tests::message(Kind::Failed);
         message.trouble = None;
         let failure =
             Trouble { what: "the share is gone".into(), causes: vec!["no mount".into()], advice: "mount it".into() };

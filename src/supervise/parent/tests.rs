@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Child, End, Ended, Message, Order, cut_off, supervise, untold};
+use super::{Child, End, Ended, Message, Order, Retention, cut_off, supervise, untold};
 use crate::archive::Codec;
 use crate::domain::{Cancel, Host, Outcome, RunId, SnapshotName, Stop, StopReason, SystemClock, Trouble, Verdict};
 use crate::engine::Reuse;
@@ -115,6 +115,29 @@ fn a_run_that_has_told_its_outcome_is_what_it_told_whatever_becomes_of_it_while_
     assert_ok_and_cut(&supervise(&silent, &order(), &SystemClock::new(), &Cancel::new(), &Silent));
     let crashed = shell("say \"$1\"; say \"$2\"; kill -9 $$", &told(), LONG, LONG);
     assert_ok_and_cut(&supervise(&crashed, &order(), &SystemClock::new(), &Cancel::new(), &Silent));
+}
+
+/// Nobody was told that retention never came to its end.
+#[test]
+fn what_retention_did_not_say_is_said_by_the_parent_where_it_was_due() {
+    let due = Order { retention: Policy { last: 1, ..Policy::default() }, ..order() };
+    let came = |order: &Order, script: &str, message: Message, deadline| {
+        let [outcome, recorded, _] = told();
+        let child = shell(&format!("say \"$1\"; say \"$2\"; {script}"), &[outcome, recorded, message], deadline, SHORT);
+        let cancel = Cancel::new();
+        supervise(&child, order, &SystemClock::new(), &cancel, &Impatient(cancel.clone())).retention
+    };
+    let pruning = || Message::Phase { phase: Phase::Pruning };
+    let done = came(&due, "say \"$3\"", Message::Retention { came: Retention::Done }, LONG);
+    assert_eq!(done, Some(Retention::Done));
+    assert_eq!(came(&due, "say \"$3\"; exec sleep 1000", pruning(), LONG), Some(Retention::Stopped));
+    assert_eq!(came(&order(), "exit 0", pruning(), LONG), None, "it was not due");
+    for (script, deadline, wanted) in [("exec sleep 1000", SHORT, "has not answered"), ("exit 7", LONG, "ended")] {
+        match came(&due, script, pruning(), deadline) {
+            Some(Retention::Undone { trouble }) => assert!(trouble.causes[0].contains(wanted), "{trouble:?}"),
+            other => panic!("{script}: {other:?}"),
+        }
+    }
 }
 
 #[test]

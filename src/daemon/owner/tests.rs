@@ -1,0 +1,139 @@
+//! The loop, told by hand what its threads would tell it: no child is waited for, and nothing answers.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use super::{Given, Inbox, News, Owner, Shared, Trouble};
+use crate::config::{Inputs, Overrides, Settings, load};
+use crate::daemon::{Log, LogFormat};
+use crate::domain::{JobName, Outcome, RunId, Skips, SnapshotName, StopReason, Totals};
+use crate::page::concerns;
+use crate::supervise::{End, Ended, Retention};
+use crate::wiring::State;
+
+/// What is logged comes from a thread.
+const SOON: Duration = Duration::from_secs(60);
+
+struct Lines(Sender<serde_json::Value>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let _ = self.0.send(serde_json::from_slice(line).expect("a line of the log is JSON"));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn settings(folder: &Path, more: &str) -> Settings {
+    let text = format!(
+        "timezone: UTC\nstate_dir: {0}/state\nstores:\n  nas: {{path: {0}/store}}\njobs:\n  upload:\n    source: {0}\n    \
+         store: nas\n    schedule: \"0 3 1 1 *\"\n{more}",
+        folder.display()
+    );
+    let read = |_: &Path| Err(std::io::ErrorKind::Unsupported.into());
+    let inputs = Inputs {
+        file: Some((folder.join("backup.yaml"), text)),
+        env: &BTreeMap::new(),
+        overrides: Overrides::default(),
+        default_state_dir: folder.join("state"),
+        read_secret: &read,
+    };
+    load(inputs).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// One with a job `upload` in a store `nas`, whose children cannot be started, and what it logs.
+fn owner(folder: &Path, more: &str) -> (Owner, Receiver<serde_json::Value>) {
+    let (tell, news) = bounded(64);
+    let (lines, logged) = unbounded();
+    let settings = settings(folder, more);
+    let program = folder.join("no program");
+    let shared = Arc::new(Shared::new(program.clone(), folder.join("state"), tell.clone()));
+    let given = Given {
+        settings,
+        load: Arc::new(|| unreachable!("nobody asks for another configuration")),
+        state: State::new(folder.join("state")),
+        program,
+        log: Log::new(LogFormat::Json, Lines(lines)),
+    };
+    (Owner::new(given, Inbox { news, tell }, shared), logged)
+}
+
+/// The next line of this event.
+fn next(logged: &Receiver<serde_json::Value>, event: &str) -> serde_json::Value {
+    loop {
+        let line = logged.recv_timeout(SOON).unwrap_or_else(|_| panic!("`{event}` is not logged"));
+        if line["event"] == event {
+            return line;
+        }
+    }
+}
+
+fn upload() -> JobName {
+    "upload".parse().expect("a job")
+}
+
+fn ended(owner: &Owner, number: u8, failure: Option<StopReason>) -> Ended {
+    let now = crate::domain::Clock::now(&owner.clock);
+    let trouble = Trouble { what: "no".into(), causes: Vec::new(), advice: "do".into() };
+    let outcome = Outcome {
+        snapshot: failure.is_none().then(|| SnapshotName::new(&upload(), now)),
+        job: upload(),
+        run: RunId::from_random([number; 16]),
+        host: owner.host.clone(),
+        store: "nas".into(),
+        sources: vec!["/srv".into()],
+        started: now,
+        finished: now,
+        took_ms: 1,
+        record: None,
+        totals: Totals::default(),
+        skips: Skips::default(),
+        doubts: Vec::new(),
+        notices: Vec::new(),
+        failure: failure.map(|reason| (reason, trouble)),
+    };
+    let recorded = vec![outcome.run.clone()];
+    Ended { outcome, recorded, store: None, retention: None, end: End::Clean }
+}
+
+/// Retention had removed nothing for months, and it was said nowhere.
+#[test]
+fn retention_that_does_nothing_is_logged_shown_and_told_when_that_repeats_until_it_does_its_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut owner, logged) = owner(folder.path(), "");
+    owner.hear(News::Notice { job: upload(), text: "a word of the run".into() });
+    assert_eq!(next(&logged, "notice")["text"], "a word of the run");
+    let causes = vec!["5 snapshots would be removed at once".to_owned()];
+    let trouble = Trouble { what: "retention removed nothing".into(), causes, advice: "look".into() };
+    let concern = |owner: &Owner| {
+        let found = concerns(&owner.view(crate::domain::Clock::now(&owner.clock)));
+        found.into_iter().find(|concern| concern.what.contains("retention")).map(|concern| concern.what)
+    };
+    for (number, event) in [(1, "retention"), (2, "trouble"), (3, "trouble")] {
+        let ended =
+            Ended { retention: Some(Retention::Undone { trouble: trouble.clone() }), ..ended(&owner, number, None) };
+        owner.hear(News::Ended { job: upload(), ended: Box::new(ended) });
+        let line = next(&logged, event);
+        assert_eq!((&line["text"], &line["job"]), (&"retention removed nothing".into(), &"upload".into()), "{line}");
+        assert!(line["causes"].as_str().is_some_and(|causes| causes.contains("5 snapshots")), "{line}");
+        let shown = concern(&owner).expect("it is shown");
+        assert!(shown.contains(&format!("after {number} run")) && shown.contains("5 snapshots"), "{shown}");
+    }
+    // a daemon that was stopped meanwhile has learnt nothing
+    let stopped = Ended { retention: Some(Retention::Stopped), ..ended(&owner, 4, None) };
+    owner.hear(News::Ended { job: upload(), ended: Box::new(stopped) });
+    assert!(concern(&owner).is_some());
+    let done = Ended { retention: Some(Retention::Done), ..ended(&owner, 5, None) };
+    owner.hear(News::Ended { job: upload(), ended: Box::new(done) });
+    assert_eq!(concern(&owner), None);
+}
