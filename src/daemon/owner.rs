@@ -510,4 +510,4 @@ fn in_one_line(trouble: &Trouble) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

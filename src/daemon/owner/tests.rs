@@ -11,10 +11,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use super::{Given, Inbox, News, Owner, RunNow, Shared, Trouble};
 use crate::config::{Inputs, Overrides, Settings, load};
 use crate::daemon::{Log, LogFormat};
-use crate::domain::{JobName, Outcome, RunId, Skips, SnapshotName, StopReason, Totals};
+use crate::domain::{EntryPath, JobName, Outcome, RunId, Skip, SkipCause, Skips, SnapshotName, StopReason, Totals};
 use crate::page::concerns;
 use crate::supervise::{End, Ended, Retention};
 use crate::wiring::State;
+
+/// Of the door.
+pub const TOKEN: &str = "0123456789abcdef-of-a-test";
 
 /// What is logged comes from a thread.
 const SOON: Duration = Duration::from_secs(60);
@@ -36,7 +39,7 @@ impl Write for Lines {
 
 fn settings(folder: &Path, more: &str) -> Settings {
     let text = format!(
-        "timezone: UTC\nstate_dir: {0}/state\nstores:\n  nas: {{path: {0}/store}}\njobs:\n  upload:\n    source: {0}\n    \
+        "timezone: UTC\nstate_dir: {0}/state\nweb: {{token: {TOKEN}}}\nstores:\n  nas: {{path: {0}/store}}\njobs:\n  upload:\n    source: {0}\n    \
          store: nas\n    schedule: \"0 3 1 1 *\"\n{more}",
         folder.display()
     );
@@ -66,6 +69,18 @@ fn owner(folder: &Path, more: &str) -> (Owner, Receiver<serde_json::Value>) {
         log: Log::new(LogFormat::Json, Lines(lines)),
     };
     (Owner::new(given, Inbox { news, tell }, shared), logged)
+}
+
+/// What the door shows after a run of `upload` that could not read one entry.
+pub fn with_a_skipped_entry(folder: &Path, path: &str) -> Arc<Shared> {
+    let (mut owner, _logged) = owner(folder, "");
+    let mut ended = ended(&owner, 1, None);
+    let path = EntryPath::parse(path.as_bytes()).expect("a path");
+    ended.outcome.skips.add(Skip { path, cause: SkipCause::Unreadable, why: "no permission".into() });
+    owner.hear(News::Ended { job: upload(), ended: Box::new(ended) });
+    owner.shown = None;
+    owner.show(crate::domain::Clock::now(&owner.clock));
+    Arc::clone(&owner.shared)
 }
 
 /// The next line of this event.
