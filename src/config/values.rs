@@ -78,7 +78,7 @@ pub(super) fn entry_name(text: &str) -> Result<String, Refusal> {
     }
 }
 
-/// Whether every file system can hold a file of this path.
+/// Whether every file system holds a file of this path.
 fn is_makeable(path: &str) -> bool {
     path.len() <= 1024 && path.split('/').all(|part| part.len() <= 255) && !path.chars().any(char::is_control)
 }
