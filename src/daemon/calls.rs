@@ -29,10 +29,12 @@ impl Stopping {
         Self { why, since, asked: None, is_proof_asked: false }
     }
 
-    /// Whether nothing is waited for any more at `now`. Each run's watcher gives up after [`STOP_WITHIN`]; a verification
-    /// has as long to remove what it restored. If even that does not come, nothing is waited for.
-    fn is_over(&self, now: Duration, is_running: bool, is_proving: bool) -> bool {
-        let limit = STOP_WITHIN + Duration::from_millis(2500);
+    /// Whether nothing is waited for any more at `now`. Each run's watcher gives up after [`STOP_WITHIN`], then undoes what
+    /// hooks did, for `hooks` at the most; a verification has [`STOP_WITHIN`] to remove what it restored. If even that does
+    /// not come, nothing is waited for.
+    fn is_over(&self, now: Duration, hooks: Option<Duration>, is_proving: bool) -> bool {
+        let is_running = hooks.is_some();
+        let limit = STOP_WITHIN + Duration::from_millis(2500) + hooks.unwrap_or_default();
         let is_run_late = self.asked.is_some_and(|asked| now.saturating_sub(asked) > limit);
         let is_proof_late = now.saturating_sub(self.since) > STOP_WITHIN;
         (!is_running || is_run_late) && (!is_proving || is_proof_late)
@@ -106,7 +108,8 @@ impl Owner {
 
     pub(super) fn is_over(&self) -> bool {
         let Some(stopping) = &self.stopping else { return false };
-        stopping.is_over(self.clock.since_start(), !self.running.is_empty(), self.proving.is_some())
+        let hooks = self.running.values().map(|running| running.hooks_limit).max().unwrap_or_default();
+        stopping.is_over(self.clock.since_start(), (!self.running.is_empty()).then_some(hooks), self.proving.is_some())
     }
 
     pub(super) fn leave(&mut self) {
@@ -133,11 +136,16 @@ mod tests {
     fn a_verification_has_as_long_to_clean_up_as_a_run_and_no_longer() {
         let at = Duration::from_secs;
         let mut stopping = Stopping::new(Stop::Terminated, at(100));
-        assert!(stopping.is_over(at(100), false, false), "nothing is at work");
-        assert_eq!([100, 103, 106].map(|s| stopping.is_over(at(s), false, true)), [false; 3]);
-        assert!(stopping.is_over(at(107), false, true), "it does not end");
-        assert!(!stopping.is_over(at(999), true, false), "a run has its grace");
+        assert!(stopping.is_over(at(100), None, false), "nothing is at work");
+        assert_eq!([100, 103, 106].map(|s| stopping.is_over(at(s), None, true)), [false; 3]);
+        assert!(stopping.is_over(at(107), None, true), "it does not end");
+        assert!(!stopping.is_over(at(999), Some(Duration::ZERO), false), "a run has its grace");
         stopping.asked = Some(at(1000));
-        assert_eq!([1000, 1008, 1009].map(|s| stopping.is_over(at(s), true, true)), [false, false, true]);
+        assert_eq!(
+            [1000, 1008, 1009].map(|s| stopping.is_over(at(s), Some(Duration::ZERO), true)),
+            [false, false, true]
+        );
+        let undoing = Some(Duration::from_secs(60));
+        assert_eq!([1009, 1068, 1069].map(|s| stopping.is_over(at(s), undoing, true)), [false, false, true]);
     }
 }

@@ -18,7 +18,7 @@ use crate::config::{JobSettings, StoreSettings, VerifySettings};
 use crate::domain::{Cancel, Clock, JobName, Level, SnapshotName, SystemClock};
 use crate::observe::{Event, Observer, Phase};
 use crate::supervise::{Child, End, Order, cut_off, supervise};
-use crate::wiring::CHILD_VERB;
+use crate::wiring::{CHILD_VERB, hooks_of};
 
 /// How long a run may take to clean up when it was asked to stop. With what comes after it is less than the ten seconds
 /// in which a daemon should be gone.
@@ -44,6 +44,8 @@ pub(super) struct Running {
     pub(super) entries: u64,
     pub(super) bytes: u64,
     pub(super) cancel: Cancel,
+    /// How long hooks may take when it was asked to stop.
+    pub(super) hooks_limit: Duration,
 }
 
 /// A run whose process was left behind: it hangs in its store, and nothing else is to hang beside it.
@@ -57,8 +59,9 @@ pub(super) struct Left {
 
 /// Starts a run. Its end comes as [`News::Ended`], always; the end of a process that was left behind as
 /// [`News::RunGone`], if it ever comes.
-pub(super) fn start_run(program: PathBuf, order: Order, deadline: Duration, cancel: Cancel, tell: Sender<News>) {
-    let child = Child { program, arguments: vec![OsString::from(CHILD_VERB)], deadline, grace: STOP_WITHIN };
+pub(super) fn start_run(program: PathBuf, order: Order, job: &JobSettings, cancel: Cancel, tell: Sender<News>) {
+    let (deadline, hooks) = (job.progress_timeout, hooks_of(job));
+    let child = Child { program, arguments: vec![OsString::from(CHILD_VERB)], deadline, grace: STOP_WITHIN, hooks };
     std::thread::spawn(move || {
         let clock = SystemClock::new();
         let began = clock.now();
@@ -312,6 +315,7 @@ mod tests {
                 "stores: {{nas: {{path: /mnt/nas}}}}\njobs: {{up: {{source: /up, verify: {{schedule: '@daily', {verify}}}}}}}\n"
             );
             let settings = load(Inputs {
+                need: crate::config::Need::All,
                 file: Some(("backup.yaml".into(), text)),
                 env: &std::collections::BTreeMap::new(),
                 overrides: Overrides::default(),

@@ -3,9 +3,9 @@
 //! The danger is to be ended between the deed and the word. So the outcome is told as soon as there is one: what comes
 //! after it (its record in the store, retention) may hang or be stopped, and changes nothing about it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -13,34 +13,81 @@ use super::environment::random_store;
 use super::order::{engine_job, open_store, watch_signals};
 use crate::catalog::{Catalog, CatalogError, Claim};
 use crate::domain::{Advise, Cancel, Clock, Outcome, RunId, StopReason, SystemClock, Trouble, Verdict};
-use crate::engine::{self, Context};
+use crate::engine::{self, Context, Gate};
 use crate::observe::{Event, Observer, Phase};
 use crate::prune;
 use crate::report::{RunRecord, counted, duration_words};
 use crate::store::{FolderStore, MARKER_NAME, Store, StoreError};
-use crate::supervise::{Message, Order, PipeObserver, Retention};
+use crate::supervise::{Answer, Message, Order, PipeObserver, Retention, Turn};
 
 /// The hidden verb that makes this program a run's child.
 pub const CHILD_VERB: &str = "__run";
 
 /// Runs the order that comes from `input` and tells everything to `output`. Gives back false if there was no order.
-pub fn run_child(input: &mut dyn Read, output: impl Write + Send) -> bool {
+pub fn run_child(input: &mut (dyn BufRead + Send), output: impl Write + Send) -> bool {
     // if the parent dies, somebody wants this run to end; it ends as with SIGTERM
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let clock = SystemClock::new();
     let cancel = Cancel::new();
     watch_signals(&cancel);
     let mut text = Vec::new();
-    let order: Order = match input.read_to_end(&mut text).map(|_| serde_json::from_slice(&text)) {
+    let order: Order = match input.read_until(b'\n', &mut text).map(|_| serde_json::from_slice(&text)) {
         Ok(Ok(order)) => order,
         Ok(Err(_)) | Err(_) => return false,
     };
     let observer = PipeObserver::new(output, &clock);
-    carry_out(&order, &clock, &cancel, &observer);
+    let parent = Parent { is_asked: order.has_hooks, observer: &observer, answers: Mutex::new(input) };
+    carry_out(&order, &clock, &cancel, &observer, &parent);
     true
 }
 
-fn carry_out<W: Write + Send>(order: &Order, clock: &SystemClock, cancel: &Cancel, observer: &PipeObserver<'_, W>) {
+/// Whoever started this process, and has the hooks.
+struct Parent<'a, 'o, W> {
+    is_asked: bool,
+    observer: &'a PipeObserver<'o, W>,
+    answers: Mutex<&'a mut (dyn BufRead + Send)>,
+}
+
+impl<W: Write + Send> Parent<'_, '_, W> {
+    /// None if nobody answers: then the parent is dead, and this process is told to end.
+    fn ask(&self, turn: Turn) -> Option<Answer> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.observer.send(&Message::Ask { turn });
+        let mut line = Vec::new();
+        answers.read_until(b'\n', &mut line).ok()?;
+        serde_json::from_slice(&line).ok()
+    }
+}
+
+impl<W: Write + Send> Gate for Parent<'_, '_, W> {
+    fn is_kept(&self) -> bool {
+        self.is_asked
+    }
+
+    fn before(&self) -> Result<(), (StopReason, Trouble)> {
+        match self.ask(Turn::Before) {
+            Some(Answer { refusal: None, .. }) => Ok(()),
+            Some(Answer { refusal: Some(refusal), .. }) => Err(refusal),
+            None => {
+                let what = "whoever started this run is gone, and with it the hooks".to_owned();
+                let advice = "look whether a step of `before` has to be undone by hand".to_owned();
+                Err((StopReason::Program, Trouble { what, causes: Vec::new(), advice }))
+            }
+        }
+    }
+
+    fn undo(&self) -> Vec<String> {
+        self.ask(Turn::Undo).map(|answer| answer.doubts).unwrap_or_default()
+    }
+}
+
+fn carry_out<W: Write + Send>(
+    order: &Order,
+    clock: &SystemClock,
+    cancel: &Cancel,
+    observer: &PipeObserver<'_, W>,
+    parent: &Parent<'_, '_, W>,
+) {
     let job = match engine_job(order) {
         Ok(job) => job,
         // patterns were compiled by the parent before; a difference would be a defect, not a configuration
@@ -63,8 +110,13 @@ fn carry_out<W: Write + Send>(order: &Order, clock: &SystemClock, cancel: &Cance
         clock,
         cancel,
         observer,
+        gate: parent,
     };
-    let outcome = engine::run(&job, open, &context);
+    let mut outcome = engine::run(&job, open, &context);
+    if order.has_hooks {
+        let record = Box::new(RunRecord::from(&outcome));
+        outcome.doubts.extend(parent.ask(Turn::Ended { record }).map(|answer| answer.doubts).unwrap_or_default());
+    }
     observer.send(&Message::Outcome { record: Box::new(RunRecord::from(&outcome)) });
     let is_full = matches!(outcome.failure, Some((StopReason::StoreFull, _)));
     // a store that is full is not written to for this either: the outcome is kept by the parent until there is room
@@ -181,7 +233,7 @@ mod tests {
     use std::path::Path;
     use std::sync::{Arc, Mutex};
 
-    use super::carry_out;
+    use super::{Parent, carry_out};
     use crate::config::{Overrides, from_flags};
     use crate::domain::{Cancel, Stop, SystemClock};
     use crate::retention::Policy;
@@ -233,7 +285,9 @@ mod tests {
         let clock = SystemClock::new();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let observer = PipeObserver::new(Reader { lines: Arc::clone(&lines), at_outcome }, &clock);
-        carry_out(&order(folder, last), &clock, cancel, &observer);
+        let mut nothing: &[u8] = b"";
+        let parent = Parent { is_asked: false, observer: &observer, answers: Mutex::new(&mut nothing) };
+        carry_out(&order(folder, last), &clock, cancel, &observer, &parent);
         let told = lines.lock().expect("no panic").clone();
         told
     }
@@ -279,7 +333,9 @@ mod tests {
             let observer = PipeObserver::new(Reader { lines: Arc::clone(&lines), at_outcome: &|| () }, &clock);
             let mut order = order(folder.path(), 1);
             order.retention.max_removals = max_removals;
-            carry_out(&order, &clock, &Cancel::new(), &observer);
+            let mut nothing: &[u8] = b"";
+            let parent = Parent { is_asked: false, observer: &observer, answers: Mutex::new(&mut nothing) };
+            carry_out(&order, &clock, &Cancel::new(), &observer, &parent);
             let told: Vec<String> = lines.lock().expect("no panic").clone();
             told.last().expect("a line").clone()
         };

@@ -45,6 +45,7 @@ fn settings(folder: &Path, more: &str) -> Settings {
     );
     let read = |_: &Path| Err(std::io::ErrorKind::Unsupported.into());
     let inputs = Inputs {
+        need: crate::config::Need::All,
         file: Some((folder.join("backup.yaml"), text)),
         env: &BTreeMap::new(),
         overrides: Overrides::default(),

@@ -41,6 +41,7 @@ fn order() -> Order {
         commands: Vec::new(),
         command_environment: std::collections::BTreeMap::new(),
         silence: LONG,
+        has_hooks: false,
         exclude: Vec::new(),
         exclude_caches: false,
         exclude_if_present: None,
@@ -77,7 +78,7 @@ fn shell(script: &str, messages: &[Message], deadline: Duration, grace: Duration
     let script = format!("trap '' TERM; cat >/dev/null; say() {{ printf '%s\\n' \"$1\"; }}; {script}");
     let mut arguments = vec!["-c".into(), script.into(), "sh".into()];
     arguments.extend(lines(messages).into_iter().map(Into::into));
-    Child { program: PathBuf::from("/bin/sh"), arguments, deadline, grace }
+    Child { program: PathBuf::from("/bin/sh"), arguments, deadline, grace, hooks: None }
 }
 
 fn told() -> [Message; 3] {
