@@ -399,6 +399,7 @@ fn mistakes_in_commands_are_told_where_they_stand() {
         ("commands: [{name: /etc/a, run: [x]}]", "is not the path of a file in a snapshot"),
         ("commands: [{name: a/../b, run: [x]}]", "is not the path of a file in a snapshot"),
         ("commands: [{name: '', run: [x]}]", "is not the path of a file in a snapshot"),
+        (&format!("commands: [{{name: {}, run: [x]}}]", "x".repeat(256)), "is not the path of a file in a snapshot"),
         ("commands: [{name: ., run: [x]}]", "is not the path of a file in a snapshot"),
         ("commands: [{name: a, run: [x]}, {name: a, run: [y]}]", "lies in the place of the command of `a`"),
         ("commands: [{name: a/b, run: [x]}, {name: a, run: [y]}]", "lies in the place of the command of `a/b`"),

@@ -553,6 +553,32 @@ fn a_run_that_hangs_when_the_daemon_is_stopped_is_left_behind_and_said_to_be() {
 }
 
 #[test]
+fn a_daemon_that_is_stopped_stays_until_what_its_run_began_is_undone() {
+    for hangs in [false, true] {
+        let site = Site::new();
+        site.file("a", "a");
+        let at = site.path().display();
+        // longer than the daemon would wait for a run
+        let undo = format!("{{shell: 'sleep 9; echo x > {at}/undone'}}");
+        let more = format!(
+            "    commands: [{{name: dump, shell: 'echo x > {at}/begun; exec sleep 1000'}}]\n    \
+             hooks: {{before: [{{run: ['true'], undo: {undo}}}]}}\n"
+        );
+        let daemon = Daemon::start(&site, &more);
+        daemon.post_as(TOKEN, "/api/v1/jobs/upload/run");
+        until("the command is at work", || site.path().join("begun").exists().then_some(()));
+        if hangs {
+            daemon.hang_children();
+        }
+        let (_, code, log) = daemon.end(Signal::TERM);
+        assert_eq!(code, Some(0), "{log:?}");
+        assert!(site.path().join("undone").exists(), "{log:?}");
+        let failed = log.iter().find(|line| line["event"] == "run-failed").expect("it is told");
+        assert_eq!(failed["reason"], "terminated");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let site = Site::new();
     site.file("text", slow_text(60_000_000));

@@ -15,7 +15,7 @@ use std::time::Duration;
 use backup::archive::Codec;
 use backup::catalog::Catalog;
 use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
-use backup::engine::{Commands, Context, Job, Reuse, run};
+use backup::engine::{Commands, Context, Job, NoGate, Reuse, run};
 use backup::observe::Silent;
 use backup::restore::content;
 use backup::source::Excludes;
@@ -177,6 +177,7 @@ impl World {
             clock: &clock,
             cancel: &cancel,
             observer: &Silent,
+            gate: &NoGate,
         };
         run(&self.job, || Ok((store, Vec::new())), &context)
     }

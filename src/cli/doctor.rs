@@ -213,6 +213,9 @@ fn look_at_job(
     for command in &job.commands {
         look_at_program(&command.spec, &format!("its command of {}", command.name), &about, findings);
     }
+    for (name, spec) in job.hooks.all() {
+        look_at_program(spec, &format!("its {name}"), &about, findings);
+    }
     let now = SystemClock::new().now();
     match (job.schedules.iter().filter_map(|schedule| schedule.next_after(now)).min(), settings) {
         (Some(next), Some(settings)) => {

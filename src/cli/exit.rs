@@ -46,9 +46,17 @@ impl From<&Outcome> for Exit {
             (_, Some(StopReason::StoreAbsent)) => Self::StoreAbsent,
             (_, Some(StopReason::Interrupted)) => Self::Interrupted,
             (_, Some(StopReason::Terminated)) => Self::Terminated,
-            (_, Some(StopReason::Source | StopReason::Store | StopReason::StoreFull | StopReason::Program) | None) => {
-                Self::Failed
-            }
+            (
+                _,
+                Some(
+                    StopReason::Source
+                    | StopReason::Store
+                    | StopReason::StoreFull
+                    | StopReason::Hook
+                    | StopReason::Program,
+                )
+                | None,
+            ) => Self::Failed,
         }
     }
 }

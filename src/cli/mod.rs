@@ -51,7 +51,7 @@ use crate::wiring;
 /// Runs the program and gives its exit status.
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == wiring::CHILD_VERB) {
-        let told = wiring::run_child(&mut std::io::stdin().lock(), std::io::stdout());
+        let told = wiring::run_child(&mut std::io::BufReader::new(std::io::stdin()), std::io::stdout());
         return if told { ExitCode::SUCCESS } else { Exit::Usage.into() };
     }
     if std::env::args_os().nth(1).is_some_and(|verb| verb == GUARD_VERB) {

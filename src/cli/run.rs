@@ -108,6 +108,7 @@ fn run_one(
         arguments: vec![OsString::from(CHILD_VERB)],
         deadline: plan.job.progress_timeout,
         grace: GRACE,
+        hooks: wiring::hooks_of(&plan.job),
     };
     let progress = screen.progress();
     let ended = supervise(&child, &order, &clock, cancel, &*progress);

@@ -12,11 +12,13 @@
 
 mod error;
 mod guardian;
+mod hooks;
 mod program;
 mod run;
 mod said;
 
 pub use error::{CommandError, Ending};
 pub use guardian::{GUARD_VERB, guard};
+pub use hooks::{HOOK_DEADLINE, HookRunner, Hooks, Step};
 pub use program::find_program;
 pub use run::{Heard, Launch, Output, Spec};

@@ -13,7 +13,7 @@ use super::problem::Spot;
 use super::settings::{Origin, Row};
 use super::settle::{Entries, Settling, find};
 use super::values;
-use crate::command::Spec;
+use crate::command::{HOOK_DEADLINE, Hooks, Spec, Step};
 use crate::domain::EntryPath;
 use crate::engine::CommandSource;
 use crate::source::Naming;
@@ -48,6 +48,39 @@ impl Settling<'_> {
         }
         self.check_names(&commands, sources);
         commands.into_iter().map(|(command, _)| command).collect()
+    }
+
+    /// What is run around a run of the job.
+    pub(super) fn hooks(&mut self, prefix: &str, entries: Option<&Entries>) -> Hooks {
+        let hint = "{before: [{run: [program], undo: {run: [program]}}], after: [], on_failure: [], always: []}";
+        let inner = self.inner(Scope::Hooks, "hooks", entries, hint);
+        let prefix = format!("{prefix}hooks.");
+        let mut before = Vec::new();
+        for (prefix, item) in self.hook_items(inner, "before", &prefix) {
+            let Some(entries) = self.map_of(item, Scope::Step, "a hook") else { continue };
+            let run = self.spec(item, Scope::Step, &prefix, entries, Some(HOOK_DEADLINE));
+            let undo = find(entries, "undo").and_then(|node| {
+                let entries = self.map_of(node, Scope::Hook, "`undo`")?;
+                self.spec(node, Scope::Hook, &format!("{prefix}undo."), entries, Some(HOOK_DEADLINE))
+            });
+            before.extend(run.map(|run| Step { run, undo }));
+        }
+        let [after, on_failure, always] = ["after", "on_failure", "always"].map(|kind| {
+            let mut found = Vec::new();
+            for (prefix, item) in self.hook_items(inner, kind, &prefix) {
+                let Some(entries) = self.map_of(item, Scope::Hook, "a hook") else { continue };
+                found.extend(self.spec(item, Scope::Hook, &prefix, entries, Some(HOOK_DEADLINE)));
+            }
+            found
+        });
+        Hooks { before, after, on_failure, always }
+    }
+
+    /// The hooks of one kind, each with where it stands.
+    fn hook_items<'n>(&mut self, inner: Option<&'n Entries>, kind: &str, prefix: &str) -> Vec<(String, &'n At<Node>)> {
+        let Some(node) = inner.and_then(|inner| find(inner, kind)) else { return Vec::new() };
+        let items = self.items(node, kind, "a list: [{run: [program, argument]}]").iter();
+        items.zip(1..).map(|(item, number)| (format!("{prefix}{kind}.{number}."), item)).collect()
     }
 
     /// Files that commands give lie in no source and in no other, and nothing lies in them.

@@ -11,6 +11,12 @@ pub enum Scope {
     Job,
     /// In one of a job's `commands`.
     Command,
+    /// In a job's `hooks`.
+    Hooks,
+    /// In one of `hooks.before`.
+    Step,
+    /// In one of the other hooks, and in `undo`.
+    Hook,
     /// In a job's `retention`.
     Retention,
     /// In a job's `retry`.
@@ -291,6 +297,57 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Variables whose values stand in files, such as secrets. A line feed at the end is left out.",
     ),
+    key(
+        Scope::Job,
+        "hooks",
+        None,
+        Form::Inner(Scope::Hooks),
+        "",
+        "What is run around each run: {before: [{run: [program, argument], undo: {run: [program]}}], after: [], on_failure: [], always: []}.",
+    ),
+    key(
+        Scope::Hooks,
+        "before",
+        None,
+        Form::Several(Scope::Step),
+        "",
+        "Before anything of the source is read; one that fails fails the run. What is begun is undone, whatever happens.",
+    ),
+    key(Scope::Hooks, "after", None, Form::Several(Scope::Hook), "", "After a run that made a snapshot."),
+    key(Scope::Hooks, "on_failure", None, Form::Several(Scope::Hook), "", "After a run that did not end ok."),
+    key(Scope::Hooks, "always", None, Form::Several(Scope::Hook), "", "After every run."),
+    key(Scope::Step, "run", None, Form::Words, "", "The program and its arguments, as a list; no shell reads it."),
+    key(Scope::Step, "shell", None, Form::Script, "", "In place of `run`: what /bin/sh -c is to run."),
+    key(Scope::Step, "deadline", None, Form::Duration, "5m", "How long it may be at work before it is ended."),
+    key(
+        Scope::Step,
+        "environment",
+        None,
+        Form::Variables,
+        "",
+        "Variables besides the base and what it is told of the run.",
+    ),
+    key(Scope::Step, "environment_files", None, Form::VariableFiles, "", "Variables whose values stand in files."),
+    key(
+        Scope::Step,
+        "undo",
+        None,
+        Form::Inner(Scope::Hook),
+        "",
+        "What takes it back: run once it was begun, in reverse order, whatever came of the step and of the run.",
+    ),
+    key(Scope::Hook, "run", None, Form::Words, "", "The program and its arguments, as a list; no shell reads it."),
+    key(Scope::Hook, "shell", None, Form::Script, "", "In place of `run`: what /bin/sh -c is to run."),
+    key(Scope::Hook, "deadline", None, Form::Duration, "5m", "How long it may be at work before it is ended."),
+    key(
+        Scope::Hook,
+        "environment",
+        None,
+        Form::Variables,
+        "",
+        "Variables besides the base and what it is told of the run.",
+    ),
+    key(Scope::Hook, "environment_files", None, Form::VariableFiles, "", "Variables whose values stand in files."),
     key(
         Scope::Job,
         "exclude",

@@ -99,6 +99,10 @@ fn property(key: &Key) -> Value {
         Form::Level => json!({"enum": ["quick", "stored", "deep", "drill"]}),
         Form::Share => text("^[0-9]{1,3} ?%$"),
         Form::Listen => json!({"anyOf": [text("^.+:[0-9]{1,5}$"), {"enum": ["no", false]}]}),
+        Form::Inner(Scope::Hook) => json!({
+            "type": "object", "additionalProperties": false, "properties": scope(Scope::Hook),
+            "oneOf": [{"required": ["run"]}, {"required": ["shell"]}],
+        }),
         Form::Inner(inner) => json!({
             "type": ["object", "null"], "additionalProperties": false, "properties": scope(inner),
         }),

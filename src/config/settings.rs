@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::keys::{self, Scope};
 use crate::archive::Codec;
+use crate::command::Hooks;
 use crate::domain::{ByteCount, Host, JobName, Level, Percent, Secret};
 use crate::engine::{CommandSource, Reuse};
 use crate::notify::{Email, Ping, Rules, Slack, Webhook, jira};
@@ -161,6 +162,8 @@ pub struct JobSettings {
     pub sources: Vec<PathBuf>,
     /// Commands whose output is stored besides, each under a path of its own.
     pub commands: Vec<CommandSource>,
+    /// What is run around a run.
+    pub hooks: Hooks,
     /// Patterns that compile.
     pub exclude: Vec<String>,
     /// Leave out the content of cache folders.
@@ -280,6 +283,18 @@ pub fn show(settings: &Settings) -> Vec<Row> {
         scope(Scope::Job, &format!("jobs.{job}."));
         let commands = settings.jobs.get(job).map_or(0, |job| job.commands.len());
         (1..=commands).for_each(|number| scope(Scope::Command, &format!("jobs.{job}.commands.{number}.")));
+        if let Some(hooks) = settings.jobs.get(job).map(|job| &job.hooks) {
+            let prefix = format!("jobs.{job}.hooks.");
+            for number in 1..=hooks.before.len() {
+                scope(Scope::Step, &format!("{prefix}before.{number}."));
+                if hooks.before[number - 1].undo.is_some() {
+                    scope(Scope::Hook, &format!("{prefix}before.{number}.undo."));
+                }
+            }
+            for (kind, all) in [("after", &hooks.after), ("on_failure", &hooks.on_failure), ("always", &hooks.always)] {
+                (1..=all.len()).for_each(|number| scope(Scope::Hook, &format!("{prefix}{kind}.{number}.")));
+            }
+        }
         scope(Scope::Retry, &format!("jobs.{job}.retry."));
         scope(Scope::Retention, &format!("jobs.{job}.retention."));
         if settings.jobs.get(job).is_some_and(|job| job.verify.is_some()) {

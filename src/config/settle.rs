@@ -403,6 +403,7 @@ impl Settling<'_> {
         let entries = at.map(|(_, entries)| entries);
         let sources = given_sources.unwrap_or_else(|| self.sources(&prefix, at));
         let commands = self.commands(&prefix, entries, &sources);
+        let hooks = self.hooks(&prefix, entries);
         let exclude = self.many(Scope::Job, "exclude", &prefix, entries, |text| {
             Excludes::new(&[text.to_owned()]).map(|_| text.to_owned()).map_err(|error| Refusal {
                 what: format!("`{text}` is not a pattern: {}", error.source),
@@ -416,6 +417,7 @@ impl Settling<'_> {
             name: name.clone(),
             sources,
             commands,
+            hooks,
             exclude,
             exclude_caches: self.one(job, "exclude_caches", &prefix, entries, values::boolean).unwrap_or(false),
             exclude_if_present: self.one(job, "exclude_if_present", &prefix, entries, values::file_name),

@@ -70,12 +70,17 @@ pub(super) fn file_name(text: &str) -> Result<String, Refusal> {
 /// The path of a file in a snapshot.
 pub(super) fn entry_name(text: &str) -> Result<String, Refusal> {
     match EntryPath::parse(text.as_bytes()) {
-        Ok(path) if !path.is_root() && !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        Ok(path) if !path.is_root() && is_makeable(text) => Ok(text.to_owned()),
         _ => refuse(
             format!("`{}` is not the path of a file in a snapshot", text.escape_debug()),
             "relative, without `..` and empty parts: dumps/shop.sql",
         ),
     }
+}
+
+/// Whether every file system can hold a file of this path.
+fn is_makeable(path: &str) -> bool {
+    path.len() <= 1024 && path.split('/').all(|part| part.len() <= 255) && !path.chars().any(char::is_control)
 }
 
 /// What a shell reads. The text is never repeated.

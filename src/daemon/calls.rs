@@ -88,8 +88,10 @@ impl Owner {
 
     pub(super) fn is_over(&self) -> bool {
         let Some(stopping) = &self.stopping else { return false };
-        // each run's watcher gives up after `STOP_WITHIN`; if even that does not come, nothing is waited for
-        let limit = STOP_WITHIN + Duration::from_millis(2500);
+        // each run's watcher gives up after `STOP_WITHIN`, then undoes what hooks did; if even that does not come, nothing
+        // is waited for
+        let hooks = self.running.values().map(|running| running.hooks_limit).max().unwrap_or_default();
+        let limit = STOP_WITHIN + Duration::from_millis(2500) + hooks;
         let is_late = |asked: Duration| self.clock.since_start().saturating_sub(asked) > limit;
         self.running.is_empty() || stopping.asked.is_some_and(is_late)
     }

@@ -354,11 +354,12 @@ impl Owner {
             entries: 0,
             bytes: 0,
             cancel: cancel.clone(),
+            hooks_limit: job.hooks.ending_limit(),
         };
         self.running.insert(job.name.clone(), running);
         self.announce_start(&job.name);
         let tell = self.inbox.tell.clone();
-        super::runs::start_run(self.program.clone(), order, job.progress_timeout, cancel, tell);
+        super::runs::start_run(self.program.clone(), order, job, cancel, tell);
     }
 
     fn run_now(&mut self, name: &JobName) -> RunNow {

@@ -18,7 +18,7 @@ use crate::config::{JobSettings, StoreSettings, VerifySettings};
 use crate::domain::{Cancel, Clock, JobName, Level, SnapshotName, SystemClock};
 use crate::observe::{Event, Observer, Phase};
 use crate::supervise::{Child, Order, cut_off, supervise};
-use crate::wiring::CHILD_VERB;
+use crate::wiring::{CHILD_VERB, hooks_of};
 
 /// How long a run may take to clean up when it was asked to stop. With what comes after it is less than the ten seconds
 /// in which a daemon should be gone.
@@ -39,11 +39,14 @@ pub(super) struct Running {
     pub(super) entries: u64,
     pub(super) bytes: u64,
     pub(super) cancel: Cancel,
+    /// How long hooks may take when it was asked to stop.
+    pub(super) hooks_limit: Duration,
 }
 
 /// Starts a run. Its end comes as [`News::Ended`], always.
-pub(super) fn start_run(program: PathBuf, order: Order, deadline: Duration, cancel: Cancel, tell: Sender<News>) {
-    let child = Child { program, arguments: vec![OsString::from(CHILD_VERB)], deadline, grace: STOP_WITHIN };
+pub(super) fn start_run(program: PathBuf, order: Order, job: &JobSettings, cancel: Cancel, tell: Sender<News>) {
+    let (deadline, hooks) = (job.progress_timeout, hooks_of(job));
+    let child = Child { program, arguments: vec![OsString::from(CHILD_VERB)], deadline, grace: STOP_WITHIN, hooks };
     std::thread::spawn(move || {
         let clock = SystemClock::new();
         let began = clock.now();

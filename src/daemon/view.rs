@@ -64,7 +64,7 @@ impl Owner {
         JobView {
             name: job.name.clone(),
             store: job.store.clone(),
-            sources: job.sources.iter().map(|path| path.display().to_string()).collect(),
+            sources: sources_of(job),
             schedules: job.schedules.iter().map(|schedule| format!("{} ({zone})", schedule.text())).collect(),
             first_due: plan.and_then(|plan| first_due(plan, kept.agenda.as_ref())),
             next_run: self.next_run(&job.name, now),
@@ -109,6 +109,12 @@ impl Owner {
         let names: Vec<&str> = self.running.keys().map(|name| name.as_str()).collect();
         if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
     }
+}
+
+/// Folders and commands, as people read them.
+fn sources_of(job: &JobSettings) -> Vec<String> {
+    let commands = job.commands.iter().map(|command| format!("a command: {}", command.name));
+    job.sources.iter().map(|path| path.display().to_string()).chain(commands).collect()
 }
 
 fn run(run: &KeptRun) -> RunView {

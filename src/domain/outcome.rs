@@ -194,6 +194,8 @@ pub enum StopReason {
     Interrupted,
     /// A signal.
     Terminated,
+    /// A hook that was to prepare the source failed.
+    Hook,
     /// The program itself failed: a panic, a child that died.
     Program,
 }

@@ -32,6 +32,6 @@ mod staged;
 mod stale;
 mod write;
 
-pub use run::{Context, Job, Reuse, run};
+pub use run::{Context, Gate, Job, NoGate, Reuse, run};
 pub use sanity::shrink_doubt;
 pub use staged::{CommandSource, Commands};

@@ -96,6 +96,39 @@ impl Default for Reuse {
     }
 }
 
+/// Who prepares the source for a run and puts it back.
+pub trait Gate: Send + Sync {
+    /// Whether anybody does. If so, the source is looked at only after [`Gate::before`].
+    fn is_kept(&self) -> bool;
+
+    /// Called under the lease, before anything of the source is read.
+    ///
+    /// # Errors
+    /// Why there is to be no run.
+    fn before(&self) -> Result<(), (StopReason, Trouble)>;
+
+    /// Called under the lease, when the source is not needed any more, whatever came of the run. Gives what went wrong.
+    fn undo(&self) -> Vec<String>;
+}
+
+/// A source that nobody prepares.
+#[derive(Clone, Copy, Debug)]
+pub struct NoGate;
+
+impl Gate for NoGate {
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    fn before(&self) -> Result<(), (StopReason, Trouble)> {
+        Ok(())
+    }
+
+    fn undo(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 /// The circumstances of a run.
 pub struct Context<'a> {
     /// This attempt.
@@ -116,6 +149,8 @@ pub struct Context<'a> {
     pub cancel: &'a Cancel,
     /// Who watches.
     pub observer: &'a dyn Observer,
+    /// Who prepares the source.
+    pub gate: &'a dyn Gate,
 }
 
 /// Why a run made no snapshot.
@@ -126,6 +161,8 @@ pub(super) enum RunError {
     Stopped(Stop),
     /// There is nothing to store.
     Commands(NothingCame),
+    /// The source could not be prepared.
+    Refused(StopReason, Trouble),
     /// The snapshot before cannot be built on as it was; the run begins again with less of it.
     Unsound(Unsound),
     Panicked,
@@ -167,8 +204,8 @@ pub fn run(
 ) -> Outcome {
     let started = context.clock.now();
     let began = context.clock.since_start();
-    let mut notices = Vec::new();
-    let result = attempt(job, open_store, context, started, &mut notices);
+    let (mut notices, mut doubts) = (Vec::new(), Vec::new());
+    let result = attempt(job, open_store, context, started, &mut notices, &mut doubts);
     let mut outcome = Outcome {
         job: job.name.clone(),
         run: context.run.clone(),
@@ -182,7 +219,7 @@ pub fn run(
         record: None,
         totals: Totals::default(),
         skips: Skips::default(),
-        doubts: Vec::new(),
+        doubts,
         notices,
         failure: None,
     };
@@ -196,7 +233,7 @@ pub fn run(
             outcome.record = Some(done.record);
             outcome.totals = done.totals;
             outcome.skips = done.skips;
-            outcome.doubts = done.doubts;
+            outcome.doubts.splice(0..0, done.doubts);
         }
         Err(error) => outcome.failure = Some(failure(&error)),
     }
@@ -215,6 +252,7 @@ fn failure(error: &RunError) -> (StopReason, Trouble) {
             };
             (reason, Trouble::from(error))
         }
+        RunError::Refused(reason, trouble) => (*reason, trouble.clone()),
         RunError::Commands(nothing) => (StopReason::Source, nothing.trouble()),
         RunError::Stopped(stop) => {
             let what = match stop {
@@ -238,6 +276,7 @@ fn attempt(
     context: &Context<'_>,
     started: jiff::Timestamp,
     notices: &mut Vec<String>,
+    doubts: &mut Vec<String>,
 ) -> Result<Done, RunError> {
     let mut note = |text: String| {
         context.observer.notice(&Event::Notice { text: &text });
@@ -248,10 +287,17 @@ fn attempt(
     // the store first: a run that fails for its source is recorded there
     let (store, opened) = open_store()?;
     opened.into_iter().for_each(&mut note);
-    drop(open_roots(&job.sources, job.naming(), &descriptors)?);
     let catalog = Catalog::new(store, job.name.clone());
-    let before = previous(&catalog, &mut |_| ())?;
-    check_room(job, context, &descriptors, &catalog, before.as_ref())?;
+    let look = || {
+        drop(open_roots(&job.sources, job.naming(), &descriptors)?);
+        let before = previous(&catalog, &mut |_| ())?;
+        check_room(job, context, &descriptors, &catalog, before.as_ref())
+    };
+    // where somebody prepares the source, it is not there yet
+    let is_prepared = context.gate.is_kept();
+    if !is_prepared {
+        look()?;
+    }
     let claim = Claim {
         run: context.run.clone(),
         host: context.host.clone(),
@@ -264,6 +310,10 @@ fn attempt(
         note(format!("took over the stale lease of {holder}"));
     }
     let result = while_renewed(&lease, || {
+        if is_prepared {
+            context.gate.before().map_err(|(reason, trouble)| RunError::Refused(reason, trouble))?;
+            look()?;
+        }
         // again, now that nobody else can add to them
         let before = previous(&catalog, &mut note)?;
         let mut draft = Draft::create(&catalog, &context.run)?;
@@ -278,6 +328,13 @@ fn attempt(
         }
         result
     });
+    // before the lease is given back: the next run may prepare the source anew
+    if is_prepared {
+        match while_renewed(&lease, || Ok(context.gate.undo())) {
+            Ok(failed) => doubts.extend(failed),
+            Err(_) => doubts.push("a thread of the run panicked while it was undone".to_owned()),
+        }
+    }
     if let Err(error) = lease.release() {
         note(format!("the lease could not be given back ({error}); it ends by itself"));
     }

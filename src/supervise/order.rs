@@ -37,6 +37,7 @@ pub struct Order {
     #[serde(default)]
     pub command_environment: BTreeMap<String, String>,
     /// How long a command without a deadline may give nothing.
+    #[serde(default)]
     pub silence: Duration,
     /// Patterns.
     pub exclude: Vec<String>,
@@ -56,6 +57,9 @@ pub struct Order {
     pub max_shrink_percent: u8,
     /// Workers.
     pub threads: NonZeroUsize,
+    /// Whether the parent has hooks, and is to be asked for them.
+    #[serde(default)]
+    pub has_hooks: bool,
     /// Look through the source first.
     pub survey: bool,
     /// What is built on the snapshot before.

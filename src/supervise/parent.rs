@@ -1,5 +1,6 @@
 //! The parent's side: start the child, hear it, and know when it will say nothing any more.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -11,9 +12,11 @@ use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::order::Order;
-use super::pipe::Message;
+use super::pipe::{Answer, Message, Turn};
+use crate::command::{HookRunner, Hooks};
 use crate::domain::{Cancel, Clock, Outcome, RunId, Skips, Stop, StopReason, StoreId, Totals, Trouble};
 use crate::observe::{Event, Observer, Phase};
+use crate::report::RunRecord;
 
 /// How often the parent looks at the clock and at its own signals while the child is silent.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -38,6 +41,17 @@ pub struct Child {
     pub deadline: Duration,
     /// How long the child may take to clean up when it was asked to stop.
     pub grace: Duration,
+    /// What is run around the run; none if there is nothing.
+    pub hooks: Option<HookPlan>,
+}
+
+/// What is run around a run, and in which environment.
+#[derive(Clone, Debug)]
+pub struct HookPlan {
+    /// What.
+    pub hooks: Hooks,
+    /// Of every hook, besides what it is told of the run.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// How a supervised run ended.
@@ -63,13 +77,25 @@ enum Heard {
 pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cancel, observer: &dyn Observer) -> Ended {
     let started = clock.now();
     let began = clock.since_start();
-    let mut watch = Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None, is_gone: false };
+    let hooks = child.hooks.as_ref().map(|plan| {
+        let about = (&order.job, &order.run, order.store.path.to_string_lossy().into_owned());
+        HookRunner::new(&plan.hooks, child.program.clone(), &plan.environment, clock, about)
+    });
+    let mut watch =
+        Watch { phase: Phase::Opening, store: None, recorded: Vec::new(), outcome: None, is_gone: false, hooks };
     let failure = watch.run(child, order, clock, cancel, observer).err();
-    let outcome = watch.outcome.take().unwrap_or_else(|| {
+    // whatever became of the child: what was begun is undone
+    let undone = watch.hooks.as_mut().map(HookRunner::undo).unwrap_or_default();
+    let mut outcome = watch.outcome.take().unwrap_or_else(|| {
         let died = || died("its process ended without telling how the run went", &[]);
         let took = clock.since_start().saturating_sub(began);
         untold(order, started, clock.now(), took, failure.unwrap_or_else(died))
     });
+    outcome.doubts.extend(undone);
+    if let Some(hooks) = &mut watch.hooks {
+        let record = RunRecord::from(&outcome);
+        outcome.doubts.extend(hooks.ended(&record, cancel));
+    }
     Ended { outcome, recorded: watch.recorded, store: watch.store, is_gone: watch.is_gone }
 }
 
@@ -101,7 +127,8 @@ fn untold(order: &Order, started: Timestamp, finished: Timestamp, took: Duration
     }
 }
 
-struct Watch {
+struct Watch<'a> {
+    hooks: Option<HookRunner<'a>>,
     phase: Phase,
     store: Option<StoreId>,
     recorded: Vec<RunId>,
@@ -111,7 +138,7 @@ struct Watch {
 
 type Failure = (StopReason, Trouble);
 
-impl Watch {
+impl Watch<'_> {
     fn run(
         &mut self,
         child: &Child,
@@ -131,10 +158,12 @@ impl Watch {
             .spawn();
         let mut process = spawned.map_err(|error| died("its process could not be started", &[error.to_string()]))?;
         let pid = Pid::from_child(&process);
-        let text = serde_json::to_vec(order).expect("an order is plain values");
+        let mut text = serde_json::to_vec(order).expect("an order is plain values");
         let mut stdin = process.stdin.take().expect("it was piped");
+        text.push(b'\n');
         let told = stdin.write_all(&text);
-        drop(stdin);
+        // a run that asks for nothing hears nothing more
+        let mut answers = self.hooks.is_some().then_some(stdin);
         let stdout = process.stdout.take().expect("it was piped");
         let stderr = process.stderr.take().expect("it was piped");
         let heard = listen(stdout);
@@ -145,6 +174,18 @@ impl Watch {
         let mut asked: Option<(Stop, Duration)> = None;
         loop {
             match heard.recv_timeout(LOOK_EVERY) {
+                Ok(Heard::Message(Message::Ask { turn })) => {
+                    let began = clock.since_start();
+                    let answer = self.answer(turn, cancel);
+                    let mut line = serde_json::to_vec(&answer).expect("an answer is plain values");
+                    line.push(b'\n');
+                    // a child that is gone is seen when its pipe closes
+                    let _ = answers.as_mut().map(|answers| answers.write_all(&line));
+                    // it has waited for us
+                    moved = clock.since_start();
+                    let waited = moved.saturating_sub(began);
+                    asked = asked.map(|(stop, since)| (stop, since + waited));
+                }
                 Ok(Heard::Message(message)) => {
                     moved = clock.since_start();
                     self.hear(message, observer);
@@ -185,6 +226,15 @@ impl Watch {
         })
     }
 
+    fn answer(&mut self, turn: Turn, cancel: &Cancel) -> Answer {
+        let Some(hooks) = &mut self.hooks else { return Answer::default() };
+        match turn {
+            Turn::Before => Answer { refusal: hooks.before(cancel).err(), doubts: Vec::new() },
+            Turn::Undo => Answer { refusal: None, doubts: hooks.undo() },
+            Turn::Ended { record } => Answer { refusal: None, doubts: hooks.ended(&record, cancel) },
+        }
+    }
+
     /// Waits for a process that has closed its output, but not for ever: in state D it never ends.
     fn reap(&mut self, process: &mut std::process::Child, clock: &dyn Clock) -> String {
         let since = clock.since_start();
@@ -222,6 +272,8 @@ impl Watch {
                 }
             }
             Message::Notice { text } => observer.notice(&Event::Notice { text: &text }),
+            // where nothing is asked for there is nothing to answer
+            Message::Ask { .. } => {}
             Message::Recorded { runs } => self.recorded.extend(runs),
             Message::Outcome { record } => self.outcome = Some(record.outcome()),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{ByteCount, Clock, RunId, SnapshotName, StoreId};
+use crate::domain::{ByteCount, Clock, RunId, SnapshotName, StopReason, StoreId, Trouble};
 use crate::observe::{Event, Observer, Phase};
 use crate::report::{RunRecord, SkipRecord};
 
@@ -58,6 +58,11 @@ pub enum Message {
         /// One sentence.
         text: String,
     },
+    /// The run waits for an [`Answer`]: hooks are to be run now.
+    Ask {
+        /// Which.
+        turn: Turn,
+    },
     /// These runs' outcomes lie in the store now.
     Recorded {
         /// Which.
@@ -68,6 +73,30 @@ pub enum Message {
         /// As it is stored.
         record: Box<RunRecord>,
     },
+}
+
+/// When the parent is asked for its hooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "kebab-case")]
+pub enum Turn {
+    /// Before anything of the source is read.
+    Before,
+    /// The source is not needed any more.
+    Undo,
+    /// The run ended so; its outcome is not stored yet.
+    Ended {
+        /// What is known of it.
+        record: Box<RunRecord>,
+    },
+}
+
+/// What the parent answers, a line on the run's standard input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Why there is to be no run.
+    pub refusal: Option<(StopReason, Trouble)>,
+    /// What went wrong and makes the outcome partial.
+    pub doubts: Vec<String>,
 }
 
 /// Sends events as lines. If nobody reads any more it says nothing, and the run goes on.

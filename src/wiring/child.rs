@@ -1,42 +1,83 @@
 //! The child's side of a run: take the order, run it, tell how it went.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::environment::random_store;
 use super::order::{engine_job, open_store, watch_signals};
 use crate::catalog::{Catalog, Claim};
-use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock, Verdict};
-use crate::engine::{self, Context};
+use crate::domain::{Cancel, Clock, Outcome, StopReason, SystemClock, Trouble, Verdict};
+use crate::engine::{self, Context, Gate};
 use crate::observe::{Event, Observer};
 use crate::prune;
 use crate::report::{RunRecord, counted, duration_words};
 use crate::store::{FolderStore, MARKER_NAME, Store, StoreError};
-use crate::supervise::{Message, Order, PipeObserver};
+use crate::supervise::{Answer, Message, Order, PipeObserver, Turn};
 
 /// The hidden verb that makes this program a run's child.
 pub const CHILD_VERB: &str = "__run";
 
 /// Runs the order that comes from `input` and tells everything to `output`. Gives back false if there was no order.
-pub fn run_child(input: &mut dyn Read, output: impl Write + Send) -> bool {
+pub fn run_child(input: &mut (dyn BufRead + Send), output: impl Write + Send) -> bool {
     // if the parent dies, somebody wants this run to end; it ends as with SIGTERM
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let clock = SystemClock::new();
     let cancel = Cancel::new();
     watch_signals(&cancel);
     let mut text = Vec::new();
-    let order: Order = match input.read_to_end(&mut text).map(|_| serde_json::from_slice(&text)) {
+    let order: Order = match input.read_until(b'\n', &mut text).map(|_| serde_json::from_slice(&text)) {
         Ok(Ok(order)) => order,
         Ok(Err(_)) | Err(_) => return false,
     };
     let observer = PipeObserver::new(output, &clock);
-    let (outcome, recorded) = run_order(&order, &clock, &cancel, &observer);
+    let parent = Parent { is_asked: order.has_hooks, observer: &observer, answers: Mutex::new(input) };
+    let (outcome, recorded) = run_order(&order, &clock, &cancel, &observer, &parent);
     observer.send(&Message::Recorded { runs: recorded });
     observer.send(&Message::Outcome { record: Box::new(RunRecord::from(&outcome)) });
     true
+}
+
+/// Whoever started this process, and has the hooks.
+struct Parent<'a, 'o, W> {
+    is_asked: bool,
+    observer: &'a PipeObserver<'o, W>,
+    answers: Mutex<&'a mut (dyn BufRead + Send)>,
+}
+
+impl<W: Write + Send> Parent<'_, '_, W> {
+    /// None if nobody answers: then the parent is dead, and this process is told to end.
+    fn ask(&self, turn: Turn) -> Option<Answer> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        self.observer.send(&Message::Ask { turn });
+        let mut line = Vec::new();
+        answers.read_until(b'\n', &mut line).ok()?;
+        serde_json::from_slice(&line).ok()
+    }
+}
+
+impl<W: Write + Send> Gate for Parent<'_, '_, W> {
+    fn is_kept(&self) -> bool {
+        self.is_asked
+    }
+
+    fn before(&self) -> Result<(), (StopReason, Trouble)> {
+        match self.ask(Turn::Before) {
+            Some(Answer { refusal: None, .. }) => Ok(()),
+            Some(Answer { refusal: Some(refusal), .. }) => Err(refusal),
+            None => {
+                let what = "whoever started this run is gone, and with it the hooks".to_owned();
+                let advice = "look whether a step of `before` has to be undone by hand".to_owned();
+                Err((StopReason::Program, Trouble { what, causes: Vec::new(), advice }))
+            }
+        }
+    }
+
+    fn undo(&self) -> Vec<String> {
+        self.ask(Turn::Undo).map(|answer| answer.doubts).unwrap_or_default()
+    }
 }
 
 fn run_order<W: Write + Send>(
@@ -44,6 +85,7 @@ fn run_order<W: Write + Send>(
     clock: &SystemClock,
     cancel: &Cancel,
     observer: &PipeObserver<'_, W>,
+    parent: &Parent<'_, '_, W>,
 ) -> (Outcome, Vec<crate::domain::RunId>) {
     let job = match engine_job(order) {
         Ok(job) => job,
@@ -67,8 +109,13 @@ fn run_order<W: Write + Send>(
         clock,
         cancel,
         observer,
+        gate: parent,
     };
-    let outcome = engine::run(&job, open, &context);
+    let mut outcome = engine::run(&job, open, &context);
+    if order.has_hooks {
+        let record = Box::new(RunRecord::from(&outcome));
+        outcome.doubts.extend(parent.ask(Turn::Ended { record }).map(|answer| answer.doubts).unwrap_or_default());
+    }
     let mut recorded = Vec::new();
     let is_full = matches!(outcome.failure, Some((StopReason::StoreFull, _)));
     // a store that is full is not written to for this either: the outcome is kept here until there is room

@@ -17,7 +17,7 @@ pub use environment::{
     random_run, random_store, tool,
 };
 pub use notifiers::{Notifiers, Sender, desk};
-pub use order::{JobPlan, open_store, order_for, store_order, watch_signals, watch_signals_twice};
+pub use order::{JobPlan, hooks_of, open_store, order_for, store_order, watch_signals, watch_signals_twice};
 pub use patience::{News, open_watched, watch_calls};
 pub use process::{Call, Init, hear_calls, is_first_process, leave_no_core};
 pub use state::{DaemonLife, State, StateError, StateLock, Unlocked};

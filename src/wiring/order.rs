@@ -15,7 +15,7 @@ use crate::domain::{Cancel, Stop};
 use crate::engine::{Commands, Job};
 use crate::source::{ExcludeError, Excludes};
 use crate::store::{FolderStore, Store, StoreError};
-use crate::supervise::{Order, StoreOrder};
+use crate::supervise::{HookPlan, Order, StoreOrder};
 
 /// A job with its store, and whether that may be made on first use.
 #[derive(Clone, Debug)]
@@ -51,6 +51,7 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
         codec: job.codec,
         max_shrink_percent: job.max_shrink_percent,
         threads: job.threads.unwrap_or_else(|| std::thread::available_parallelism().unwrap_or(one)),
+        has_hooks: !job.hooks.is_empty(),
         survey,
         reuse: job.reuse.clone(),
         store: store_order(store, state, *init),
@@ -59,6 +60,12 @@ pub fn order_for(plan: &JobPlan, zone: &TimeZone, state: &State, survey: bool) -
         zone: zone.iana_name().unwrap_or("UTC").to_owned(),
         pending: state.pending(&job.name, &store.path.to_string_lossy()),
     }
+}
+
+/// What is run around a run of this job, if anything is.
+pub fn hooks_of(job: &JobSettings) -> Option<HookPlan> {
+    let plan = || HookPlan { hooks: job.hooks.clone(), environment: base_environment() };
+    (!job.hooks.is_empty()).then(plan)
 }
 
 /// A store as a child opens it.
