@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use site::tree::noise;
-use site::{Finally, Ran, Site, is_root, names_in};
+use site::{Finally, Ran, Site, has, is_root, names_in};
 
 /// A source whose one file is a FIFO's worth of patience: a large file that takes a while to compress.
 fn slow_source(site: &Site) {
@@ -420,4 +420,30 @@ fn quiet_prints_nothing_when_all_is_well() {
     let ran: Ran = command.stdin(Stdio::null()).output().expect("it starts").into();
     let ran = ran.exits(0);
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
+}
+
+/// The content of a file that was replaced was on the disk, and its name was not: after a power cut the old one was back.
+#[test]
+fn what_must_outlast_a_power_cut_is_flushed_with_the_folder_that_names_it() {
+    if !has("strace", "seeing what is flushed") {
+        return;
+    }
+    let site = Site::new();
+    site.file("a", "a");
+    let trace = site.path().join("trace");
+    let state = fs::canonicalize(site.path()).expect("a folder").join("state");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-y", "-e", "trace=fsync,rename,renameat,renameat2", "-o"]).arg(&trace);
+    strace.arg(env!("CARGO_BIN_EXE_backup")).args(["run", "--quiet", "--source"]).arg(site.source());
+    let ran = strace.arg("--to").arg(site.store()).arg("--state-dir").arg(&state).output().expect("strace starts");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    if said.contains("PTRACE") {
+        eprintln!("SKIPPED: tracing is not allowed here");
+        return;
+    }
+    assert!(ran.status.success(), "{said}");
+    let calls = fs::read_to_string(&trace).expect("calls");
+    let renamed = calls.find("/stores.json\"").expect("the store is remembered");
+    let flushed = format!("<{}>)", state.display());
+    assert!(calls[renamed..].lines().any(|call| call.contains("fsync(") && call.contains(&flushed)), "{calls}");
 }

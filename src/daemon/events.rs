@@ -11,7 +11,7 @@ use super::look::Look;
 use super::news::Proof;
 use super::owner::Owner;
 use super::proofs::{self, DamageNews, Turn};
-use super::runs::start_proof;
+use super::runs::{Left, start_proof};
 use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
 use crate::config::JobSettings;
@@ -19,7 +19,7 @@ use crate::domain::{Clock, JobName, Level, Outcome, Skips, SnapshotName, StopRea
 use crate::page::Unlisted;
 use crate::report::{Kind, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
-use crate::supervise::Ended;
+use crate::supervise::{End, Ended};
 
 /// Damaged snapshots that one message names besides the newest.
 const DAMAGED_TOLD: usize = 20;
@@ -30,7 +30,13 @@ impl Owner {
         let now = self.clock.now();
         let running = self.running.remove(name);
         let record = RunRecord::from(&ended.outcome);
-        let store = running.map(|running| running.store).unwrap_or_default();
+        if let (Some(running), End::Left(_)) = (&running, &ended.end) {
+            let left = Left { job: name.clone(), path: running.path.clone(), since: running.started };
+            self.left.insert(record.run.clone(), left);
+        }
+        // one that was refused never ran
+        let own = || self.settings.jobs.get(name).map(|job| job.store.clone());
+        let store = running.map(|running| running.store).or_else(own).unwrap_or_default();
         if let (Some(id), Some(settings)) = (&ended.store, self.settings.stores.get(&store)) {
             self.note(self.state.remember_store(&settings.path, id));
         }
@@ -114,12 +120,6 @@ impl Owner {
             }
             return;
         };
-        let record = RunRecord::from(&self.cut_off_outcome(&job, began, now));
-        self.job_kept(name).ended(&record);
-        self.tell_outcome(name, job.store, record);
-    }
-
-    fn cut_off_outcome(&self, job: &JobSettings, began: Began, now: Timestamp) -> Outcome {
         let trouble = Trouble {
             what: "the daemon ended while this run was at work".to_owned(),
             causes: Vec::new(),
@@ -128,6 +128,20 @@ impl Owner {
                      the log and the kernel's say why the daemon ended"
                     .to_owned(),
         };
+        let outcome = self.untold_outcome(&job, began, now, (StopReason::Program, trouble));
+        let record = RunRecord::from(&outcome);
+        self.job_kept(name).ended(&record);
+        self.tell_outcome(name, job.store, record);
+    }
+
+    /// The outcome of a run that cannot tell its own.
+    pub(super) fn untold_outcome(
+        &self,
+        job: &JobSettings,
+        began: Began,
+        now: Timestamp,
+        failure: (StopReason, Trouble),
+    ) -> Outcome {
         let path = self.settings.stores.get(&job.store).map(|store| store.path.display().to_string());
         Outcome {
             job: job.name.clone(),
@@ -144,7 +158,7 @@ impl Owner {
             skips: Skips::default(),
             doubts: Vec::new(),
             notices: Vec::new(),
-            failure: Some((StopReason::Program, trouble)),
+            failure: Some(failure),
         }
     }
 

@@ -215,14 +215,15 @@ impl KeptJob {
             self.dead_runs.clear();
         }
         match end {
-            End::Unseen => {}
+            // of one that was left, its end will be told
+            End::Left(_) | End::Unseen => {}
             End::Clean if came_through => {}
             End::Clean | End::Cut => self.is_dead(&record.run),
         }
     }
 
     /// A run's process is known to be gone, and may have left its lease.
-    fn is_dead(&mut self, run: &RunId) {
+    pub fn is_dead(&mut self, run: &RunId) {
         if !self.dead_runs.contains(run) {
             self.dead_runs.push(run.clone());
             if self.dead_runs.len() > DEAD_MAX {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::look::Look;
 use crate::config::Settings;
-use crate::domain::{JobName, SnapshotName, Trouble};
+use crate::domain::{JobName, RunId, SnapshotName, Trouble};
 use crate::supervise::Ended;
 use crate::wiring::{Call, hear_calls};
 
@@ -24,6 +24,8 @@ pub(super) enum News {
     Notice { job: JobName, text: String },
     /// A run is over.
     Ended { job: JobName, ended: Box<Ended> },
+    /// The process of a run that was left behind is gone.
+    RunGone { job: JobName, run: RunId },
     /// A verification is over.
     Proven { job: JobName, snapshot: SnapshotName, proof: Proof },
     /// A look at a store is over.

@@ -24,14 +24,15 @@ use super::log::{Log, Weight};
 use super::look::SeenJob;
 use super::news::{Inbox, News, RunNow};
 use super::people::People;
-use super::runs::{Proving, Running};
+use super::runs::{Left, Proving, Running};
 use super::stores::{Eyes, StoreWatch};
 use super::supervisor::Supervisor;
 use super::telling::Tale;
-use crate::config::{JobSettings, Settings};
-use crate::domain::{Advise, Cancel, Clock, Host, JobName, SystemClock, Trouble};
+use crate::config::{JobSettings, Settings, StoreSettings};
+use crate::domain::{Advise, Cancel, Clock, Host, JobName, RunId, StopReason, SystemClock, Trouble};
 use crate::report::Subject;
 use crate::schedule::{Agenda, Plan, Start};
+use crate::supervise::{End, Ended};
 use crate::wiring::{self, Call, State};
 
 /// Wrong tokens are told so seldom.
@@ -83,6 +84,8 @@ pub(super) struct Owner {
     pub(super) plans: BTreeMap<JobName, Plan>,
     pub(super) running: BTreeMap<JobName, Running>,
     waiting: VecDeque<(JobName, Start)>,
+    /// Runs whose processes were left behind and are still there.
+    pub(super) left: BTreeMap<RunId, Left>,
     pub(super) proving: Option<Proving>,
     pub(super) stores: BTreeMap<String, StoreWatch>,
     pub(super) seen: BTreeMap<JobName, SeenJob>,
@@ -129,6 +132,7 @@ impl Owner {
             is_kept_saved: true,
             running: BTreeMap::new(),
             waiting: VecDeque::new(),
+            left: BTreeMap::new(),
             proving: None,
             seen: BTreeMap::new(),
             late: BTreeMap::new(),
@@ -218,6 +222,7 @@ impl Owner {
             }
             News::Notice { job, text } => self.say(Weight::Info, "notice", &text, &[("job", json!(job))]),
             News::Ended { job, ended } => self.ended(&job, *ended),
+            News::RunGone { job, run } => self.run_gone(&job, &run),
             News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
             News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
             News::Silent { store, is_deep } => self.silent(&store, is_deep),
@@ -344,6 +349,14 @@ impl Owner {
     fn start(&mut self, job: &JobSettings, start: Start) {
         let store = self.settings.stores.get(&job.store).cloned();
         let store = store.expect("the configuration was checked: a job's store exists");
+        if let Some(trouble) = self.left_in(&store) {
+            let began = kept::Began { run: wiring::random_run(), at: self.clock.now() };
+            let outcome = self.untold_outcome(job, began, self.clock.now(), (StopReason::StoreAbsent, trouble));
+            let ended = Ended { outcome, recorded: Vec::new(), store: None, retention: None, end: End::Unseen };
+            self.ended(&job.name, ended);
+            return;
+        }
+        let path = store.path.clone();
         let plan = wiring::JobPlan { job: job.clone(), store, init: false };
         let mut order = wiring::order_for(&plan, &self.settings.timezone, &self.state, false);
         let (now, cancel) = (self.clock.now(), Cancel::new());
@@ -356,6 +369,7 @@ impl Owner {
         self.say(Weight::Info, "run-started", &format!("{} starts", job.name), &values);
         let running = Running {
             store: job.store.clone(),
+            path,
             started: now,
             phase: crate::observe::Phase::Opening.words(),
             entries: 0,
@@ -366,6 +380,27 @@ impl Owner {
         self.announce_start(&job.name);
         let tell = self.inbox.tell.clone();
         super::runs::start_run(self.program.clone(), order, job.progress_timeout, cancel, tell);
+    }
+
+    /// Why nothing starts in a store: a process that was left behind is still there. Another beside it would hang as well,
+    /// and with each slot there would be one more.
+    fn left_in(&self, store: &StoreSettings) -> Option<Trouble> {
+        let left = self.left.values().find(|left| left.path == store.path)?;
+        let since = left.since.to_zoned(self.settings.timezone.clone()).strftime("%Y-%m-%d %H:%M %Z");
+        let what = format!("the process of {}'s run of {since} still hangs in the store {}", left.job, store.name);
+        let advice =
+            "check the server and the mount; nothing starts in this store until that process is gone, which it is \
+                      when the server answers or this machine is started anew"
+                .to_owned();
+        Some(Trouble { what, causes: Vec::new(), advice })
+    }
+
+    /// What a run held that was left behind is over.
+    fn run_gone(&mut self, name: &JobName, run: &RunId) {
+        self.left.remove(run);
+        self.job_kept(name).is_dead(run);
+        let values = [("job", json!(name)), ("run", json!(run))];
+        self.say(Weight::Info, "run-gone", "the process of a run that had been left behind is gone", &values);
     }
 
     fn run_now(&mut self, name: &JobName) -> RunNow {
@@ -480,4 +515,4 @@ fn in_one_line(trouble: &Trouble) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

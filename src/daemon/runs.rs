@@ -17,7 +17,7 @@ use super::watched;
 use crate::config::{JobSettings, StoreSettings, VerifySettings};
 use crate::domain::{Cancel, Clock, JobName, Level, SnapshotName, SystemClock};
 use crate::observe::{Event, Observer, Phase};
-use crate::supervise::{Child, Order, cut_off, supervise};
+use crate::supervise::{Child, End, Order, cut_off, supervise};
 use crate::wiring::CHILD_VERB;
 
 /// How long a run may take to clean up when it was asked to stop. With what comes after it is less than the ten seconds
@@ -37,6 +37,8 @@ const SHARED_TOLD: usize = 3;
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) store: String,
+    /// The store's folder.
+    pub(super) path: PathBuf,
     pub(super) started: Timestamp,
     pub(super) phase: &'static str,
     pub(super) entries: u64,
@@ -44,7 +46,17 @@ pub(super) struct Running {
     pub(super) cancel: Cancel,
 }
 
-/// Starts a run. Its end comes as [`News::Ended`], always.
+/// A run whose process was left behind: it hangs in its store, and nothing else is to hang beside it.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) job: JobName,
+    /// The store's folder: its name may be another one's by now.
+    pub(super) path: PathBuf,
+    pub(super) since: Timestamp,
+}
+
+/// Starts a run. Its end comes as [`News::Ended`], always; the end of a process that was left behind as
+/// [`News::RunGone`], if it ever comes.
 pub(super) fn start_run(program: PathBuf, order: Order, deadline: Duration, cancel: Cancel, tell: Sender<News>) {
     let child = Child { program, arguments: vec![OsString::from(CHILD_VERB)], deadline, grace: STOP_WITHIN };
     std::thread::spawn(move || {
@@ -53,7 +65,13 @@ pub(super) fn start_run(program: PathBuf, order: Order, deadline: Duration, canc
         let observer = Teller { job: order.job.clone(), tell: tell.clone(), sums: Mutex::default() };
         let watched = catch_unwind(AssertUnwindSafe(|| supervise(&child, &order, &clock, &cancel, &observer)));
         let ended = watched.unwrap_or_else(|_| cut_off(&order, began, clock.now(), "its watcher panicked"));
+        let left = if let End::Left(gone) = &ended.end { Some(gone.clone()) } else { None };
         let _ = tell.send(News::Ended { job: order.job.clone(), ended: Box::new(ended) });
+        if let Some(gone) = left {
+            // closed when it is gone; nothing is ever said by it
+            let _ = gone.recv();
+            let _ = tell.send(News::RunGone { job: order.job, run: order.run });
+        }
     });
 }
 

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::domain::{EntryPath, JobName, Kind, SnapshotName, Verdict};
-use crate::report::RunRecord;
+use crate::report::{RunRecord, SkipRecord};
 
 /// Everything at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +41,19 @@ pub struct View {
     pub token_refusals: u64,
     /// Whether a token is configured, so that those who have it may browse, download and start runs.
     pub may_sign_in: bool,
+}
+
+impl View {
+    /// What those may see who reach the door and have no token: of entries in a source how many were skipped and why, and
+    /// not which. What a file is called is content.
+    #[must_use]
+    pub fn for_onlookers(mut self) -> Self {
+        let skips = self.jobs.iter_mut().filter_map(|job| job.last.as_mut()).flat_map(|last| &mut last.skips);
+        for skip in skips {
+            *skip = SkipRecord { path: None, path_hex: None, cause: skip.cause, why: String::new() };
+        }
+        self
+    }
 }
 
 /// A job.

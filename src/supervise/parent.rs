@@ -62,7 +62,10 @@ pub enum End {
     Clean,
     /// It was ended, and waited for: nothing of it can touch the store any more, and what it held there is over.
     Cut,
-    /// Nobody has seen its end.
+    /// It was killed and is still there: in state D, until the server answers. The channel closes when it is gone, and then
+    /// what it held is over too.
+    Left(Receiver<()>),
+    /// There was none, or nobody has seen its end.
     Unseen,
 }
 
@@ -179,6 +182,9 @@ impl Watch {
             let _ = kill_process(pid, Signal::KILL);
         }
         let status = self.reap(&mut process, clock);
+        if matches!(self.end, End::Unseen) {
+            self.end = End::Left(wait_for(process));
+        }
         match unheard {
             // whatever came after its word, it stands
             cut if self.outcome.is_some() => {
@@ -348,12 +354,23 @@ impl Watch {
             End::Clean | End::Cut => {
                 "its process was ended; the daemon's next run, or any after `lease_term`, takes over what it left"
             }
-            End::Unseen => {
-                "this run's process was left behind and ends when the server answers; its lease and what it left are \
-                 taken over once it has been silent for `lease_term` (`backup unlock` shows it)"
+            End::Left(_) | End::Unseen => {
+                "this run's process was left behind and ends when the server answers; until then \
+                 the daemon starts nothing in this store; other programs' runs take its lease over once it has been silent \
+                 for `lease_term` (`backup unlock` shows it)"
             }
         }
     }
+}
+
+/// Waits in a thread for a process that was killed, however long that takes: nobody else would, and it would stay a zombie.
+fn wait_for(mut process: std::process::Child) -> Receiver<()> {
+    let (gone, is_gone) = bounded(0);
+    std::thread::spawn(move || {
+        let _closes_with_the_thread = gone;
+        let _ = process.wait();
+    });
+    is_gone
 }
 
 fn died(what: &str, causes: &[String]) -> Failure {

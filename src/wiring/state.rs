@@ -1,7 +1,9 @@
 //! What this machine remembers between runs: which store was where, and outcomes that have not reached a store.
 //!
 //! All of it can be lost: then a store is trusted by its marker alone, and an outcome is missing from `.runs/`.
-//! Files are replaced whole (written aside, flushed, renamed), so a crash leaves the old or the new one.
+//! Files are replaced whole (written aside, flushed, renamed, the folder flushed), so a crash leaves the old or the new
+//! one. What several processes change (which store is where) is changed under a lock, and never where it cannot be read:
+//! that would forget what protects from another disk.
 //!
 //! Two daemons with one folder would each overwrite what the other remembers; so one locks it for its life (`flock`,
 //! which ends with the process however that ends), and whoever asks learns by the same lock whether it lives.
@@ -27,6 +29,13 @@ const PENDING_MAX: usize = 1000;
 /// Its lock's name in the folder.
 const LOCK: &str = "daemon.lock";
 
+/// The file of the stores that were seen, and the lock of those who change it.
+const STORES: &str = "stores.json";
+const STORES_LOCK: &str = "stores.lock";
+
+/// A change of it takes as long as two flushes; so it is waited for at most so often, at [`LOCK_PACE`].
+const STORES_LOCK_TRIES: usize = 400;
+
 /// Somebody who only asks whether a daemon lives has the lock for a moment; so it is asked for so often, at this pace.
 const LOCK_TRIES: usize = 20;
 const LOCK_PACE: Duration = Duration::from_millis(25);
@@ -43,6 +52,10 @@ pub struct StateError {
 
 impl Advise for StateError {
     fn advice(&self) -> String {
+        if self.source.kind() == std::io::ErrorKind::InvalidData {
+            return "it is left as it is; remove it, and a store is trusted by its marker alone until it was seen again"
+                .to_owned();
+        }
         "let this user write there, or set `state_dir` (BACKUP_STATE_DIR) to a folder it may write".to_owned()
     }
 }
@@ -130,18 +143,12 @@ impl State {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(fail("opened"))?;
-        let (_keep, never) = bounded::<()>(0);
-        for left in (0..LOCK_TRIES).rev() {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) if left == 0 => {
-                    return Err(Unlocked::Held { pid: holder(&mut file).map(|holder| holder.pid) });
-                }
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {
-                    let _ = never.recv_timeout(LOCK_PACE);
-                }
-                Err(error) => return Err(fail("locked")(error.into())),
+        match lock_within(&file, LOCK_TRIES) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Unlocked::Held { pid: holder(&mut file).map(|holder| holder.pid) });
             }
+            Err(error) => return Err(fail("locked")(error.into())),
         }
         let text = serde_json::to_vec(&LockHolder { pid: std::process::id(), host: machine_name() });
         // a full disk takes no name; the lock is held all the same
@@ -172,33 +179,51 @@ impl State {
 
     /// The store that was at `path` when it was last seen. What cannot be read is not known.
     pub fn store_at(&self, path: &Path) -> Option<StoreId> {
-        self.stores().seen.remove(&path_key(path))
+        self.stores().ok()?.seen.remove(&path_key(path))
     }
 
     /// Remembers which store is at `path`.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it cannot be written, or what is remembered cannot be read: then nothing is changed.
     pub fn remember_store(&self, path: &Path, id: &StoreId) -> Result<(), StateError> {
-        let mut stores = self.stores();
-        if stores.seen.insert(path_key(path), id.clone()).as_ref() == Some(id) {
+        if self.store_at(path).as_ref() == Some(id) {
             return Ok(());
         }
-        let text = serde_json::to_string_pretty(&stores).expect("paths and ids are plain values");
-        self.replace(&self.folder.join("stores.json"), text.as_bytes(), Flush::Yes)
+        self.change_stores(|stores| stores.seen.insert(path_key(path), id.clone()).as_ref() != Some(id))
     }
 
     /// Forgets which store was at `path`: a person said that another is right.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it cannot be written, or what is remembered cannot be read: then nothing is changed.
     pub fn forget_store(&self, path: &Path) -> Result<(), StateError> {
-        let mut stores = self.stores();
-        if stores.seen.remove(&path_key(path)).is_none() {
+        if matches!(self.stores(), Ok(stores) if !stores.seen.contains_key(&path_key(path))) {
+            return Ok(());
+        }
+        self.change_stores(|stores| stores.seen.remove(&path_key(path)).is_some())
+    }
+
+    /// Reads, changes and replaces, with nobody else in between. `change` says whether there is anything to write.
+    fn change_stores(&self, change: impl FnOnce(&mut Stores) -> bool) -> Result<(), StateError> {
+        let path = self.folder.join(STORES_LOCK);
+        let fail = |deed| {
+            let path = path.clone();
+            move |source| StateError { path, deed, source }
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(fail("created"))?;
+        let mut options = std::fs::OpenOptions::new();
+        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail("opened"))?;
+        // a disk that takes no locks is no reason to remember nothing
+        if let Err(error @ rustix::io::Errno::WOULDBLOCK) = lock_within(&lock, STORES_LOCK_TRIES) {
+            return Err(fail("locked")(error.into()));
+        }
+        let mut stores = self.stores()?;
+        if !change(&mut stores) {
             return Ok(());
         }
         let text = serde_json::to_string_pretty(&stores).expect("paths and ids are plain values");
-        self.replace(&self.folder.join("stores.json"), text.as_bytes(), Flush::Yes)
+        self.replace(&self.folder.join(STORES), text.as_bytes(), Flush::Yes)
     }
 
     /// Keeps an outcome until it can be stored.
@@ -268,9 +293,17 @@ impl State {
         paths.filter(|path| path.extension().is_some_and(|e| e == "json")).collect()
     }
 
-    fn stores(&self) -> Stores {
-        let text = std::fs::read(self.folder.join("stores.json")).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+    /// None were seen if there is no file; one that cannot be read is an error, and never the same as none.
+    fn stores(&self) -> Result<Stores, StateError> {
+        let path = self.folder.join(STORES);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                let source = std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+                StateError { path, deed: "understood", source }
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Stores::default()),
+            Err(source) => Err(StateError { path, deed: "read", source }),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that replaces files, all of them its own")]
@@ -286,13 +319,36 @@ impl State {
             if flush == Flush::Yes {
                 file.sync_all()?;
             }
-            std::fs::rename(&aside, path)
+            std::fs::rename(&aside, path)?;
+            if flush == Flush::Yes { sync_folder(folder) } else { Ok(()) }
         })();
         if written.is_err() {
             let _ = std::fs::remove_file(&aside);
         }
         written.map_err(fail("written"))
     }
+}
+
+/// Makes the names in a folder outlast a power cut, where its disk can do that.
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    match std::fs::File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Locks a file for this process alone; waits for another that has it, but not for ever.
+fn lock_within(file: &std::fs::File, tries: usize) -> Result<(), rustix::io::Errno> {
+    let (_keep, never) = bounded::<()>(0);
+    for _ in 0..tries {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => drop(never.recv_timeout(LOCK_PACE)),
+            result => return result,
+        }
+    }
+    Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 fn holder(file: &mut std::fs::File) -> Option<LockHolder> {
@@ -334,6 +390,50 @@ mod tests {
         std::fs::remove_dir_all(state.folder()).expect("removed");
         std::os::unix::fs::symlink("/nothing/there", state.folder()).expect("a link to nowhere");
         assert!(matches!(state.lock(), Err(Unlocked::Unable(_))));
+    }
+
+    /// The daemon and `backup run` both remember stores: one read, the other wrote, and the first wrote that away.
+    #[test]
+    fn of_many_that_remember_stores_at_once_none_forgets_what_another_saw() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let state = State::new(folder.path().join("state"));
+        let path = |number: u8, step: u8| format!("/mnt/{number}/{step}");
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let state = &state;
+                scope.spawn(move || {
+                    for step in 0..10 {
+                        let id = StoreId::from_random([number * 10 + step; 16]);
+                        state.remember_store(Path::new(&path(number, step)), &id).expect("writable");
+                    }
+                });
+            }
+        });
+        for (number, step) in (0..4).flat_map(|number| (0..10).map(move |step| (number, step))) {
+            let id = StoreId::from_random([number * 10 + step; 16]);
+            assert_eq!(state.store_at(Path::new(&path(number, step))), Some(id), "{number} {step}");
+        }
+    }
+
+    /// What cannot be read was taken for nothing, and the next write made it so: every other disk would have been trusted.
+    #[test]
+    fn stores_that_cannot_be_understood_are_not_overwritten_and_it_is_said_what_to_do() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let state = State::new(folder.path().join("state"));
+        let (path, other, id) = (Path::new("/mnt/backup"), Path::new("/mnt/other"), StoreId::from_random([7; 16]));
+        state.remember_store(path, &id).expect("writable");
+        let file = folder.path().join("state/stores.json");
+        let whole = std::fs::read(&file).expect("a file");
+        let cut = &whole[..whole.len() - 9];
+        std::fs::File::create(&file).and_then(|mut file| std::io::Write::write_all(&mut file, cut)).expect("cut");
+        assert_eq!(state.store_at(path), None);
+        for changed in [state.remember_store(other, &id), state.forget_store(other)] {
+            let error = changed.expect_err("nothing is known of what is in it");
+            assert!(crate::domain::Advise::advice(&error).contains("remove it"), "{error}");
+        }
+        assert_eq!(std::fs::read(&file).expect("a file"), cut, "it is left as it is");
+        std::fs::remove_file(&file).expect("removed");
+        state.remember_store(other, &id).expect("writable again");
     }
 
     #[test]

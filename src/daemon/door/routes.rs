@@ -167,8 +167,18 @@ fn with_view(shared: &Shared, answer: impl FnOnce(View) -> Response) -> Response
     shared.view().map_or_else(too_early, answer)
 }
 
-async fn front(State(shared): Known) -> Response {
-    with_view(&shared, |view| html(StatusCode::OK, page::front(&view)))
+/// As much as whoever asks may see, and told if a token was given that is not the one.
+fn with_own_view(shared: &Shared, headers: &HeaderMap, answer: impl FnOnce(View) -> Response) -> Response {
+    if may_read(shared, headers) {
+        return with_view(shared, answer);
+    }
+    let response = with_view(shared, |view| answer(view.for_onlookers()));
+    let is_wrong = bearer(headers).is_some() && shared.guard.has_token();
+    if is_wrong { token_refused(response) } else { response }
+}
+
+async fn front(State(shared): Known, headers: HeaderMap) -> Response {
+    with_own_view(&shared, &headers, |view| html(StatusCode::OK, page::front(&view)))
 }
 
 fn health(health: &page::Health) -> Response {
@@ -206,23 +216,28 @@ async fn api_jobs(State(shared): Known) -> Response {
 }
 
 /// What is told of one job.
-fn of_job(shared: &Shared, job: &str, tell: impl FnOnce(&View, &str) -> Option<String>) -> Response {
-    with_view(shared, |view| match tell(&view, job) {
+fn of_job(
+    shared: &Shared,
+    headers: &HeaderMap,
+    job: &str,
+    tell: impl FnOnce(&View, &str) -> Option<String>,
+) -> Response {
+    with_own_view(shared, headers, |view| match tell(&view, job) {
         Some(text) => data(StatusCode::OK, text),
         None => refused(Refused::NotFound, "there is no such job"),
     })
 }
 
-async fn api_job(State(shared): Known, Path(job): Path<String>) -> Response {
-    of_job(&shared, &job, page::api::job)
+async fn api_job(State(shared): Known, Path(job): Path<String>, headers: HeaderMap) -> Response {
+    of_job(&shared, &headers, &job, page::api::job)
 }
 
-async fn api_runs(State(shared): Known, Path(job): Path<String>) -> Response {
-    of_job(&shared, &job, page::api::runs)
+async fn api_runs(State(shared): Known, Path(job): Path<String>, headers: HeaderMap) -> Response {
+    of_job(&shared, &headers, &job, page::api::runs)
 }
 
-async fn api_snapshots(State(shared): Known, Path(job): Path<String>) -> Response {
-    of_job(&shared, &job, page::api::snapshots)
+async fn api_snapshots(State(shared): Known, Path(job): Path<String>, headers: HeaderMap) -> Response {
+    of_job(&shared, &headers, &job, page::api::snapshots)
 }
 
 /// No such address, or not with this method: for programs below `/api/`, for people elsewhere.
@@ -435,7 +450,7 @@ async fn download(
 
 #[cfg(test)]
 mod tests {
-    use super::{field, way_back};
+    use super::{Arc, COOKIE, Clock, HeaderMap, Path, Response, State, api_job, field, front, way_back};
 
     #[test]
     fn a_browser_is_sent_back_to_a_snapshot_and_nowhere_else() {
@@ -452,6 +467,34 @@ mod tests {
         assert_eq!(field(b"return=%2Fbrowse%2Fa", "return").as_deref(), Some(&b"/browse/a"[..]));
         for body in [&b"token=%"[..], b"token=%4", b"token=%zz", b"tokens=x", b""] {
             assert_eq!(field(body, "token"), None);
+        }
+    }
+
+    /// Whoever reached the door saw up to a hundred names of files of each source.
+    #[tokio::test]
+    async fn names_of_files_are_told_only_to_those_who_have_the_token_or_a_session() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared = crate::daemon::owner::tests::with_a_skipped_entry(folder.path(), "folder/secret-name");
+        let session = shared.guard.open(shared.clock.since_start());
+        let headers = |name: &'static str, value: String| {
+            [(name.parse().expect("a name"), value.parse().expect("a value"))].into_iter().collect::<HeaderMap>()
+        };
+        let token = headers("authorization", format!("Bearer {}", crate::daemon::owner::tests::TOKEN));
+        let session = headers("cookie", format!("{COOKIE}={session}"));
+        let wrong = headers("authorization", "Bearer 0123456789abcdef0123456789".to_owned());
+        let text = async |response: Response| {
+            let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+            String::from_utf8(body.to_vec()).expect("UTF-8")
+        };
+        for (headers, is_named) in [(HeaderMap::new(), false), (wrong, false), (token, true), (session, true)] {
+            let known = || State(Arc::clone(&shared));
+            let page = text(front(known(), headers.clone()).await).await;
+            let data = text(api_job(known(), Path("upload".to_owned()), headers.clone()).await).await;
+            for (text, cause) in [(page, "could not be read"), (data, "\"cause\":\"unreadable\"")] {
+                assert!(text.contains(cause), "that there is one, and why, is told: {headers:?} {text}");
+                assert_eq!(text.contains("secret-name"), is_named, "{headers:?} {text}");
+                assert_eq!(text.contains("no permission"), is_named, "{headers:?} {text}");
+            }
         }
     }
 }

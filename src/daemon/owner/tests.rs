@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-use super::{Given, Inbox, News, Owner, Shared, Trouble};
+use super::{Given, Inbox, News, Owner, RunNow, Shared, Trouble};
 use crate::config::{Inputs, Overrides, Settings, load};
 use crate::daemon::look::{Look, Seen, SeenJob, SeenSnapshot};
 use crate::daemon::news::Proof;
 use crate::daemon::{Log, LogFormat};
-use crate::domain::{JobName, Level, Outcome, RunId, Skips, SnapshotName, StopReason, StoreId, Totals};
+use crate::domain::{
+    EntryPath, JobName, Level, Outcome, RunId, Skip, SkipCause, Skips, SnapshotName, StopReason, StoreId, Totals,
+};
 use crate::page::concerns;
 use crate::supervise::{End, Ended, Retention};
 use crate::wiring::State;
+
+/// Of the door.
+pub const TOKEN: &str = "0123456789abcdef-of-a-test";
 
 /// What is logged comes from a thread.
 const SOON: Duration = Duration::from_secs(60);
@@ -38,7 +43,7 @@ impl Write for Lines {
 
 fn settings(folder: &Path, more: &str) -> Settings {
     let text = format!(
-        "timezone: UTC\nstate_dir: {0}/state\nstores:\n  nas: {{path: {0}/store}}\njobs:\n  upload:\n    source: {0}\n    \
+        "timezone: UTC\nstate_dir: {0}/state\nweb: {{token: {TOKEN}}}\nstores:\n  nas: {{path: {0}/store}}\njobs:\n  upload:\n    source: {0}\n    \
          store: nas\n    schedule: \"0 3 1 1 *\"\n{more}",
         folder.display()
     );
@@ -68,6 +73,18 @@ fn owner(folder: &Path, more: &str) -> (Owner, Receiver<serde_json::Value>) {
         log: Log::new(LogFormat::Json, Lines(lines)),
     };
     (Owner::new(given, Inbox { news, tell }, shared), logged)
+}
+
+/// What the door shows after a run of `upload` that could not read one entry.
+pub fn with_a_skipped_entry(folder: &Path, path: &str) -> Arc<Shared> {
+    let (mut owner, _logged) = owner(folder, "");
+    let mut ended = ended(&owner, 1, None);
+    let path = EntryPath::parse(path.as_bytes()).expect("a path");
+    ended.outcome.skips.add(Skip { path, cause: SkipCause::Unreadable, why: "no permission".into() });
+    owner.hear(News::Ended { job: upload(), ended: Box::new(ended) });
+    owner.shown = None;
+    owner.show(crate::domain::Clock::now(&owner.clock));
+    Arc::clone(&owner.shared)
 }
 
 /// The next line of this event.
@@ -202,4 +219,39 @@ fn good_snapshots_that_nothing_of_ours_removed_are_told() {
     let line = next(&logged, "damage");
     assert!(line["text"].as_str().is_some_and(|text| text.contains("2 good snapshots of upload")), "{line}");
     assert!(line["causes"].as_str().is_some_and(|causes| causes.contains(snapshot(1).as_str())), "{line}");
+}
+
+/// A job that was due every five minutes on a dead mount left some three hundred hanging processes a day.
+#[test]
+fn while_a_run_that_was_left_behind_hangs_in_a_store_nothing_else_starts_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let second = format!("  second: {{source: {}, store: nas}}\n", folder.path().display());
+    let (mut owner, logged) = owner(folder.path(), &second);
+    let start = |owner: &mut Owner, name: &str| {
+        let name: JobName = name.parse().expect("a job");
+        assert_eq!(owner.run_now(&name), RunNow::Taken(name.clone()));
+        owner.start_waiting();
+        owner.running.contains_key(&name)
+    };
+    let (_keep, gone) = bounded(0);
+    assert!(start(&mut owner, "upload"));
+    // the program that is not there: its watcher tells that
+    let Ok(News::Ended { job, ended: first }) = owner.inbox.news.recv_timeout(SOON) else { panic!("it ended") };
+    let run = first.outcome.run.clone();
+    owner.hear(News::Ended { job, ended: Box::new(Ended { end: End::Left(gone), ..*first }) });
+    next(&logged, "run-failed");
+    for name in ["upload", "second", "upload"] {
+        assert!(!start(&mut owner, name), "{name}");
+        let failed = next(&logged, "run-failed");
+        let text = failed["text"].as_str().expect("a text");
+        assert!(
+            text.contains("the process of upload's run of") && text.contains("still hangs in the store nas"),
+            "{text}"
+        );
+        assert_eq!((&failed["reason"], &failed["store"]), (&"store-absent".into(), &"nas".into()), "{failed}");
+    }
+    assert!(owner.kept.jobs[&upload()].dead_runs.is_empty(), "it may still hold its lease");
+    owner.hear(News::RunGone { job: upload(), run: run.clone() });
+    assert_eq!(owner.kept.jobs[&upload()].dead_runs, [run], "its lease is over");
+    assert!(start(&mut owner, "second"));
 }

@@ -2,7 +2,7 @@
 
 use super::pieces::{Tone, ago, facts, fold, free, pill, prose, table};
 use super::{Html, el};
-use crate::domain::{Shown, Trouble, Verdict};
+use crate::domain::{Shown, SkipCause, Trouble, Verdict};
 use crate::page::view::View;
 use crate::page::words;
 use crate::report::{RunRecord, SkipRecord, duration_words};
@@ -17,7 +17,8 @@ pub(super) fn outcome(run: &RunRecord, view: &View) -> Html {
     }
     parts.extend(run.doubts.iter().map(|doubt| el("p", &[("class", "doubt")], doubt.as_str())));
     if run.skipped > 0 {
-        parts.push(skips(run));
+        let is_named = run.skips.iter().any(|skip| skip.path.is_some() || skip.path_hex.is_some());
+        parts.push(if is_named { skips(run) } else { skips_unnamed(run, view) });
     }
     parts.extend(run.notices.iter().map(|notice| el("p", &[("class", "small")], format!("Note: {notice}"))));
     let took = std::time::Duration::from_millis(run.took_ms);
@@ -71,6 +72,28 @@ fn skips(run: &RunRecord) -> Html {
     let title = words::count(run.skipped, "skipped entry", "skipped entries");
     let rows = table(&title, &["Entry", "What happened", "Why"], rows.collect());
     [el("h4", &[], title), rows, more.into()].into()
+}
+
+/// For who has not given the token: how many of each kind, of those that the record has.
+fn skips_unnamed(run: &RunRecord, view: &View) -> Html {
+    let mut counts: Vec<(SkipCause, u64)> = Vec::new();
+    for skip in &run.skips {
+        match counts.iter_mut().find(|(cause, _)| *cause == skip.cause) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((skip.cause, 1)),
+        }
+    }
+    let rows = counts.iter().map(|(cause, count)| vec![cause.words().into(), words::grouped(*count).into()]).collect();
+    let title = words::count(run.skipped, "skipped entry", "skipped entries");
+    let more = run.skipped.saturating_sub(run.skips.len() as u64);
+    let more = (more > 0).then(|| el("p", &[("class", "small")], format!("And {} more.", words::grouped(more))));
+    let who = if view.may_sign_in { ", and this page to whoever has signed in (open a snapshot)" } else { "" };
+    let names = run.snapshot.as_ref().map(|name| {
+        let text = format!("`backup show {name} --skipped` names them{who}.");
+        el("p", &[("class", "small")], prose(&text))
+    });
+    let rows = table(&title, &["What happened", "Entries"], rows);
+    [el("h4", &[], title), rows, more.into(), names.into()].into()
 }
 
 /// A path as a person may see it; bytes that are no text are escaped.

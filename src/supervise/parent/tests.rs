@@ -8,7 +8,9 @@ use jiff::Timestamp;
 
 use super::{Child, End, Ended, Message, Order, Retention, cut_off, supervise, untold};
 use crate::archive::Codec;
-use crate::domain::{Cancel, Host, Outcome, RunId, SnapshotName, Stop, StopReason, SystemClock, Trouble, Verdict};
+use crate::domain::{
+    Cancel, Clock, Host, Outcome, RunId, SnapshotName, Stop, StopReason, SystemClock, Trouble, Verdict,
+};
 use crate::engine::Reuse;
 use crate::observe::{Event, Observer, Phase, Silent};
 use crate::report::RunRecord;
@@ -135,6 +137,49 @@ fn what_retention_did_not_say_is_said_by_the_parent_where_it_was_due() {
             other => panic!("{script}: {other:?}"),
         }
     }
+}
+
+/// A clock that leaps by an hour whenever it is asked, once something was heard of the run.
+#[derive(Default)]
+struct Leaping {
+    is_heard_of: std::sync::atomic::AtomicBool,
+    hours: std::sync::atomic::AtomicU64,
+}
+
+impl Clock for Leaping {
+    fn now(&self) -> Timestamp {
+        "2026-11-21T02:00:00Z".parse().expect("a time")
+    }
+
+    fn since_start(&self) -> Duration {
+        use std::sync::atomic::Ordering::SeqCst;
+        let step = u64::from(self.is_heard_of.load(SeqCst));
+        Duration::from_secs(3600 * self.hours.fetch_add(step, SeqCst))
+    }
+}
+
+impl Observer for Leaping {
+    fn notice(&self, _: &Event<'_>) {
+        self.is_heard_of.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// A process that was left behind was never waited for: each stayed a zombie for the life of the daemon.
+#[test]
+fn a_process_that_is_left_behind_is_waited_for_and_its_end_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pid");
+    let script = format!("echo $$ >{}; say \"$1\"; exec sleep 1000", file.display());
+    let child = shell(&script, &[Message::Phase { phase: Phase::Storing }], LONG, LONG);
+    let clock = Leaping::default();
+    // by this clock neither the deadline nor the time to reap it is ever kept
+    let ended = supervise(&child, &order(), &clock, &Cancel::new(), &clock);
+    let End::Left(gone) = ended.end else { panic!("it was to be left: {ended:?}") };
+    let advice = ended.outcome.failure.expect("it failed").1.advice;
+    assert!(advice.contains("left behind"), "{advice}");
+    assert!(gone.recv_timeout(LONG).is_err() && gone.recv().is_err(), "closed, not only late");
+    let pid = std::fs::read_to_string(&file).expect("its number");
+    assert!(!std::path::Path::new("/proc").join(pid.trim()).exists(), "it is a zombie");
 }
 
 #[test]
