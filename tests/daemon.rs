@@ -514,11 +514,15 @@ fn what_a_look_finds_gone_or_damaged_is_told_and_damage_is_over_when_it_is_dispr
     let daemon = Daemon::start(&site, "");
     daemon.run("upload");
     daemon.until_ready(true);
+    let listed =
+        |count: u64| until("it is listed", || (daemon.status()["jobs"][0]["snapshots"] == count).then_some(()));
+    listed(1);
     // a look is soon after a configuration was taken
     let look = || daemon.signal(Signal::HUP);
     fs::remove_dir_all(site.newest()).expect("somebody removes it");
     look();
     daemon.until_logged("overdue");
+    daemon.until_logged("damage");
     assert!(daemon.until_ready(false).contains("there is no good snapshot in the store"));
     daemon.run("upload");
     daemon.until_ready(true);
@@ -531,20 +535,19 @@ fn what_a_look_finds_gone_or_damaged_is_told_and_damage_is_over_when_it_is_dispr
     flip();
     site.on_store(&["verify"]).exits(4);
     look();
-    daemon.until_logged("damage");
     assert!(daemon.until_ready(false).contains("is damaged: verify found damage"));
     flip();
     site.on_store(&["verify", "--quick"]).exits(0);
     look();
     daemon.run("upload");
-    until("its look is over", || (daemon.status()["jobs"][0]["snapshots"] == 2).then_some(()));
+    listed(2);
     site.on_store(&["verify", "--all"]).exits(0);
     look();
     daemon.until_logged("recovered");
     let log = daemon.stop_well();
     let told: Vec<&str> = log.iter().filter_map(|line| line["event"].as_str()).collect();
     let count = |event| told.iter().filter(|known| **known == event).count();
-    assert_eq!((count("damage"), count("recovered")), (1, 1), "{told:?}");
+    assert_eq!((count("damage"), count("recovered")), (2, 1), "one that went, one that is damaged: {told:?}");
     let second = told.iter().rposition(|event| *event == "run-ok").expect("a last run");
     assert!(
         told.iter().position(|event| *event == "recovered") > Some(second),
@@ -558,6 +561,7 @@ fn a_job_whose_folder_cannot_be_looked_into_hides_no_other_and_is_named() {
     site.file("a", "a");
     let daemon = Daemon::start(&site, "");
     daemon.run("upload");
+    until("it is listed", || (daemon.status()["jobs"][0]["snapshots"] == 1).then_some(()));
     // a file in its place cannot be listed, not even by root
     let folder = site.store().join("second");
     fs::write(&folder, "in the way").expect("written");
@@ -572,7 +576,7 @@ fn a_job_whose_folder_cannot_be_looked_into_hides_no_other_and_is_named() {
         status["jobs"].as_array().and_then(|jobs| jobs.iter().find(|job| job["name"] == name).cloned())
     };
     until("the other is listed", || (of("upload")?["snapshots"] == 0).then_some(()));
-    assert!(daemon.get("/").text().contains("its snapshots could not be listed"));
+    until("it is shown", || daemon.get("/").text().contains("its snapshots could not be listed").then_some(()));
     fs::remove_file(&folder).expect("removed");
     daemon.signal(Signal::HUP);
     daemon.until_logged("listing-well");

@@ -401,9 +401,25 @@ impl Owner {
             if news.has_changed || kept.tried.len() != tried {
                 self.kept_changed();
             }
+            let settings = self.settings.jobs.get(&name);
+            let before = self.seen.get(&name).zip(settings);
+            let vanished = before.map(|(before, settings)| proofs::vanished(before, &job, settings.trash_for));
             self.seen.insert(name.clone(), job);
             self.tell_damage(&name, store, news);
+            self.tell_vanished(&name, store, &vanished.unwrap_or_default());
         }
+    }
+
+    /// Tells of good snapshots that are gone, and that nothing of ours removed.
+    fn tell_vanished(&mut self, name: &JobName, store: &str, vanished: &[SnapshotName]) {
+        let Some(newest) = vanished.first() else { return };
+        let count = crate::report::counted(vanished.len() as u64, "good snapshot");
+        let what = format!("{count} of {name} went from the store, and no prune moved them to the trash");
+        let causes = vanished.iter().take(DAMAGED_TOLD).map(ToString::to_string).collect();
+        let advice = "find out who or what removed them; `backup list` shows what is left".to_owned();
+        let trouble = Some(Trouble { what, causes, advice });
+        let (subject, snapshot) = (Some(Subject::Damage), Some(newest.clone()));
+        self.tell(Tale { trouble, subject, snapshot, ..self.tale_of(Kind::Damage, name, store.to_owned()) });
     }
 
     /// Tells what a look found damaged that nobody was told of, and that nothing is damaged any more.

@@ -84,8 +84,12 @@ pub struct SeenJob {
     pub job: JobName,
     /// When the look began.
     pub at: Timestamp,
+    /// In which store.
+    pub store: StoreId,
     /// Newest first.
     pub snapshots: Vec<SeenSnapshot>,
+    /// Snapshots in the trash.
+    pub trashed: Vec<SnapshotName>,
     /// Newest first.
     pub runs: Vec<RunRecord>,
 }
@@ -191,5 +195,7 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
             name,
         });
     }
-    Ok(SeenJob { job: job.job.clone(), at: now, snapshots, runs })
+    // after the snapshots: what is removed meanwhile is seen in one place at least
+    let trashed = catalog.trash()?.into_iter().map(|trashed| trashed.name).collect();
+    Ok(SeenJob { job: job.job.clone(), at: now, store: store.id().clone(), snapshots, trashed, runs })
 }

@@ -6,10 +6,11 @@
 //! remembered here is only what people were told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::look::SeenSnapshot;
+use super::look::{SeenJob, SeenSnapshot};
 use crate::domain::{Level, SnapshotName};
 
 /// Damaged snapshots that people know of; where this daemon found it, with when that verification began.
@@ -91,15 +92,27 @@ pub(super) fn news(told: &mut ToldDamage, seen: &[SeenSnapshot]) -> DamageNews {
     DamageNews { found, is_over: told.is_empty() && !before.is_empty(), has_changed: *told != before }
 }
 
+/// Good snapshots that were there `before`, and are neither there now nor in the trash, where every removal by this program
+/// leaves them for `trash_for`. Two looks further apart than that tell nothing of it, nor do looks at two stores.
+pub(super) fn vanished(before: &SeenJob, now: &SeenJob, trash_for: Duration) -> Vec<SnapshotName> {
+    let apart = now.at.duration_since(before.at);
+    if before.store != now.store || apart.is_negative() || apart.unsigned_abs() >= trash_for {
+        return Vec::new();
+    }
+    let good = before.snapshots.iter().filter(|snapshot| snapshot.is_ok && snapshot.damage.is_none());
+    let is_there = |name| now.trashed.contains(name) || now.snapshots.iter().any(|snapshot| snapshot.name == *name);
+    good.map(|snapshot| &snapshot.name).filter(|name| !is_there(name)).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{DamageNews, SeenSnapshot, ToldDamage, Turn, news, next, turn};
+    use super::{DamageNews, Duration, SeenJob, SeenSnapshot, ToldDamage, Turn, news, next, turn, vanished};
     use crate::catalog::{Verification, standing, verdict};
-    use crate::domain::{JobName, Level, Part, SnapshotName};
+    use crate::domain::{JobName, Level, Part, SnapshotName, StoreId};
 
     fn at(days: i64) -> Timestamp {
         let first: Timestamp = "2026-01-01T02:00:00Z".parse().expect("a time");
@@ -222,6 +235,27 @@ mod tests {
         assert_eq!(news(&mut told, &[harmed(2), harmed(1)]), DamageNews::default());
         assert!(!news(&mut told, &[well(2), harmed(1)]).is_over, "one is still damaged");
         assert!(news(&mut told, &[well(2)]).is_over, "the other is gone");
+    }
+
+    #[test]
+    fn what_somebody_removed_is_not_what_a_prune_removed_or_another_store_never_had() {
+        let look = |day: i64, days: &[i64], trashed: &[i64], store: u8| SeenJob {
+            job: "upload".parse().expect("a job"),
+            at: at(day),
+            store: StoreId::from_random([store; 16]),
+            snapshots: days.iter().map(|day| seen(*day, &[])).collect(),
+            trashed: trashed.iter().map(|day| name(*day)).collect(),
+            runs: Vec::new(),
+        };
+        let mut before = look(10, &[5, 4, 3, 2], &[], 1);
+        before.snapshots[1].is_ok = false;
+        let week = Duration::from_secs(7 * 86_400);
+        let gone = |now: &SeenJob| vanished(&before, now, week);
+        assert_eq!(gone(&look(11, &[6, 5, 4, 3, 2], &[], 1)), []);
+        assert_eq!(gone(&look(11, &[6, 3], &[5], 1)), [name(2)], "one is in the trash, one was partial");
+        assert_eq!(gone(&look(17, &[6], &[], 1)), [], "the trash may have been emptied");
+        assert_eq!(gone(&look(9, &[], &[], 1)), [], "the clock was set back");
+        assert_eq!(gone(&look(11, &[], &[], 2)), [], "another store");
     }
 
     #[test]

@@ -289,7 +289,11 @@ mod tests {
         let (one, two): (JobName, JobName) = ("one".parse().expect("a job"), "two".parse().expect("a job"));
         let trouble = |what: &str| Trouble { what: what.into(), causes: Vec::new(), advice: "do".into() };
         let at = "2026-11-21T02:00:00Z".parse().expect("a time");
-        let seen = |job: &JobName| SeenJob { job: job.clone(), at, snapshots: Vec::new(), runs: Vec::new() };
+        let store = StoreId::from_random([7; 16]);
+        let seen = |job: &JobName| {
+            let (snapshots, trashed, runs) = (Vec::new(), Vec::new(), Vec::new());
+            SeenJob { job: job.clone(), at, store: store.clone(), snapshots, trashed, runs }
+        };
         let look = |jobs, unlisted| {
             let id = StoreId::from_random([7; 16]);
             Look::Seen(Box::new(Seen { id, free: 1, total: 1, skew_s: None, jobs, unlisted }))

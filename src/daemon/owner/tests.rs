@@ -10,8 +10,12 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::{Given, Inbox, News, Owner, RunNow, Shared, Trouble};
 use crate::config::{Inputs, Overrides, Settings, load};
+use crate::daemon::look::{Look, Seen, SeenJob, SeenSnapshot};
+use crate::daemon::news::Proof;
 use crate::daemon::{Log, LogFormat};
-use crate::domain::{EntryPath, JobName, Outcome, RunId, Skip, SkipCause, Skips, SnapshotName, StopReason, Totals};
+use crate::domain::{
+    EntryPath, JobName, Level, Outcome, RunId, Skip, SkipCause, Skips, SnapshotName, StopReason, StoreId, Totals,
+};
 use crate::page::concerns;
 use crate::supervise::{End, Ended, Retention};
 use crate::wiring::State;
@@ -152,6 +156,70 @@ fn retention_that_does_nothing_is_logged_shown_and_told_when_that_repeats_until_
     let done = Ended { retention: Some(Retention::Done), ..ended(&owner, 5, None) };
     owner.hear(News::Ended { job: upload(), ended: Box::new(done) });
     assert_eq!(concern(&owner), None);
+}
+
+fn look(owner: &mut Owner, at: jiff::Timestamp, snapshots: &[(i64, Option<&str>, &[jiff::Timestamp])]) {
+    let one = |(days, damage, tried): &(i64, Option<&str>, &[jiff::Timestamp])| SeenSnapshot {
+        name: snapshot(*days),
+        bytes: 1,
+        entries: 1,
+        is_ok: true,
+        verified: None,
+        tried: tried.iter().map(|at| (Level::Stored, *at)).collect(),
+        kept_for: Vec::new(),
+        damage: damage.map(str::to_owned),
+    };
+    let id = StoreId::from_random([7; 16]);
+    let snapshots = snapshots.iter().map(one).collect();
+    let job = SeenJob { job: upload(), at, store: id.clone(), snapshots, trashed: Vec::new(), runs: Vec::new() };
+    let seen = Seen { id, free: 1, total: 1, skew_s: None, jobs: vec![job], unlisted: Vec::new() };
+    owner.hear(News::Looked { store: "nas".into(), is_deep: true, look: Box::new(Look::Seen(Box::new(seen))) });
+}
+
+fn snapshot(days: i64) -> SnapshotName {
+    let first: jiff::Timestamp = "2026-01-01T02:00:00Z".parse().expect("a time");
+    SnapshotName::new(&upload(), first + jiff::SignedDuration::from_hours(24 * days))
+}
+
+/// "Well again" was told when another part of a damaged snapshot was well, and a ticket was closed.
+#[test]
+fn a_proof_that_is_well_ends_no_damage_by_itself_and_a_look_that_knows_of_none_any_more_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut owner, logged) = owner(folder.path(), "    verify: {schedule: \"0 5 * * *\", sample: 50%}\n");
+    let now = crate::domain::Clock::now(&owner.clock);
+    let proven = |owner: &mut Owner, proof| owner.hear(News::Proven { job: upload(), snapshot: snapshot(1), proof });
+    look(&mut owner, now, &[(1, None, &[])]);
+    owner.job_kept(&upload()).tried.insert(snapshot(1), now);
+    proven(&mut owner, Proof::Damaged(vec!["a.tar: rot".into()], 1));
+    assert_eq!(next(&logged, "damage")["causes"], "a.tar: rot");
+    let found = Some("verify found damage");
+    look(&mut owner, now, &[(1, found, &[now])]);
+    let later = now + jiff::SignedDuration::from_secs(1);
+    proven(&mut owner, Proof::Well(later));
+    assert_eq!(next(&logged, "verify-ok")["snapshot"], snapshot(1).as_str());
+    look(&mut owner, later, &[(1, found, &[now, later])]);
+    look(&mut owner, later, &[(2, found, &[now]), (1, found, &[now, later])]);
+    // whatever was said before this line has been read: nothing was over
+    let mut line = logged.recv_timeout(SOON).expect("a line");
+    while line["event"] != "damage" {
+        assert_ne!(line["event"], "recovered", "{line}");
+        line = logged.recv_timeout(SOON).expect("a line");
+    }
+    assert_eq!(line["snapshot"], snapshot(2).as_str(), "only what is new is told");
+    look(&mut owner, later, &[(2, None, &[later]), (1, None, &[later])]);
+    next(&logged, "recovered");
+}
+
+#[test]
+fn good_snapshots_that_nothing_of_ours_removed_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut owner, logged) = owner(folder.path(), "");
+    let now = crate::domain::Clock::now(&owner.clock);
+    look(&mut owner, now, &[(3, None, &[]), (2, None, &[]), (1, None, &[])]);
+    look(&mut owner, now, &[(3, None, &[])]);
+    let line = next(&logged, "damage");
+    assert!(line["text"].as_str().is_some_and(|text| text.contains("2 good snapshots of upload")), "{line}");
+    assert!(line["causes"].as_str().is_some_and(|causes| causes.contains(snapshot(1).as_str())), "{line}");
 }
 
 /// A job that was due every five minutes on a dead mount left some three hundred hanging processes a day.
