@@ -265,7 +265,7 @@ mod tests {
     use rustix::process::Signal;
 
     use super::{Event, Mutex, News, Observer, Proof, Proving, Teller, proof_arguments, prove};
-    use crate::config::{Inputs, Overrides, load};
+    use crate::config::{Inputs, Need, Overrides, load};
 
     /// Notices of a run were dropped, and what retention says comes as nothing else.
     #[test]
@@ -315,7 +315,7 @@ mod tests {
                 "stores: {{nas: {{path: /mnt/nas}}}}\njobs: {{up: {{source: /up, verify: {{schedule: '@daily', {verify}}}}}}}\n"
             );
             let settings = load(Inputs {
-                need: crate::config::Need::All,
+                need: Need::All,
                 file: Some(("backup.yaml".into(), text)),
                 env: &std::collections::BTreeMap::new(),
                 overrides: Overrides::default(),
