@@ -264,7 +264,7 @@ mod tests {
 
     use rustix::process::Signal;
 
-    use super::{Event, Mutex, News, Observer, Proof, Proving, Teller, proof_arguments, prove};
+    use super::{Duration, Event, Mutex, News, Observer, Proof, Proving, Teller, proof_arguments, prove};
     use crate::config::{Inputs, Need, Overrides, load};
 
     /// Notices of a run were dropped, and what retention says comes as nothing else.
@@ -276,7 +276,13 @@ mod tests {
         for _ in 0..3 {
             teller.notice(&Event::Advanced { entries: 1, bytes: one, stored: one });
         }
-        let told = std::thread::spawn(move || teller.notice(&Event::Notice { text: "it was removed" }));
+        let (go_on, has_gone_on) = crossbeam_channel::bounded::<()>(1);
+        let told = std::thread::spawn(move || {
+            teller.notice(&Event::Notice { text: "it was removed" });
+            drop(go_on);
+        });
+        let waits = has_gone_on.recv_timeout(Duration::from_millis(100));
+        assert_eq!(waits, Err(crossbeam_channel::RecvTimeoutError::Timeout), "it goes on, and its word is lost");
         assert!(matches!(news.recv(), Ok(News::Progress { .. })));
         assert!(matches!(news.recv(), Ok(News::Notice { text, .. }) if text == "it was removed"));
         told.join().expect("no panic");

@@ -288,8 +288,7 @@ mod tests {
         let mut nothing: &[u8] = b"";
         let parent = Parent { is_asked: false, observer: &observer, answers: Mutex::new(&mut nothing) };
         carry_out(&order(folder, last), &clock, cancel, &observer, &parent);
-        let told = lines.lock().expect("no panic").clone();
-        told
+        lines.lock().expect("no panic").clone()
     }
 
     /// The outcome was told after retention: a daemon that was stopped meanwhile told of a good run that it had failed.
