@@ -234,8 +234,7 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let observer = PipeObserver::new(Reader { lines: Arc::clone(&lines), at_outcome }, &clock);
         carry_out(&order(folder, last), &clock, cancel, &observer);
-        let told = lines.lock().expect("no panic").clone();
-        told
+        lines.lock().expect("no panic").clone()
     }
 
     /// The outcome was told after retention: a daemon that was stopped meanwhile told of a good run that it had failed.
