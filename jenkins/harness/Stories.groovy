@@ -248,6 +248,10 @@ jobs: {upload: {source: ${source}, retention: {last: 7}}}
     // as README says it: `notify.jira` in the configuration, the token from a credential
     new File(site, 'backup.yaml').text = configuration + "notify: {jira: {url: 'http://127.0.0.1:${receiver.address.port}', project: OPS}}\n"
     story([:], 'SUCCESS', 'a run whose configuration has `notify.jira`')
+    // these tell nobody, so they are given no secret and want none
+    [verify: [:], drill: [:], restore: [RESTORE_TO: "${site}/told"], 'prune-dry-run': [:]].each { action, more ->
+        story([ACTION: action] + more, 'SUCCESS', "${action} with the same configuration")
+    }
     new File(site, 'backup.yaml').text = configuration
     valid(story([ACTION: 'verify'], 'SUCCESS', 'verify'), 0)
     valid(story([ACTION: 'drill'], 'SUCCESS', 'a drill'), 0)
