@@ -125,9 +125,10 @@ fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand
 fn who_needs_the_stores_alone_needs_no_secret() {
     let text = "stores: {nas: {path: /mnt/nas}}\njobs: {up: {source: /srv}}\n\
                 notify: {slack: {webhook_url_file: \"${CREDENTIALS}/slack\"}, jira: {url: https://jira.test}}\n\
-                web: {token_file: /run/secrets/gone}\n";
-    let env: BTreeMap<String, String> =
-        [("SMTP_PASSWORD_FILE", "/run/secrets/gone")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+                web: {token_file: \"${CREDENTIALS}/web\", listen: \"127.0.0.1:${PORT}\"}\n";
+    let env: BTreeMap<String, String> = [("SMTP_PASSWORD_FILE", "/run/secrets/gone"), ("PORT", "1234")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
     let load = |text: &str, need| {
         load(Inputs {
             need,
@@ -140,6 +141,12 @@ fn who_needs_the_stores_alone_needs_no_secret() {
     };
     let settings = load(text, Need::Stores).expect("stores and jobs are right");
     assert_eq!((settings.stores.len(), settings.jobs.len(), settings.notify.listeners.len()), (1, 1, 0));
+    let listen = settings.web.listen.map(|listen| listen.to_string());
+    assert_eq!(
+        (listen.as_deref(), settings.web.token.is_none()),
+        (Some("127.0.0.1:1234"), true),
+        "a health check asks there"
+    );
     load(text, Need::All).expect_err("a run is to tell people, and cannot");
     let error =
         load(&text.replace("/srv", "\"${NO_SUCH}\""), Need::Stores).expect_err("a job's own folder is not known");

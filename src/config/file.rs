@@ -103,7 +103,14 @@ fn fill(node: &mut At<Node>, variables: &BTreeMap<String, String>, need: Need) -
         },
         Node::List(items) => items.iter_mut().try_for_each(|item| fill(item, variables, need))?,
         Node::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| match (key.value.as_str(), need) {
-            ("commands" | "hooks", _) | ("notify" | "web", Need::Stores) => Ok(()),
+            ("commands" | "hooks", _) | ("notify", Need::Stores) => Ok(()),
+            ("web", Need::Stores) => {
+                if let Node::Map(entries) = &mut value.value {
+                    // what cannot be filled in is a secret's, or is told where it is read
+                    entries.iter_mut().for_each(|(_, value)| drop(fill(value, variables, need)));
+                }
+                Ok(())
+            }
             _ => fill(value, variables, need),
         })?,
         Node::Null | Node::Bool(_) => {}

@@ -61,8 +61,8 @@ impl Overrides {
 pub enum Need {
     /// All of it.
     All,
-    /// Stores and jobs. `notify` and `web` are left out with their secrets: whoever restores on the worst day may not be
-    /// allowed to read those, or they are gone with the machine.
+    /// Stores and jobs, and where the daemon listens. `notify` and the token of `web` are left out: whoever restores on the
+    /// worst day may not be allowed to read those secrets, or they are gone with the machine.
     Stores,
 }
 

@@ -562,12 +562,12 @@ impl Settling<'_> {
 
     /// The HTTP door. The token stands in the file, or in a file of its own.
     fn web(&mut self, top: Option<&Entries>) -> WebSettings {
-        if self.inputs.need == Need::Stores {
-            return WebSettings::default();
-        }
         let inner = self.inner(Scope::Web, "web", top, "{listen: 127.0.0.1:9180, token_file: /run/secrets/backup_web}");
         let default = WebSettings::default();
-        let listen = self.one(Scope::Web, "listen", "web.", inner, values::listen);
+        let listen = self.one(Scope::Web, "listen", "web.", inner, values::listen).unwrap_or(default.listen);
+        if self.inputs.need == Need::Stores {
+            return WebSettings { listen, token: None };
+        }
         let token = self.one(Scope::Web, "token", "web.", inner, values::token);
         let file = self.one(Scope::Web, "token_file", "web.", inner, values::secret_path);
         let spot = inner.and_then(|inner| find(inner, "token_file")).map(|node| Spot::File(node.span.clone()));
@@ -589,7 +589,7 @@ impl Settling<'_> {
             },
             (token, None) => token,
         };
-        WebSettings { listen: listen.unwrap_or(default.listen), token }
+        WebSettings { listen, token }
     }
 
     pub(super) fn many<T>(
