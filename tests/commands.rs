@@ -167,6 +167,30 @@ fn a_dump_comes_back_byte_for_byte_by_restore_and_by_plain_tar() {
 }
 
 #[test]
+fn a_dump_lies_whole_in_one_of_many_volumes_and_is_found_again_without_a_manifest() {
+    let shop =
+        Shop::with_source("volume_size: 1MB\ncompression: none\ncommands: [{name: a/dump, run: [cat, '{}/made']}]");
+    let made = noise(7, 3_500_000);
+    fs::write(shop.path().join("made"), &made).expect("written");
+    for number in 0..4 {
+        shop.site.file(&format!("{number}"), noise(number, 700_000));
+    }
+    for _ in 0..2 {
+        shop.run().exits(0);
+    }
+    shop.is_tidy();
+    let names = names_in(&shop.site.newest());
+    assert!(names.iter().filter(|name| name.ends_with(".tar")).count() > 2, "{names:?}");
+    assert!(!names.iter().any(|name| name.ends_with(".part")), "{names:?}");
+    shop.backup(&["verify", "--all", "--deep"]).exits(0);
+    fs::remove_file(shop.site.newest().join("manifest.jsonl.zst")).expect("removed");
+    shop.backup(&["index", "latest"]).says("made anew");
+    shop.backup(&["verify", "latest", "--deep"]).exits(0);
+    assert!(fs::read(shop.restore().join("a/dump")).expect("a file") == made);
+    assert_eq!(shop.run().exits(0).code, Some(0));
+}
+
+#[test]
 fn a_dump_has_the_time_of_its_end() {
     let shop = Shop::new("commands: [{name: a, run: [date, '+%s.%N']}]");
     shop.run().exits(0);

@@ -266,6 +266,17 @@ fn a_run_that_finds_another_at_work_runs_no_hook() {
 }
 
 #[test]
+fn a_hook_may_call_this_program_itself() {
+    let program = env!("CARGO_BIN_EXE_backup");
+    let stage = Stage::new(&format!(
+        "source: {{}}/upload\nhooks: {{after: [{{run: [{program}, --config, '{{}}/stage.yaml', --state-dir, '{{}}/state', verify, latest]}}]}}"
+    ));
+    stage.backup(&["run"]).exits(0);
+    let ran: Ran = stage.command(&["list"]).env("BACKUP_STORE", "x").output().expect("it starts").into();
+    ran.exits(2).says("BACKUP_STORE").says("no such variable is known");
+}
+
+#[test]
 fn a_service_that_a_hook_started_stays() {
     let stage = Stage::new("source: {}/upload\nhooks: {always: [{shell: 'sleep 1000 & echo $! > {}/pids'}]}");
     stage.backup(&["run"]).exits(0);

@@ -19,6 +19,10 @@ use crate::report::RunRecord;
 /// How long a hook may be at work unless something else is said.
 pub const HOOK_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
+/// What hooks are told in their environment, as far as it is known. The second is always there.
+pub const HOOK_VARIABLES: [&str; 6] =
+    ["BACKUP_JOB", "BACKUP_RUN", "BACKUP_STORE", "BACKUP_VERDICT", "BACKUP_SNAPSHOT", "BACKUP_REASON"];
+
 /// What is run before a run, and what takes it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {

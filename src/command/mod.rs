@@ -19,6 +19,6 @@ mod said;
 
 pub use error::{CommandError, Ending};
 pub use guardian::{GUARD_VERB, guard};
-pub use hooks::{HOOK_DEADLINE, HookRunner, Hooks, Step};
+pub use hooks::{HOOK_DEADLINE, HOOK_VARIABLES, HookRunner, Hooks, Step};
 pub use program::find_program;
 pub use run::{Heard, Launch, Output, Spec};

@@ -9,6 +9,7 @@ use super::file::{At, Node};
 use super::keys::{self, Form, Key};
 use super::problem::{Problem, Spot, nearest};
 use super::settings::Origin;
+use crate::command::HOOK_VARIABLES;
 
 /// What the command line says. Texts are checked like any other.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +101,8 @@ pub(super) struct Said {
 pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
     let known: Vec<&str> = keys::environment_names().map(|(name, _)| name).collect();
     let mut values = BTreeMap::new();
+    // a hook that calls this program was told of the run that it belongs to: that is no configuration
+    let is_hook = inputs.env.contains_key(HOOK_VARIABLES[1]);
     // names that are not ours alone are left empty by many a compose file
     let is_ours = |name: &str| name.starts_with("BACKUP_");
     let is_meant = |name: &str, value: &str| {
@@ -107,7 +110,8 @@ pub(super) fn environment(inputs: &Inputs<'_>, problems: &mut Vec<Problem>) -> B
             || !value.trim().is_empty()
                 && (known.contains(&name) || name.strip_suffix("_FILE").is_some_and(|base| known.contains(&base)))
     };
-    for (name, value) in inputs.env.iter().filter(|(name, value)| is_meant(name, value)) {
+    let told = |name: &str| is_hook && HOOK_VARIABLES.contains(&name);
+    for (name, value) in inputs.env.iter().filter(|(name, value)| !told(name) && is_meant(name, value)) {
         let mut problem = |what: String, allowed: &str, meant| {
             let spot = Spot::Named(format!("environment variable {name}"));
             problems.push(Problem { spot, what, allowed: allowed.to_owned(), meant });

@@ -1,8 +1,8 @@
 //! One run, step by step, in the order that makes it safe.
 //!
-//! The order: store and source are opened before anything is written; room is checked before the lease; the draft is
-//! complete, flushed and read back before anything is published; whatever goes wrong before the rename removes the
-//! draft; whatever happens is an `Outcome`.
+//! The order: store and source are opened before anything is written, and room is checked before the lease (where somebody
+//! prepares the source under the lease, both come after that); the draft is complete, flushed and read back before
+//! anything is published; whatever goes wrong before the rename removes the draft; whatever happens is an `Outcome`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
