@@ -123,7 +123,8 @@ fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand
 
 #[test]
 fn who_needs_the_stores_alone_needs_no_secret() {
-    let text = "stores: {nas: {path: /mnt/nas}}\njobs: {up: {source: /srv}}\n\
+    let text = "stores: {nas: {path: /mnt/nas}}\njobs: {up: {source: /srv, commands: [{name: a.sql, \
+                run: [dump], environment_files: {PW: \"${CREDENTIALS}/pw\"}}]}}\n\
                 notify: {slack: {webhook_url_file: \"${CREDENTIALS}/slack\"}, jira: {url: https://jira.test}}\n\
                 web: {token_file: \"${CREDENTIALS}/web\", listen: \"127.0.0.1:${PORT}\"}\n";
     let env: BTreeMap<String, String> = [("SMTP_PASSWORD_FILE", "/run/secrets/gone"), ("PORT", "1234")]
@@ -147,6 +148,10 @@ fn who_needs_the_stores_alone_needs_no_secret() {
         (Some("127.0.0.1:1234"), true),
         "a health check asks there"
     );
+    let shell = text.replace("run: [dump]", "shell: 'echo ${HOME}'").replace("${CREDENTIALS}/pw", "/pw");
+    let settings = load(&shell, Need::Stores).expect("stores and jobs are right");
+    let argv = settings.jobs.values().flat_map(|job| &job.commands).flat_map(|one| &one.spec.argv).cloned();
+    assert!(argv.into_iter().any(|word| word.contains("echo ${HOME}")), "that is for the shell");
     load(text, Need::All).expect_err("a run is to tell people, and cannot");
     let error =
         load(&text.replace("/srv", "\"${NO_SUCH}\""), Need::Stores).expect_err("a job's own folder is not known");

@@ -2,7 +2,7 @@
 //!
 //! Read within narrow bounds (nodes, depth, aliases, size): a configuration is a page or two. `${NAME}` in a value is
 //! filled in from the environment, in quotes or not; a name that is not set is an error where it stands; `$${` is `${`.
-//! Within `commands` and `hooks` nothing is filled in: what stands there may be a shell's.
+//! In `shell` nothing is filled in: a shell does that itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -103,12 +103,9 @@ fn fill(node: &mut At<Node>, variables: &BTreeMap<String, String>, need: Need) -
         },
         Node::List(items) => items.iter_mut().try_for_each(|item| fill(item, variables, need))?,
         Node::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| match (key.value.as_str(), need) {
-            ("commands" | "hooks", _) | ("notify", Need::Stores) => Ok(()),
-            ("web", Need::Stores) => {
-                if let Node::Map(entries) = &mut value.value {
-                    // what cannot be filled in is a secret's, or is told where it is read
-                    entries.iter_mut().for_each(|(_, value)| drop(fill(value, variables, need)));
-                }
+            ("shell", _) | ("notify", Need::Stores) => Ok(()),
+            ("web" | "commands" | "hooks", Need::Stores) => {
+                fill_what_can_be(value, variables);
                 Ok(())
             }
             _ => fill(value, variables, need),
@@ -116,6 +113,19 @@ fn fill(node: &mut At<Node>, variables: &BTreeMap<String, String>, need: Need) -
         Node::Null | Node::Bool(_) => {}
     }
     Ok(())
+}
+
+/// The same, but what cannot be filled in stays: it is a secret's, or is told where it is read.
+fn fill_what_can_be(node: &mut At<Node>, variables: &BTreeMap<String, String>) {
+    match &mut node.value {
+        Node::Scalar(value) => *value = filled(value, variables).unwrap_or_else(|_| std::mem::take(value)),
+        Node::List(items) => items.iter_mut().for_each(|item| fill_what_can_be(item, variables)),
+        Node::Map(entries) => {
+            let entries = entries.iter_mut().filter(|(key, _)| key.value != "shell");
+            entries.for_each(|(_, value)| fill_what_can_be(value, variables));
+        }
+        Node::Null | Node::Bool(_) => {}
+    }
 }
 
 /// A value with its names filled in, or what is wrong with one of them. What they hold is not looked at again.

@@ -416,8 +416,13 @@ impl Settling<'_> {
         let prefix = format!("jobs.{name}.");
         let entries = at.map(|(_, entries)| entries);
         let sources = given_sources.unwrap_or_else(|| self.sources(&prefix, at));
+        let before = self.problems.len();
         let commands = self.commands(&prefix, entries, &sources);
         let hooks = self.hooks(&prefix, entries);
+        if self.inputs.need == Need::Stores {
+            // nothing is started, so what stands in a variable of the service's own is not missed
+            self.problems.truncate(before);
+        }
         let exclude = self.many(Scope::Job, "exclude", &prefix, entries, |text| {
             Excludes::new(&[text.to_owned()]).map(|_| text.to_owned()).map_err(|error| Refusal {
                 what: format!("`{text}` is not a pattern: {}", error.source),
