@@ -50,9 +50,7 @@ impl Shop {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.site.command(arguments);
-        command.args(["--config", "shop.yaml"]);
-        command
+        self.site.with_config("shop.yaml", arguments)
     }
 
     fn backup(&self, arguments: &[&str]) -> Ran {

@@ -49,9 +49,7 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.site.command(arguments);
-        command.args(["--config", "stage.yaml"]);
-        command
+        self.site.with_config("stage.yaml", arguments)
     }
 
     fn backup(&self, arguments: &[&str]) -> Ran {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use backup::config::{Inputs, Need, Overrides, environment_names, load, schema};
+use backup::config::{Inputs, Need, Overrides, Settings, environment_names, load, schema};
 use proptest::prelude::*;
 use site::{Site, names_in};
 
@@ -20,8 +20,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Loads a configuration file's text; the message if it is wrong.
-fn loaded(text: &str, env: &[(&str, &str)]) -> Result<(), String> {
+/// Loads a configuration file's text.
+fn settings(text: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
     let env: BTreeMap<String, String> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     load(Inputs {
         need: Need::All,
@@ -32,8 +32,12 @@ fn loaded(text: &str, env: &[(&str, &str)]) -> Result<(), String> {
         // long enough for a token, and an address where one is expected
         read_secret: &|_: &Path| Ok("https://example.org/secret\n".to_owned()),
     })
-    .map(|_| ())
     .map_err(|error| error.to_string())
+}
+
+/// The message if it is wrong.
+fn loaded(text: &str, env: &[(&str, &str)]) -> Result<(), String> {
+    settings(text, env).map(drop)
 }
 
 #[test]
@@ -92,19 +96,10 @@ fn the_example_configuration_loads_and_names_every_key() {
 
 #[test]
 fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand() {
-    let env: BTreeMap<String, String> = [("SHARE", "/mnt/${nas}")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
     let path_of = |written: &str| {
         let text = format!("stores:\n  nas:\n    path: {written}\njobs: {{up: {{source: /srv}}}}\n");
-        load(Inputs {
-            need: Need::All,
-            file: Some(("backup.yaml".into(), text)),
-            env: &env,
-            overrides: Overrides::default(),
-            default_state_dir: "/state".into(),
-            read_secret: &|_| Err(std::io::ErrorKind::Unsupported.into()),
-        })
-        .map(|settings| settings.stores["nas"].path.display().to_string())
-        .map_err(|errors| errors.to_string())
+        let settings = settings(&text, &[("SHARE", "/mnt/${nas}")]);
+        settings.map(|settings| settings.stores["nas"].path.display().to_string())
     };
     for (written, path) in [
         ("${SHARE}/a", "/mnt/${nas}/a"),
@@ -421,15 +416,7 @@ fn what_a_job_wants_of_time_is_read_from_file_and_environment() {
     let host = backup::domain::Host("here".to_owned());
     let plan = |line: &str, variables: &[(&str, &str)]| {
         let text = format!("stores: {{nas: {{path: /x}}}}\njobs:\n  up:\n    source: /y\n    {line}\n");
-        let env = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let settings = load(Inputs {
-            need: Need::All,
-            file: Some(("backup.yaml".into(), text)),
-            env: &env,
-            overrides: Overrides::default(),
-            default_state_dir: "/state".into(),
-            read_secret: &|_| Err(std::io::ErrorKind::Unsupported.into()),
-        });
+        let settings = settings(&text, variables);
         settings.expect("it is right").jobs.values().map(|job| job.plan(&host)).next().expect("a job")
     };
     let of = |plan: backup::schedule::Plan| {

@@ -347,7 +347,7 @@ mod tests {
                 let mut harmed = stored.clone();
                 harmed[bit / 8] ^= 1 << (bit % 8);
                 let read = FrameReader::new().read(codec, &harmed, raw.len() as u64, &mut back);
-                // unused header bits change nothing that is read; the manifest's sha256 notices those
+                // unused header bits change nothing that is read; the checksum in the manifest notices those
                 assert!(read.is_err() || back == raw, "{codec:?}, bit {bit}");
             }
         }

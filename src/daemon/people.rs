@@ -409,26 +409,9 @@ mod tests {
     }
 
     fn tell(number: u8) -> Order {
-        Order::Tell(Box::new(Message {
-            id: format!("{number:032x}"),
-            kind: Kind::Failed,
-            at: SystemClock::new().now(),
-            instance: "web1".to_owned(),
-            host: Host("web1".to_owned()),
-            job: "upload".parse().ok(),
-            store: None,
-            outcome: None,
-            size_before: None,
-            next_run: None,
-            last_success: None,
-            in_a_row: 1,
-            subject: None,
-            held_back: 0,
-            build_url: None,
-            snapshot: None,
-            trouble: None,
-            tool: "backup 0".to_owned(),
-        }))
+        let (id, now) = (format!("{number:032x}"), SystemClock::new().now());
+        let bare = Message::bare(id, Kind::Failed, now, "web1", &Host("web1".to_owned()), "backup 0");
+        Order::Tell(Box::new(Message { job: "upload".parse().ok(), in_a_row: 1, ..bare }))
     }
 
     async fn letters(folder: &Path, count: usize) {

@@ -110,6 +110,30 @@ pub struct Message {
 }
 
 impl Message {
+    /// Of nothing but this; nothing else is known.
+    pub fn bare(id: String, kind: Kind, at: Timestamp, instance: &str, host: &Host, tool: &str) -> Self {
+        Self {
+            id,
+            kind,
+            at,
+            instance: instance.to_owned(),
+            host: host.clone(),
+            job: None,
+            subject: None,
+            store: None,
+            outcome: None,
+            size_before: None,
+            next_run: None,
+            last_success: None,
+            in_a_row: 0,
+            held_back: 0,
+            build_url: None,
+            snapshot: None,
+            trouble: None,
+            tool: tool.to_owned(),
+        }
+    }
+
     /// What is wrong and what to do: the teller's own words, or else why the run failed; none where nothing is.
     pub fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref().or_else(|| self.outcome.as_ref()?.failure.as_ref())

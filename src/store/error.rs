@@ -236,8 +236,8 @@ impl Advise for StoreError {
     fn advice(&self) -> String {
         match self {
             Self::Missing { path, .. } => format!(
-                "mount the share, or correct the store's path; if the store was removed on purpose, \
-                 `backup init --store {}` makes a new one; nothing was written",
+                "mount the share, or correct the store's path; for a new store make the folder and run \
+                 `backup init --store {}` once; nothing was written",
                 path.display()
             ),
             Self::NotAFolder { .. } => "give the folder that holds (or shall hold) the store; nothing was written".into(),

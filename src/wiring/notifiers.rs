@@ -54,26 +54,8 @@ impl Sender {
 
     /// An empty message, with an id of its own.
     pub fn message(&self, kind: Kind, at: Timestamp) -> Message {
-        Message {
-            id: random_run().into(),
-            kind,
-            at,
-            instance: self.instance.clone(),
-            host: self.host.clone(),
-            job: None,
-            store: None,
-            outcome: None,
-            size_before: None,
-            next_run: None,
-            last_success: None,
-            in_a_row: 0,
-            subject: None,
-            held_back: 0,
-            build_url: self.build_url.clone(),
-            snapshot: None,
-            trouble: None,
-            tool: self.tool.clone(),
-        }
+        let message = Message::bare(random_run().into(), kind, at, &self.instance, &self.host, &self.tool);
+        Message { build_url: self.build_url.clone(), ..message }
     }
 
     /// What a run is told as; none for one that a person stopped. A run that did not start because another holds the

@@ -56,24 +56,14 @@ pub fn message(kind: Kind, id: &str, at: Timestamp) -> Message {
         advice: "free some room".into(),
     };
     Message {
-        id: id.to_owned(),
-        kind,
-        at,
-        instance: "web1".into(),
-        host: Host("web1".into()),
         job: "upload".parse().ok(),
         store: Some("nas".into()),
-        outcome: None,
-        size_before: None,
         next_run: Some(at),
-        last_success: None,
         in_a_row: 2,
-        subject: None,
         held_back: 1,
         build_url: Some("https://ci.test/job/backup/7/".into()),
-        snapshot: None,
         trouble: (kind != Kind::Recovered).then_some(trouble),
-        tool: "backup 0.1.0".into(),
+        ..Message::bare(id.to_owned(), kind, at, "web1", &Host("web1".into()), "backup 0.1.0")
     }
 }
 

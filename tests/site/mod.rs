@@ -66,6 +66,12 @@ impl Site {
         command
     }
 
+    pub fn with_config(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.args(["--config", name]);
+        command
+    }
+
     pub fn backup<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Ran {
         self.with_state(self.command(arguments)).output().expect("the binary starts").into()
     }

@@ -93,29 +93,17 @@ fn email(server: &MailServer) -> Listener {
 }
 
 fn event(number: u8, kind: Kind, clock: &Hand) -> Message {
+    let id = format!("{number:032x}");
     Message {
-        id: format!("{number:032x}"),
-        kind,
-        at: clock.now(),
-        instance: "web1".to_owned(),
-        host: Host("web1".to_owned()),
         job: "upload".parse().ok(),
         store: Some("nas".to_owned()),
-        outcome: None,
-        size_before: None,
-        next_run: None,
-        last_success: None,
         in_a_row: 1,
-        subject: None,
-        held_back: 0,
-        build_url: None,
-        snapshot: None,
         trouble: (kind != Kind::Ok).then(|| Trouble {
             what: "could not store <!channel> *volume* 1".to_owned(),
             causes: Vec::new(),
             advice: "free some room".to_owned(),
         }),
-        tool: "backup 0.1.0".to_owned(),
+        ..Message::bare(id, kind, clock.now(), "web1", &Host("web1".to_owned()), "backup 0.1.0")
     }
 }
 

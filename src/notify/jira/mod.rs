@@ -87,29 +87,17 @@ mod tests {
     use crate::report::{Kind, Message};
 
     pub(super) fn message(kind: Kind) -> Message {
+        let at = "2026-11-21T02:00:00Z".parse().expect("a time");
         Message {
-            id: "a".repeat(32),
-            kind,
-            at: "2026-11-21T02:00:00Z".parse().expect("a time"),
-            instance: "web1".into(),
-            host: Host("web1".into()),
             job: "upload".parse().ok(),
             store: Some("nas".into()),
-            outcome: None,
-            size_before: None,
-            next_run: None,
-            last_success: None,
             in_a_row: 1,
-            subject: None,
-            held_back: 0,
-            build_url: None,
-            snapshot: None,
             trouble: Some(Trouble {
                 what: "could not store volume 1".into(),
                 causes: vec!["no room left".into()],
                 advice: "free some room".into(),
             }),
-            tool: "backup 0.1.0".into(),
+            ..Message::bare("a".repeat(32), kind, at, "web1", &Host("web1".into()), "backup 0.1.0")
         }
     }
 }
