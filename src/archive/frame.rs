@@ -22,6 +22,8 @@ pub const FRAME_BYTES_MAX: u64 = 64 << 20;
 const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 /// RFC 8878, 3.1.1.2: no block is larger.
 const ZSTD_BLOCK_MAX: usize = 128 << 10;
+/// RFC 1951, 3.2.4: the length of a stored block has 16 bits.
+const DEFLATE_BLOCK_MAX: usize = u16::MAX as usize;
 
 /// Below this, compressing is cheaper than asking whether to.
 const PROBE_FROM_BYTES: usize = 16 << 10;
@@ -32,6 +34,8 @@ const PROBE_SLICE_BYTES: usize = 2 << 10;
 const GZIP_SUBFIELD: [u8; 2] = *b"BK";
 /// Bytes at the head of a gzip member of ours.
 pub const GZIP_HEADER_LEN: usize = 10 + 2 + 4 + 8;
+/// CRC-32 and length.
+const GZIP_TAIL_LEN: usize = 4 + 4;
 
 /// A frame that cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,14 +54,90 @@ pub struct FrameMaker {
     zstd: CCtx<'static>,
     /// None where what comes is known to shrink.
     probe: Option<CCtx<'static>>,
-    deflate: Option<Deflate>,
+    deflate: Option<libdeflater::Compressor>,
     sample: Vec<u8>,
     scratch: Vec<u8>,
 }
 
-struct Deflate {
-    compressor: libdeflater::Compressor,
-    storer: libdeflater::Compressor,
+/// A frame as it is stored: packed, or its own bytes in blocks. Reused from frame to frame, for its buffers.
+#[derive(Debug, Default)]
+pub struct StoredFrame {
+    /// All of it where it is packed; else what stands around the blocks.
+    own: Vec<u8>,
+    /// What did not shrink.
+    raw: Vec<u8>,
+    blocks: Option<Blocks>,
+}
+
+impl StoredFrame {
+    /// Nothing.
+    pub fn clear(&mut self) {
+        self.own.clear();
+        self.raw.clear();
+        self.blocks = None;
+    }
+
+    /// A frame that was made elsewhere: whatever is read into this.
+    pub fn packed(&mut self) -> &mut Vec<u8> {
+        self.clear();
+        &mut self.own
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        (self.own.len() + self.raw.len()) as u64
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its bytes, piece by piece.
+    pub fn pieces(&self) -> Vec<&[u8]> {
+        match &self.blocks {
+            Some(blocks) => blocks.pieces(&self.own, &self.raw).collect(),
+            None => vec![&self.own],
+        }
+    }
+}
+
+/// How bytes that do not shrink lie in a frame: in blocks, each behind a few bytes that say how long it is.
+#[derive(Clone, Copy, Debug)]
+struct Blocks {
+    /// Of each but the last.
+    len: usize,
+    /// Before the first of them.
+    lead: usize,
+    /// Before each other.
+    between: usize,
+    checksum: u32,
+}
+
+impl Blocks {
+    /// Writes what stands before, between and behind the blocks of `raw` to `own`, whose former content is dropped.
+    fn around(codec: Codec, raw: &[u8], own: &mut Vec<u8>) -> Self {
+        own.clear();
+        match codec {
+            Codec::None => Self { len: FRAME_BYTES_MAX as usize, lead: 0, between: 0, checksum: 0 },
+            Codec::Zstd { .. } => zstd_around(raw, own),
+            Codec::Gzip { .. } => gzip_around(raw, own),
+        }
+    }
+
+    /// All of the frame's bytes, in their order; none of the pieces is empty.
+    fn pieces<'b>(&self, own: &'b [u8], raw: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
+        let (lead, rest) = own.split_at(self.lead);
+        let blocks = raw.chunks(self.len);
+        let (between, tail) = rest.split_at(blocks.len().saturating_sub(1) * self.between);
+        // the first block has no header here: it is the end of what leads
+        let mut headers = between.chunks(self.between.max(1));
+        let inner = blocks.enumerate().flat_map(move |(nth, block)| {
+            let header = if nth > 0 { headers.next().unwrap_or_default() } else { &[] };
+            [header, block]
+        });
+        [lead].into_iter().chain(inner).chain([tail]).filter(|piece| !piece.is_empty())
+    }
 }
 
 impl std::fmt::Debug for FrameMaker {
@@ -75,11 +155,8 @@ impl FrameMaker {
         };
         let deflate = match codec {
             Codec::Gzip { level } => {
-                let lvl = |n: i32| libdeflater::CompressionLvl::new(n).expect("0 to 12 are levels of libdeflate");
-                Some(Deflate {
-                    compressor: libdeflater::Compressor::new(lvl(i32::from(level.clamp(1, 12)))),
-                    storer: libdeflater::Compressor::new(lvl(0)),
-                })
+                let level = libdeflater::CompressionLvl::new(i32::from(level.clamp(1, 12)));
+                Some(libdeflater::Compressor::new(level.expect("1 to 12 are levels of libdeflate")))
             }
             Codec::Zstd { .. } | Codec::None => None,
         };
@@ -109,39 +186,57 @@ impl FrameMaker {
     /// Makes the frame of `raw` in `out`, whose former content is dropped. Returns the low half of the XXH64 of `raw`
     /// for the seek table (0 where the codec has none). Equal input gives equal bytes.
     pub fn make(&mut self, raw: &[u8], out: &mut Vec<u8>) -> u32 {
+        self.pack(raw, out).unwrap_or_else(|| {
+            let blocks = Blocks::around(self.codec, raw, &mut self.scratch);
+            out.clear();
+            out.reserve(self.scratch.len() + raw.len());
+            blocks.pieces(&self.scratch, raw).for_each(|piece| out.extend_from_slice(piece));
+            blocks.checksum
+        })
+    }
+
+    /// As [`FrameMaker::make`], without a copy of what does not shrink: that is taken out of `raw`, which is left empty.
+    pub fn make_of(&mut self, raw: &mut Vec<u8>, frame: &mut StoredFrame) -> u32 {
+        frame.clear();
+        if let Some(checksum) = self.pack(raw, &mut frame.own) {
+            raw.clear();
+            return checksum;
+        }
+        std::mem::swap(raw, &mut frame.raw);
+        let blocks = Blocks::around(self.codec, &frame.raw, &mut frame.own);
+        frame.blocks = Some(blocks);
+        blocks.checksum
+    }
+
+    /// Compresses `raw` into `out`, if it shrinks. What stands in `out` otherwise is of no use.
+    fn pack(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Option<u32> {
         out.clear();
         match self.codec {
-            Codec::None => {
-                out.extend_from_slice(raw);
-                0
-            }
+            Codec::None => None,
             Codec::Zstd { .. } => {
-                if self.shrinks(raw) {
-                    out.reserve(zstd_safe::compress_bound(raw.len()));
-                    self.zstd.compress2(out, raw).expect("zstd compresses whatever fits into its own bound");
-                    if out.len() < raw.len() {
-                        let tail = out[out.len() - 4..].try_into().expect("a frame with a checksum ends in 4 bytes");
-                        return u32::from_le_bytes(tail);
-                    }
+                if !self.shrinks(raw) {
+                    return None;
                 }
-                zstd_stored(raw, out)
+                out.reserve(zstd_safe::compress_bound(raw.len()));
+                self.zstd.compress2(out, raw).expect("zstd compresses whatever fits into its own bound");
+                let tail = out[out.len() - 4..].try_into().expect("a frame with a checksum ends in 4 bytes");
+                (out.len() < raw.len()).then(|| u32::from_le_bytes(tail))
             }
             Codec::Gzip { .. } => {
-                let shrinks = self.shrinks(raw);
-                let deflate = self.deflate.as_mut().expect("a gzip maker has its compressors");
-                let body = &mut self.scratch;
-                let mut used = None;
-                if shrinks {
-                    body.resize(deflate.compressor.deflate_compress_bound(raw.len()), 0);
-                    let len = deflate.compressor.deflate_compress(raw, body).expect("the bound suffices");
-                    used = (len < raw.len()).then_some(len);
+                if !self.shrinks(raw) {
+                    return None;
                 }
-                let len = used.unwrap_or_else(|| {
-                    body.resize(deflate.storer.deflate_compress_bound(raw.len()), 0);
-                    deflate.storer.deflate_compress(raw, body).expect("the bound suffices")
-                });
-                gzip_member(raw, &body[..len], out);
-                0
+                let deflate = self.deflate.as_mut().expect("a gzip maker has its compressor");
+                let body = &mut self.scratch;
+                body.resize(deflate.deflate_compress_bound(raw.len()), 0);
+                let len = deflate.deflate_compress(raw, body).expect("the bound suffices");
+                if len >= raw.len() {
+                    return None;
+                }
+                gzip_header(GZIP_HEADER_LEN + len + GZIP_TAIL_LEN, raw.len(), out);
+                out.extend_from_slice(&body[..len]);
+                gzip_tail(raw, out);
+                Some(0)
             }
         }
     }
@@ -172,26 +267,41 @@ fn zstd_context(level: i32, checksum: bool) -> CCtx<'static> {
     context
 }
 
-/// A zstd frame of raw blocks: single segment, 4 bytes of content size, content checksum (RFC 8878, 3.1.1).
-fn zstd_stored(raw: &[u8], out: &mut Vec<u8>) -> u32 {
-    out.clear();
-    out.reserve(raw.len() + raw.len() / ZSTD_BLOCK_MAX * 3 + 32);
-    out.extend_from_slice(&ZSTD_MAGIC);
-    out.push(0b1010_0100);
-    out.extend_from_slice(&u32::try_from(raw.len()).expect("a frame is far below 4 GiB").to_le_bytes());
-    let mut blocks = raw.chunks(ZSTD_BLOCK_MAX).peekable();
-    if raw.is_empty() {
-        out.extend_from_slice(&[1, 0, 0]);
-    }
-    while let Some(block) = blocks.next() {
-        let last = u32::from(blocks.peek().is_none());
-        let header = last | u32::try_from(block.len()).expect("a block is at most 128 KiB") << 3;
-        out.extend_from_slice(&header.to_le_bytes()[..3]);
-        out.extend_from_slice(block);
+/// Around the blocks of a zstd frame that holds them raw: single segment, 4 bytes of content size, content checksum
+/// (RFC 8878, 3.1.1).
+fn zstd_around(raw: &[u8], own: &mut Vec<u8>) -> Blocks {
+    own.extend_from_slice(&ZSTD_MAGIC);
+    own.push(0b1010_0100);
+    own.extend_from_slice(&u32::try_from(raw.len()).expect("a frame is far below 4 GiB").to_le_bytes());
+    // a frame of nothing has one block of nothing
+    for (len, last) in lengths(raw, ZSTD_BLOCK_MAX) {
+        let header = u32::from(last) | u32::try_from(len).expect("a block is at most 128 KiB") << 3;
+        own.extend_from_slice(&header.to_le_bytes()[..3]);
     }
     let checksum = XxHash64::oneshot(0, raw) as u32;
-    out.extend_from_slice(&checksum.to_le_bytes());
-    checksum
+    own.extend_from_slice(&checksum.to_le_bytes());
+    Blocks { len: ZSTD_BLOCK_MAX, lead: 4 + 1 + 4 + 3, between: 3, checksum }
+}
+
+/// Around the blocks of a gzip member that stores them (RFC 1951, 3.2.4).
+fn gzip_around(raw: &[u8], own: &mut Vec<u8>) -> Blocks {
+    let blocks = lengths(raw, DEFLATE_BLOCK_MAX).count();
+    gzip_header(GZIP_HEADER_LEN + blocks * 5 + raw.len() + GZIP_TAIL_LEN, raw.len(), own);
+    for (len, last) in lengths(raw, DEFLATE_BLOCK_MAX) {
+        let len = u16::try_from(len).expect("a block is below 64 KiB");
+        // a bit for the last, two of zero for "stored", and the rest of the byte is passed over
+        own.push(u8::from(last));
+        own.extend_from_slice(&len.to_le_bytes());
+        own.extend_from_slice(&(!len).to_le_bytes());
+    }
+    gzip_tail(raw, own);
+    Blocks { len: DEFLATE_BLOCK_MAX, lead: GZIP_HEADER_LEN + 5, between: 5, checksum: 0 }
+}
+
+/// The length of each block, and whether it is the last. At least one.
+fn lengths(raw: &[u8], max: usize) -> impl Iterator<Item = (usize, bool)> {
+    let blocks = raw.len().div_ceil(max).max(1);
+    (1..=blocks).map(move |nth| if nth < blocks { (max, false) } else { (raw.len() - (blocks - 1) * max, true) })
 }
 
 /// The lengths that a gzip member of ours tells of itself: of the whole member, and of its content.
@@ -201,18 +311,18 @@ pub fn gzip_lengths(header: &[u8; GZIP_HEADER_LEN]) -> Option<(u64, u64)> {
     is_ours.then(|| (word(16), word(20)))
 }
 
-fn gzip_member(raw: &[u8], deflated: &[u8], out: &mut Vec<u8>) {
-    let total = GZIP_HEADER_LEN + deflated.len() + 8;
-    out.reserve(total);
+fn gzip_header(total: usize, raw: usize, out: &mut Vec<u8>) {
     // ID1 ID2 CM=deflate FLG=FEXTRA MTIME=0 XFL=0 OS=unknown
     out.extend_from_slice(&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255]);
     out.extend_from_slice(&12_u16.to_le_bytes());
     out.extend_from_slice(&GZIP_SUBFIELD);
     out.extend_from_slice(&8_u16.to_le_bytes());
-    for len in [total, raw.len()] {
+    for len in [total, raw] {
         out.extend_from_slice(&u32::try_from(len).expect("a frame is far below 4 GiB").to_le_bytes());
     }
-    out.extend_from_slice(deflated);
+}
+
+fn gzip_tail(raw: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&libdeflater::crc32(raw).to_le_bytes());
     out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
 }
@@ -282,7 +392,7 @@ impl FrameReader {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Codec, FRAME_BYTES, FrameMaker, FrameReader};
+    use super::{Codec, FRAME_BYTES, FrameMaker, FrameReader, StoredFrame};
 
     /// Bytes that no compressor shrinks, the same each time.
     fn noise(len: usize) -> Vec<u8> {
@@ -301,7 +411,11 @@ mod tests {
 
     fn round_trip(codec: Codec, raw: &[u8]) -> usize {
         let (mut stored, mut back) = (Vec::new(), Vec::new());
-        FrameMaker::new(codec).make(raw, &mut stored);
+        let checksum = FrameMaker::new(codec).make(raw, &mut stored);
+        let (mut taken, mut frame) = (raw.to_vec(), StoredFrame::default());
+        assert_eq!(FrameMaker::new(codec).make_of(&mut taken, &mut frame), checksum, "{codec:?}");
+        assert!(taken.is_empty() && frame.len() == stored.len() as u64);
+        assert!(frame.pieces().concat() == stored, "{codec:?}: the pieces of a frame are the frame");
         FrameReader::new().read(codec, &stored, raw.len() as u64, &mut back).expect("a whole frame");
         assert!(back == raw, "{codec:?}, {} bytes", raw.len());
         stored.len()

@@ -15,5 +15,7 @@ pub mod stale;
 pub mod tar;
 
 pub use codec::Codec;
-pub use frame::{FRAME_BYTES, FRAME_BYTES_MAX, FrameError, FrameMaker, FrameReader, GZIP_HEADER_LEN, gzip_lengths};
+pub use frame::{
+    FRAME_BYTES, FRAME_BYTES_MAX, FrameError, FrameMaker, FrameReader, GZIP_HEADER_LEN, StoredFrame, gzip_lengths,
+};
 pub use header::{BLOCK, END_MARKER, SparseMap, TarHeader, TarKind, pad, padding};

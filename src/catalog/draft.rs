@@ -63,8 +63,18 @@ impl DraftFile {
     /// # Errors
     /// If the store fails; the file is then of no use.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.writer.write(bytes)?;
-        self.hasher.update(bytes);
+        self.write_pieces(&[bytes])
+    }
+
+    /// Appends all of these, one behind the other.
+    ///
+    /// # Errors
+    /// If the store fails; the file is then of no use.
+    pub fn write_pieces(&mut self, pieces: &[&[u8]]) -> Result<(), StoreError> {
+        self.writer.write(pieces)?;
+        for piece in pieces {
+            self.hasher.update(piece);
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::plan::{FramePlan, Kept, Of, Piece, Planned, loss, silent, skip};
 use super::prove::Prover;
 use super::staged::Staged;
 use crate::archive::manifest::{Entry, EntryKind, Placed};
-use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, TarHeader, TarKind, pad};
+use crate::archive::{END_MARKER, FRAME_BYTES_MAX, FrameMaker, SparseMap, StoredFrame, TarHeader, TarKind, pad};
 use crate::domain::{Clock, Digest, EntryPath, FrameSum, Kind, Skip, SkipCause, Stat, Totals, Xattrs};
 use crate::domain::{Halt, Halted};
 use crate::source::{Found, Names, OpenFile, SourceError};
@@ -58,7 +58,7 @@ pub(super) struct Made {
     pub(super) raw_len: u64,
     /// Where the writer finds what is stored, if it lies in the draft already.
     pub(super) staged: Option<(std::sync::Arc<Staged>, usize)>,
-    pub(super) stored: Vec<u8>,
+    pub(super) stored: StoredFrame,
     pub(super) xxh128: FrameSum,
     pub(super) checksum: u32,
     pub(super) lines: Vec<MadeLine>,
@@ -91,8 +91,8 @@ impl<'a> Maker<'a> {
         Self { frames: FrameMaker::new(codec), names, clock, prover: work.prover(), halt, raw: Vec::new() }
     }
 
-    /// Makes one frame; `stored` is a buffer to be reused.
-    pub(super) fn make(&mut self, plan: FramePlan, stored: Vec<u8>) -> Result<Made, Halted> {
+    /// Makes one frame; `stored` is one to be reused.
+    pub(super) fn make(&mut self, plan: FramePlan, stored: StoredFrame) -> Result<Made, Halted> {
         self.raw.clear();
         let mut made = Made {
             number: plan.number,
@@ -168,8 +168,8 @@ impl<'a> Maker<'a> {
         made.raw_len = self.raw.len() as u64;
         assert!(made.raw_len <= FRAME_BYTES_MAX, "a frame is bounded by its plan and by what may grow meanwhile");
         if made.raw_len > 0 {
-            made.checksum = self.frames.make(&self.raw, &mut made.stored);
-            made.xxh128 = FrameSum::of(&made.stored);
+            made.checksum = self.frames.make_of(&mut self.raw, &mut made.stored);
+            made.xxh128 = FrameSum::of_pieces(&made.stored.pieces());
         } else {
             made.stored.clear();
         }

@@ -21,7 +21,7 @@ use super::plan::{AdoptedLines, Circumstances, Earlier, FramePlan, PlanEnd, Plan
 use super::prove::Prover;
 use super::staged::FromCommand;
 use super::write::{OrderedWriter, Written};
-use crate::archive::Codec;
+use crate::archive::{Codec, StoredFrame};
 use crate::catalog::CatalogError;
 use crate::domain::{Cancel, Clock, EntryPath, Stop};
 use crate::domain::{Halt, Halted};
@@ -81,7 +81,7 @@ pub(super) fn store_all<'w>(
     let (give_token, take_token) = bounded::<()>(in_flight);
     let (give_plan, take_plan) = bounded::<FramePlan>(in_flight);
     let (give_made, take_made) = bounded::<Made>(in_flight);
-    let (give_buffer, take_buffer) = bounded::<Vec<u8>>(in_flight);
+    let (give_buffer, take_buffer) = bounded::<StoredFrame>(in_flight);
     for _ in 0..in_flight {
         give_token.send(()).expect("the receiver lives in this function");
     }
@@ -131,7 +131,7 @@ fn run_worker(
     work: &Work<'_>,
     take_plan: &Receiver<FramePlan>,
     give_made: &Sender<Made>,
-    take_buffer: &Receiver<Vec<u8>>,
+    take_buffer: &Receiver<StoredFrame>,
     halt: &Halt,
 ) {
     let mut maker = Maker::new(work, halt.clone());
@@ -159,7 +159,7 @@ fn write_all(
     writer: &mut OrderedWriter<'_>,
     take_made: &Receiver<Made>,
     give_token: &Sender<()>,
-    give_buffer: &Sender<Vec<u8>>,
+    give_buffer: &Sender<StoredFrame>,
     cancel: &Cancel,
     halt: &Halt,
 ) -> Result<(), CatalogError> {

@@ -12,7 +12,7 @@ use crate::archive::manifest::{
     FrameLine, Header, Line, ManifestError, ManifestWriter, RawLines, SkipLine, VolumeLine,
 };
 use crate::archive::seek::{self, SeekEntry};
-use crate::archive::{Codec, END_MARKER, FrameMaker};
+use crate::archive::{Codec, END_MARKER, FrameMaker, StoredFrame};
 use crate::catalog::{CatalogError, Draft, DraftFile, FileRecord, StoredBytes, part_name, volume_name};
 use crate::domain::{ByteCount, FrameSum, Skips, SnapshotName, Totals};
 use crate::observe::{Event, Observer};
@@ -120,20 +120,21 @@ impl OpenVolume {
         })
     }
 
-    fn frame(&mut self, stored: &[u8], raw_len: u64, checksum: u32, xxh128: FrameSum) -> Result<(), StoreError> {
+    fn frame(&mut self, stored: &[&[u8]], raw_len: u64, checksum: u32, xxh128: FrameSum) -> Result<(), StoreError> {
         let offset = self.file.written();
-        self.file.write(stored)?;
+        self.file.write_pieces(stored)?;
+        let stored = self.file.written() - offset;
         self.frames.push(FrameLine {
             frame: self.frames.len() as u64,
             volume: self.number,
             offset,
-            stored: stored.len() as u64,
+            stored,
             raw_offset: self.raw_offset,
             raw: raw_len,
             xxh128,
         });
         let word = |len: u64| u32::try_from(len).expect("a frame is far below 4 GiB");
-        self.seek.push(SeekEntry { stored: word(stored.len() as u64), raw: word(raw_len), checksum });
+        self.seek.push(SeekEntry { stored: word(stored), raw: word(raw_len), checksum });
         Ok(())
     }
 
@@ -218,13 +219,13 @@ impl<'a> OrderedWriter<'a> {
 
     /// Takes a frame, writes all whose turn has come, and gives back their buffers. The caller bounds how many can
     /// be waiting.
-    pub(super) fn take(&mut self, made: Made, mut written: impl FnMut(Vec<u8>)) -> Result<(), CatalogError> {
+    pub(super) fn take(&mut self, made: Made, mut written: impl FnMut(StoredFrame)) -> Result<(), CatalogError> {
         self.waiting.insert(made.number, made);
         while let Some(made) = self.waiting.remove(&self.next) {
             self.next += 1;
             let mut made = made;
             if let Some((file, part)) = made.staged.take() {
-                file.read(part, &mut made.stored)?;
+                file.read(part, made.stored.packed())?;
             }
             self.write(&made)?;
             self.lines(made.lines)?;
@@ -265,13 +266,13 @@ impl<'a> OrderedWriter<'a> {
             if made.begins_large {
                 self.volume.large_began = self.volume.raw_offset;
             }
-            self.volume.frame(&made.stored, made.raw_len, made.checksum, made.xxh128)?;
+            self.volume.frame(&made.stored.pieces(), made.raw_len, made.checksum, made.xxh128)?;
         }
         add(&mut self.totals, &made.totals);
         self.observer.notice(&Event::Advanced {
             entries: made.totals.entries,
             bytes: made.totals.read_bytes,
-            stored: ByteCount(made.stored.len() as u64),
+            stored: ByteCount(made.stored.len()),
         });
         Ok(())
     }
@@ -283,7 +284,7 @@ impl<'a> OrderedWriter<'a> {
         let mut full = std::mem::replace(&mut self.volume, next);
         let mut stored = Vec::new();
         let checksum = FrameMaker::new(self.volumes.codec).make(&END_MARKER, &mut stored);
-        full.frame(&stored, END_MARKER.len() as u64, checksum, FrameSum::of(&stored))?;
+        full.frame(&[&stored], END_MARKER.len() as u64, checksum, FrameSum::of(&stored))?;
         let part = full.part.take();
         let closed = full.close(self.volumes.codec)?;
         if let Some(part) = part {

@@ -7,7 +7,7 @@
 //!
 //! It does not retry, and knows no snapshots.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,9 @@ const COPY_BYTES: u64 = 64 << 20;
 /// So much is written before it is flushed: errors are told early, the deadline on progress sees movement, and the
 /// last flush is short, also on a line of a megabit a second.
 const FLUSH_EVERY_BYTES: u64 = 32 << 20;
+
+/// So many pieces the kernel takes in one call (IOV_MAX, writev(2)).
+const PIECES_MAX: usize = 1024;
 
 /// Our folders are three deep; what is deeper is not ours.
 const REMOVE_DEPTH_MAX: usize = 16;
@@ -381,7 +384,7 @@ impl Store for FolderStore {
             } else {
                 buffer.resize(wanted.min(1 << 20) as usize, 0);
                 reader.read_at(before, &mut buffer)?;
-                writer.write(&buffer)?;
+                writer.write(&[&buffer])?;
             }
             copied(ByteCount(writer.written - before));
         }
@@ -497,13 +500,16 @@ impl FolderWriter {
 }
 
 impl StoreWriter for FolderWriter {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut rest = bytes;
+    fn write(&mut self, pieces: &[&[u8]]) -> Result<(), StoreError> {
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut rest = &mut slices[..];
+        // none of them empty: a call that writes nothing would look like a store that takes nothing
+        IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            match rustix::io::write(self.fd()?, rest) {
+            match rustix::io::writev(self.fd()?, &rest[..rest.len().min(PIECES_MAX)]) {
                 Ok(0) => return Err(self.poison("writing", Errno::IO)),
                 Ok(len) => {
-                    rest = &rest[len..];
+                    IoSlice::advance_slices(&mut rest, len);
                     self.written += len as u64;
                     self.unflushed += len as u64;
                 }

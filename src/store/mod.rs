@@ -105,9 +105,9 @@ pub trait Store: Send + Sync {
 /// What was written becomes durable and is known to be whole only by [`StoreWriter::finish`]. A writer that is
 /// dropped without it leaves a partial file behind, for whoever cleans the folder.
 pub trait StoreWriter: Send {
-    /// Appends all of `bytes`. Flushes to the store every so often, so that an error is told early and the deadline
-    /// on progress sees movement.
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Appends all of these, one behind the other, in as few calls as the store allows. Flushes every so often, so
+    /// that an error is told early and the deadline on progress sees movement.
+    fn write(&mut self, pieces: &[&[u8]]) -> Result<(), StoreError>;
 
     /// Bytes appended so far.
     fn written(&self) -> u64;
@@ -142,7 +142,7 @@ pub trait StoreReader: Send + Sync {
 /// The first that was met; [`StoreError::AlreadyThere`] if the name is taken.
 pub fn create_whole(store: &dyn Store, file: &Key, bytes: &[u8]) -> Result<(), StoreError> {
     let mut writer = store.create(file)?;
-    let written = writer.write(bytes).and_then(|()| writer.finish());
+    let written = writer.write(&[bytes]).and_then(|()| writer.finish());
     if written.is_err() {
         // the error that is told is the first
         let _ = store.remove(file);

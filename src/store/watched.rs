@@ -225,9 +225,9 @@ struct WatchedWriter {
 }
 
 impl StoreWriter for WatchedWriter {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    fn write(&mut self, pieces: &[&[u8]]) -> Result<(), StoreError> {
         let Self { inner, calls, place } = self;
-        calls.during("writing", place, || inner.write(bytes))
+        calls.during("writing", place, || inner.write(pieces))
     }
 
     fn written(&self) -> u64 {

@@ -168,11 +168,11 @@ struct FaultyWriter {
 }
 
 impl StoreWriter for FaultyWriter {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    fn write(&mut self, pieces: &[&[u8]]) -> Result<(), StoreError> {
         let inner = self.inner.as_mut().ok_or_else(|| StoreError::Poisoned { place: "a file".into() })?;
-        let result = self.plan.meet("writing", || inner.write(bytes));
+        let result = self.plan.meet("writing", || inner.write(pieces));
         match &result {
-            Ok(()) => self.written += bytes.len() as u64,
+            Ok(()) => self.written += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>(),
             Err(_) => self.inner = None,
         }
         result
