@@ -183,13 +183,13 @@ def report(results, trees, systems, missing, options, stopped=False):
         f"Written by `{options.command}` on {datetime.date.today()}; "
         "how to read it: [benches/README.md](benches/README.md). Quote the ratios, not the seconds.\n",
         f"* Linux {platform.release()}, {os.cpu_count()} × {model}, {memory:.0f} GB; the work folder is on {work_fs.stdout.split()[-1]}",
-        f"* n = {told(options.rounds)} (medians; memory is the highest of all), seed {options.seed}, "
+        f"* n = {told({tree: options.rounds[tree] for tree in options.trees})} (medians; memory is the highest of all), seed {options.seed}, "
         f"scale {options.scale:g}; source and store are warm, all systems do each job in turn",
         "* memory is the sum of the PSS of all processes, polled; \"stored\" is what `du` of the store grew by",
         *[f"* {system.name}: {system.version()}" + (f" ({revision})" if system.name == "backup" else "")
           for system in systems if system.name != "backup gzip"],
         *(["* stopped before its end: what was not reached is not measured, and the last job has fewer rounds"] if stopped else []),
-        f"* not there, so not measured: {', '.join(missing) or 'none'}\n",
+        f"* not there or not asked for, so not measured: {', '.join(missing) or 'none'}\n",
         "## Goals\n", "A ratio is the time that `backup` takes, divided by its peer's.\n", goal_table(results, options),
     ]
     for tree in trees:
