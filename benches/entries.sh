@@ -25,6 +25,7 @@ for count in $counts; do
 import os, sys, time
 race, backup, work, count = sys.argv[1:4] + [int(sys.argv[4])]
 sys.path.insert(0, race)
+from corpora import SETTLE_S
 from stopwatch import measure
 source, folders = f"{work}/source", (count + 999) // 1000
 
@@ -49,7 +50,7 @@ for worker in range(workers):
     children.append(child)
 assert not any(os.waitpid(child, 0)[1] for child in children), "the files could not be made"
 # what was touched within the clock's grain before a run is read again by the next
-time.sleep(2.1)
+time.sleep(SETTLE_S)
 common = [backup, "-q", "--state-dir", f"{work}/state"]
 run = common + ["run", "--source", source, "--to", f"{work}/store"]
 last = f"{(folders - 1) // 100:03}/{folders - 1:05}/file-0000.txt"

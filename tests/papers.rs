@@ -7,10 +7,11 @@ mod site;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use backup::config::{Inputs, Need, Overrides, Settings, environment_names, load, schema};
 use proptest::prelude::*;
-use site::{Site, names_in};
+use site::{Site, has, names_in};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -174,6 +175,15 @@ fn the_benchmarks_page_gives_the_commands_that_the_benchmark_itself_gives() {
         let is_said = script.lines().any(|line| line.trim().split("   ").next() == Some(command));
         assert!(is_said, "benches/peers does not say `{command}`");
     }
+}
+
+#[test]
+fn the_benchmark_judges_as_its_own_tests_say() {
+    if !has("python3", "the tests of benches/peers") {
+        return;
+    }
+    let done = Command::new("python3").arg(root().join("benches/race/tests.py")).output().expect("python3 starts");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 /// What stands between backticks, and lines of examples, that begin with our name; a comment behind them cut off.

@@ -16,6 +16,11 @@ YEAR_S = 365 * 24 * 3600
 LONG_AGO_S = 1_500_000_000
 FILE_BYTES_MAX = 60 * MIB
 
+# So old must a change be before anybody looks. Programs doubt a file that was touched within the tick of the clock in
+# which they began, and read it again; a nightly run never meets one. Ours takes off the fraction of the second in which
+# it began, and two seconds more (`src/engine/likeness.rs`).
+SETTLE_S = 3.1
+
 # name: (files, bytes, what it is)
 SIZES = {
     "uploads": (18_000, 1_800_000_000, "pictures, documents and films of a web site, hardly compressible"),
@@ -217,9 +222,10 @@ def files_in(folder):
 
 def change(folder, rng):
     """One file in a hundred, at random: half are written anew with as many bytes, half grow by up to 4 KiB.
-    Returns the length of all that changed."""
-    files, total = files_in(folder), 0
-    for number, path in enumerate(rng.sample(files, max(1, len(files) // 100))):
+    Returns their paths."""
+    files = files_in(folder)
+    chosen = rng.sample(files, max(1, len(files) // 100))
+    for number, path in enumerate(chosen):
         size = os.path.getsize(path)
         if number % 2:
             with open(path, "ab") as file:
@@ -227,20 +233,20 @@ def change(folder, rng):
         else:
             with open(path, "wb") as file:
                 file.write(fresh(path, rng, size))
-        total += os.path.getsize(path)
-    return total
+    return chosen
 
 
 def add(folder, rng, name):
-    """One new file for a hundred there are, in one new folder; each as long as one that is there already."""
-    files, total = files_in(folder), 0
+    """One new file for a hundred there are, in one new folder; each as long as one that is there already.
+    Returns their paths."""
+    files, made = files_in(folder), []
     os.makedirs(f"{folder}/{name}")
     for number, like in enumerate(rng.sample(files, max(1, len(files) // 100))):
         size = os.path.getsize(like)
-        with open(f"{folder}/{name}/new-{number:05}{os.path.splitext(like)[1]}", "wb") as file:
+        made.append(f"{folder}/{name}/new-{number:05}{os.path.splitext(like)[1]}")
+        with open(made[-1], "wb") as file:
             file.write(fresh(like, rng, size))
-        total += size
-    return total
+    return made
 
 
 def fresh(path, rng, size):
