@@ -76,6 +76,11 @@ impl Channel {
         matches!(self, Self::Ping(_)) && ping::replaces(newer, older)
     }
 
+    /// Whether there is anybody behind it whom `message` is about.
+    fn takes(&self, message: &Message) -> bool {
+        !matches!(self, Self::Ping(ping) if !ping.takes(message))
+    }
+
     /// Time between two messages.
     fn pace(&self) -> Duration {
         if matches!(self, Self::Slack(_)) { slack::PACE } else { Duration::ZERO }
@@ -395,7 +400,7 @@ impl Desk {
             (Some(subject), _) => format!("{job}:{}", subject.word()),
         };
         let reason = event.outcome.as_ref().and_then(|outcome| outcome.reason);
-        for Listener { channel, rules } in &self.listeners {
+        for Listener { channel, rules } in self.listeners.iter().filter(|listener| listener.channel.takes(&event)) {
             let told = self.book.told.entry(channel.name().to_owned()).or_default();
             let memory = told.entry(job.clone()).or_default();
             match rules.judge(memory, event.kind, reason, event.job.as_ref(), event.in_a_row, now) {
