@@ -88,7 +88,9 @@ impl Ping {
 fn read_ping(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
     match &answer {
         Ok(Answer { status: status @ (404 | 409 | 410), .. }) => Delivery::Never {
-            why: format!("the ping answered {status}: there is no check at this address; make it, or correct the address"),
+            why: format!(
+                "the ping answered {status}: there is no check at this address; make it, or correct the address"
+            ),
         },
         _ => read_answer(answer, "the ping", now),
     }
