@@ -100,7 +100,8 @@ impl Owner {
             stopping.asked = Some(now);
             self.running.values().for_each(|running| running.cancel.ask(stopping.why));
         }
-        if let Some(proving) = self.proving.as_ref().filter(|_| !std::mem::replace(&mut stopping.is_proof_asked, true))
+        if let Some((proving, _)) =
+            self.proving.as_ref().filter(|_| !std::mem::replace(&mut stopping.is_proof_asked, true))
         {
             proving.stop(rustix::process::Signal::TERM);
         }
@@ -113,7 +114,7 @@ impl Owner {
     }
 
     pub(super) fn leave(&mut self) {
-        if let Some(proving) = &self.proving {
+        if let Some((proving, _)) = &self.proving {
             proving.stop(rustix::process::Signal::KILL);
         }
         let now = self.clock.now();

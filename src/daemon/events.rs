@@ -10,7 +10,7 @@ use super::log::Weight;
 use super::look::Look;
 use super::news::Proof;
 use super::owner::Owner;
-use super::proofs::{self, DamageNews, Turn};
+use super::proofs::{self, DamageNews, Found, Turn};
 use super::runs::{Left, start_proof};
 use super::stores::{StoreWatch, TOLD_AFTER, Word};
 use super::telling::Tale;
@@ -31,7 +31,7 @@ impl Owner {
         let running = self.running.remove(name);
         let record = RunRecord::from(&ended.outcome);
         if let (Some(running), End::Left(_)) = (&running, &ended.end) {
-            let left = Left { job: name.clone(), path: running.path.clone(), since: running.started };
+            let left = Left { deed: "run", job: name.clone(), path: running.path.clone(), since: running.started };
             self.left.insert(record.run.clone(), left);
         }
         // one that was refused never ran
@@ -220,6 +220,12 @@ impl Owner {
                 continue;
             }
             let Some(plan) = job.verify_plan(&self.host) else { continue };
+            let store = self.settings.stores.get(&job.store).cloned();
+            let store = store.expect("the configuration was checked: a job's store exists");
+            // people know that it hangs; the slot waits until that process is gone
+            if self.left_in(&store).is_some() {
+                continue;
+            }
             let turn = self.turn(&job, verify.level, now);
             let kept = self.kept.jobs.entry(job.name.clone()).or_default();
             let agenda = kept.verify_agenda.get_or_insert_with(|| Agenda::begin(&plan, now));
@@ -238,8 +244,6 @@ impl Owner {
                 self.tell_no_turn(&job, turn);
                 continue;
             };
-            let store = self.settings.stores.get(&job.store).cloned();
-            let store = store.expect("the configuration was checked: a job's store exists");
             let values = [("job", json!(job.name)), ("snapshot", json!(snapshot)), ("level", json!(verify.level))];
             self.say(Weight::Info, "verify-started", "a verification starts", &values);
             let (program, folder) = (self.program().clone(), self.state.folder().to_owned());
@@ -247,7 +251,9 @@ impl Owner {
             // before it begins: whatever becomes of it, the next slot is another snapshot's
             self.job_kept(&job.name).tried.insert(snapshot.clone(), now);
             self.save(now);
-            self.proving = Some(start_proof(&program, &job, &store, verify, snapshot, &folder, tell));
+            let left = Left { deed: "verification", job: job.name.clone(), path: store.path.clone(), since: now };
+            let proving = start_proof(&program, &job, &store, verify, snapshot, &folder, tell);
+            self.proving = Some((proving, left));
             return;
         }
     }
@@ -277,8 +283,17 @@ impl Owner {
 
     /// A verification is over.
     pub(super) fn proven(&mut self, name: &JobName, snapshot: &SnapshotName, proof: Proof) {
-        self.proving = None;
+        let at_work = self.proving.take();
         let now = self.clock.now();
+        let proof = match proof {
+            Proof::Left(why, _) => {
+                if let Some((_, left)) = at_work {
+                    self.left_proofs.insert((name.clone(), snapshot.clone()), left);
+                }
+                Proof::Failed(why)
+            }
+            proof => proof,
+        };
         let job = self.settings.jobs.get(name).cloned();
         let level = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.level);
         let plan = job.as_ref().and_then(|job| job.verify_plan(&self.host));
@@ -295,7 +310,7 @@ impl Owner {
             watch.want_deep();
         }
         let values = [("job", json!(name)), ("snapshot", json!(snapshot))];
-        if matches!(proof, Proof::Well(_) | Proof::Damaged(..)) {
+        if matches!(proof, Proof::Well(_) | Proof::Damaged { .. }) {
             self.tell_well(Some(name), Some(&store), Subject::Verify);
         }
         match proof {
@@ -307,21 +322,22 @@ impl Owner {
                     kept.proven = level.map(|level| (at, level)).or(kept.proven);
                 }
             }
-            Proof::Damaged(causes, count) => {
+            Proof::Damaged { causes, count, level, part } => {
                 let kept = self.job_kept(name);
-                let began = kept.tried.get(snapshot).copied();
-                kept.damage.insert(snapshot.clone(), began);
+                let began = kept.tried.get(snapshot).copied().unwrap_or(now);
+                kept.damage.insert(snapshot.clone(), Some(Found { began, level, part }));
                 let what = format!("{snapshot} is damaged: {count} places were found");
                 let advice =
                     "check the store's disk; everything that is not named can still be restored; the next run \
                               reads what is damaged from the source again"
                         .to_owned();
                 let trouble = Some(Trouble { what, causes, advice });
-                let (subject, snapshot) = (Some(Subject::Damage), Some(snapshot.clone()));
-                self.tell(Tale { trouble, subject, snapshot, ..self.tale_of(Kind::Damage, name, store) });
+                let (subject, particular) = (Some(Subject::Damage), Some(particular(snapshot, 1)));
+                let about = Tale { snapshot: Some(snapshot.clone()), ..self.tale_of(Kind::Damage, name, store) };
+                self.tell(Tale { trouble, subject, particular, ..about });
             }
-            Proof::Failed(_) if self.stopping.is_some() => {}
-            Proof::Failed(why) => {
+            Proof::Failed(_) | Proof::Left(..) if self.stopping.is_some() => {}
+            Proof::Failed(why) | Proof::Left(why, _) => {
                 let what = format!("{snapshot} could not be verified");
                 let advice = "its turn comes again at the next slot; `backup verify` tells more".to_owned();
                 let trouble = Some(Trouble { what, causes: vec![why], advice });
@@ -419,7 +435,9 @@ impl Owner {
         let advice = "find out who or what removed them; `backup list` shows what is left".to_owned();
         let trouble = Some(Trouble { what, causes, advice });
         let (subject, snapshot) = (Some(Subject::Damage), Some(newest.clone()));
-        self.tell(Tale { trouble, subject, snapshot, ..self.tale_of(Kind::Damage, name, store.to_owned()) });
+        let particular = Some(format!("gone/{}", particular(newest, vanished.len())));
+        let about = self.tale_of(Kind::Damage, name, store.to_owned());
+        self.tell(Tale { trouble, subject, particular, snapshot, ..about });
     }
 
     /// Tells what a look found damaged that nobody was told of, and that nothing is damaged any more.
@@ -435,11 +453,17 @@ impl Owner {
             let advice = "check the store's disk; `backup verify` tells what is lost, everything else can still be restored; \
                           the next run reads what is damaged from the source again";
             let trouble = Some(Trouble { what, causes, advice: advice.to_owned() });
-            self.tell(Tale { trouble, snapshot: Some(snapshot.clone()), ..about });
+            let particular = Some(particular(snapshot, news.found.len()));
+            self.tell(Tale { trouble, particular, snapshot: Some(snapshot.clone()), ..about });
         } else if news.is_over {
             self.tell(Tale { kind: Kind::Recovered, ..about });
         }
     }
+}
+
+/// Which damage: it is told at its edges only, so none may be held back because another was told.
+fn particular(newest: &SnapshotName, count: usize) -> String {
+    if count > 1 { format!("{newest}+{}", count - 1) } else { newest.to_string() }
 }
 
 fn is_stopped(record: &RunRecord) -> bool {

@@ -76,8 +76,9 @@ pub struct KeptJob {
     /// The last that `verify` proved.
     #[serde(default)]
     pub proven: Option<(Timestamp, Level)>,
-    /// Damaged snapshots that people were told of. Whether one is, looks tell: this is only what was said.
-    #[serde(default)]
+    /// Damaged snapshots that people were told of. Whether one is, looks tell: this is only what was said. Once `damage`
+    /// held less, which is not read: then it is told once more.
+    #[serde(default, rename = "damage_told")]
     pub damage: ToldDamage,
     /// When the daemon last began to verify which snapshot, whatever came of it; of those that are in the store.
     #[serde(default)]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::look::Look;
 use crate::config::Settings;
-use crate::domain::{JobName, RunId, SnapshotName, Trouble};
+use crate::domain::{JobName, Level, Part, RunId, SnapshotName, Trouble};
 use crate::supervise::Ended;
 use crate::wiring::{Call, hear_calls};
 
@@ -28,6 +28,8 @@ pub(super) enum News {
     RunGone { job: JobName, run: RunId },
     /// A verification is over.
     Proven { job: JobName, snapshot: SnapshotName, proof: Proof },
+    /// The process of a verification that was left behind is gone.
+    ProofGone { job: JobName, snapshot: SnapshotName },
     /// A look at a store is over.
     Looked { store: String, is_deep: bool, look: Box<Look> },
     /// A look at a store got no answer in time.
@@ -43,10 +45,12 @@ pub(super) enum News {
 pub(super) enum Proof {
     /// Well, at this time.
     Well(Timestamp),
-    /// Damage was found: the first of it in words, and how much there is.
-    Damaged(Vec<String>, u64),
+    /// Damage was found: the first of it in words, how much there is, and by what kind of look.
+    Damaged { causes: Vec<String>, count: u64, level: Level, part: Option<Part> },
     /// It could not be done, or was stopped.
     Failed(String),
+    /// It could not be done, and its process is still there, though it was killed. The channel closes when it is gone.
+    Left(String, Receiver<()>),
 }
 
 /// What becomes of the wish for a run.

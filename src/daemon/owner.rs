@@ -29,7 +29,7 @@ use super::stores::{Eyes, StoreWatch};
 use super::supervisor::Supervisor;
 use super::telling::Tale;
 use crate::config::{JobSettings, Settings, StoreSettings};
-use crate::domain::{Advise, Cancel, Clock, Host, JobName, RunId, StopReason, SystemClock, Trouble};
+use crate::domain::{Advise, Cancel, Clock, Host, JobName, RunId, SnapshotName, StopReason, SystemClock, Trouble};
 use crate::report::Subject;
 use crate::schedule::{Agenda, Plan, Start};
 use crate::supervise::{End, Ended};
@@ -86,7 +86,10 @@ pub(super) struct Owner {
     waiting: VecDeque<(JobName, Start)>,
     /// Runs whose processes were left behind and are still there.
     pub(super) left: BTreeMap<RunId, Left>,
-    pub(super) proving: Option<Proving>,
+    /// The verification at work, and what is known of it should it be left behind.
+    pub(super) proving: Option<(Proving, Left)>,
+    /// Verifications whose processes were left behind and are still there.
+    pub(super) left_proofs: BTreeMap<(JobName, SnapshotName), Left>,
     pub(super) stores: BTreeMap<String, StoreWatch>,
     pub(super) seen: BTreeMap<JobName, SeenJob>,
     /// Jobs without the good snapshot that they should have, and why: what was shown last.
@@ -134,6 +137,7 @@ impl Owner {
             waiting: VecDeque::new(),
             left: BTreeMap::new(),
             proving: None,
+            left_proofs: BTreeMap::new(),
             seen: BTreeMap::new(),
             late: BTreeMap::new(),
             config_refused: None,
@@ -224,6 +228,12 @@ impl Owner {
             News::Ended { job, ended } => self.ended(&job, *ended),
             News::RunGone { job, run } => self.run_gone(&job, &run),
             News::Proven { job, snapshot, proof } => self.proven(&job, &snapshot, proof),
+            News::ProofGone { job, snapshot } => {
+                let values = [("job", json!(job)), ("snapshot", json!(snapshot))];
+                let text = "the process of a verification that had been left behind is gone";
+                self.say(Weight::Info, "verify-gone", text, &values);
+                self.left_proofs.remove(&(job, snapshot));
+            }
             News::Looked { store, is_deep, look } => self.looked(&store, is_deep, *look),
             News::Silent { store, is_deep } => self.silent(&store, is_deep),
             News::Gone { store, is_deep } => {
@@ -385,10 +395,11 @@ impl Owner {
 
     /// Why nothing starts in a store: a process that was left behind is still there. Another beside it would hang as well,
     /// and with each slot there would be one more.
-    fn left_in(&self, store: &StoreSettings) -> Option<Trouble> {
-        let left = self.left.values().find(|left| left.path == store.path)?;
+    pub(super) fn left_in(&self, store: &StoreSettings) -> Option<Trouble> {
+        let left = self.left.values().chain(self.left_proofs.values()).find(|left| left.path == store.path)?;
         let since = left.since.to_zoned(self.settings.timezone.clone()).strftime("%Y-%m-%d %H:%M %Z");
-        let what = format!("the process of {}'s run of {since} still hangs in the store {}", left.job, store.name);
+        let (job, deed) = (&left.job, left.deed);
+        let what = format!("the process of {job}'s {deed} of {since} still hangs in the store {}", store.name);
         let advice =
             "check the server and the mount; nothing starts in this store until that process is gone, which it is \
                       when the server answers or this machine is started anew"

@@ -224,9 +224,10 @@ impl Thread {
             self.standing.lock().unwrap_or_else(PoisonError::into_inner).spooled = waiting;
         }
         let (tell, mut heard) = unbounded_channel();
+        given.into_iter().for_each(|message| drop(tell.send(message)));
         let mut answered = Vec::new();
         let (pass, order) = {
-            let work = self.desk.work_and_hear(given, &mut heard, &self.clock, PASS);
+            let work = self.desk.work_and_hear(&mut heard, &self.clock, PASS);
             tokio::pin!(work);
             loop {
                 tokio::select! {
@@ -444,6 +445,29 @@ mod tests {
         letters(folder.path(), 2).await;
         drop(hangs);
         thread.abort();
+    }
+
+    /// A daemon that was stopped within half a second of a failed run, while `backup run` told somebody, told nobody.
+    #[tokio::test]
+    async fn what_was_told_while_another_process_delivers_is_not_lost_when_the_daemon_stops() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (_listener, url) = receiver().await;
+        let (thread, orders) = thread(folder.path(), vec![webhook(&url)]);
+        std::fs::create_dir(folder.path().join("outbox")).expect("a folder");
+        let lock = std::fs::File::create(folder.path().join("outbox/lock")).expect("a file");
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("ours");
+        let standing = Arc::clone(&thread.standing);
+        let thread = tokio::spawn(thread.work());
+        orders.send(tell(1)).await.expect("taken");
+        let is_begun = async {
+            while standing.lock().expect("no panic").spooled == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, is_begun).await.expect("it begins to deliver");
+        orders.send(Order::Leave).await.expect("taken");
+        tokio::time::timeout(SOON, thread).await.expect("it leaves").expect("no panic");
+        letters(folder.path(), 1).await;
     }
 
     #[tokio::test]

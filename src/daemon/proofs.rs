@@ -9,12 +9,36 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::look::{SeenJob, SeenSnapshot};
-use crate::domain::{Level, SnapshotName};
+use super::look::{SeenJob, SeenSnapshot, Tried};
+use crate::domain::{Level, Part, SnapshotName};
 
-/// Damaged snapshots that people know of; where this daemon found it, with when that verification began.
-pub(super) type ToldDamage = BTreeMap<SnapshotName, Option<Timestamp>>;
+/// Damaged snapshots that people know of; where this daemon found it, how.
+pub(super) type ToldDamage = BTreeMap<SnapshotName, Option<Found>>;
+
+/// A verification of this daemon that found damage, of which the store may know nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// When it began.
+    pub(super) began: Timestamp,
+    /// How deep it looked.
+    pub(super) level: Level,
+    /// At which part, if not at all of it.
+    pub(super) part: Option<Part>,
+}
+
+impl Found {
+    /// Whether this attempt, of which the store does know, is that verification, or a later one that has looked at least
+    /// as well at what was damaged.
+    fn is_known_by(&self, tried: &Tried) -> bool {
+        tried.at >= self.began
+            && match (tried.part, self.part) {
+                (None, _) => tried.level >= self.level,
+                (Some(part), found) => tried.level == self.level && found == Some(part),
+            }
+    }
+}
 
 /// What a look tells of damage that is news.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,7 +88,7 @@ fn next<'s>(
     now: Timestamp,
 ) -> Option<&'s SnapshotName> {
     let last = |snapshot: &SeenSnapshot| {
-        let told = snapshot.tried.iter().filter(|(deep, _)| *deep >= level).map(|(_, at)| *at);
+        let told = snapshot.tried.iter().filter(|tried| tried.level >= level).map(|tried| tried.at);
         // what a clock that was wrong has dated into the future would wait for ever
         let attempts = told.chain(tried.get(&snapshot.name).copied()).filter(|at| *at <= now);
         attempts.max().unwrap_or_else(|| snapshot.name.at().min(now))
@@ -75,10 +99,10 @@ fn next<'s>(
 /// Brings what people were `told` to what a look has `seen`, newest first, and gives what is news to them.
 pub(super) fn news(told: &mut ToldDamage, seen: &[SeenSnapshot]) -> DamageNews {
     let before = told.clone();
-    told.retain(|name, began| {
+    told.retain(|name, found| {
         let Some(snapshot) = seen.iter().find(|snapshot| snapshot.name == *name) else { return false };
         // a look that is older than what was found, or a store that could not remember it, disproves nothing
-        let is_known = began.is_none_or(|began| snapshot.tried.iter().any(|(_, at)| *at >= began));
+        let is_known = found.as_ref().is_none_or(|found| snapshot.tried.iter().any(|tried| found.is_known_by(tried)));
         snapshot.damage.is_some() || !is_known
     });
     let mut found = Vec::new();
@@ -110,7 +134,9 @@ mod tests {
 
     use jiff::{SignedDuration, Timestamp};
 
-    use super::{DamageNews, Duration, SeenJob, SeenSnapshot, ToldDamage, Turn, news, next, turn, vanished};
+    use super::{
+        DamageNews, Duration, Found, SeenJob, SeenSnapshot, ToldDamage, Tried, Turn, news, next, turn, vanished,
+    };
     use crate::catalog::{Verification, standing, verdict};
     use crate::domain::{JobName, Level, Part, SnapshotName, StoreId};
 
@@ -132,7 +158,7 @@ mod tests {
             entries: 1,
             is_ok: true,
             verified: known.filter(|known| known.is_well()).map(|known| (known.at, known.level)),
-            tried: standing(verifications).into_iter().map(|one| (one.level, one.at)).collect(),
+            tried: standing(verifications).into_iter().map(Tried::from).collect(),
             kept_for: Vec::new(),
             damage: known.filter(|known| !known.is_well()).map(|_| "verify found damage".to_owned()),
         }
@@ -141,6 +167,11 @@ mod tests {
     fn verified(days: i64, level: Level, part: Option<u32>, damages: u64) -> Verification {
         let part = part.map(|number| Part { number, of: 10 });
         Verification::new(name(0), level, part, at(days), damages, "a test".to_owned())
+    }
+
+    fn found(days: i64, level: Level, part: Option<u32>) -> Option<Found> {
+        let part = part.map(|number| Part { number, of: 10 });
+        Some(Found { began: at(days), level, part })
     }
 
     /// Days whose snapshots a usual retention has on this day: a week of days, five weeks, twelve months.
@@ -210,7 +241,7 @@ mod tests {
 
     #[test]
     fn damage_in_one_part_is_over_when_that_part_is_well_and_not_when_another_is() {
-        let mut told = ToldDamage::from([(name(1), Some(at(10)))]);
+        let mut told = ToldDamage::from([(name(1), found(10, Level::Stored, Some(3)))]);
         let mut known = vec![verified(10, Level::Stored, Some(3), 1)];
         let quiet = DamageNews::default();
         assert_eq!(news(&mut told, &[seen(1, &known)]), quiet, "it was told when it was found");
@@ -260,9 +291,27 @@ mod tests {
 
     #[test]
     fn a_look_that_does_not_know_what_was_found_ends_nothing() {
-        let mut told = ToldDamage::from([(name(1), Some(at(10)))]);
+        let mut told = ToldDamage::from([(name(1), found(10, Level::Stored, None))]);
         let before = seen(1, &[verified(9, Level::Stored, None, 0)]);
         assert_eq!(news(&mut told, &[before]), DamageNews::default(), "begun before, or the store took no record");
         assert!(news(&mut told, &[seen(1, &[verified(11, Level::Stored, None, 0)])]).is_over);
+    }
+
+    /// A store that takes no files had no record of it, and a quick look on the next day told that all was well.
+    #[test]
+    fn damage_of_which_the_store_knows_nothing_is_over_only_by_a_proof_of_the_same_or_more() {
+        let by = |found, after: Verification| {
+            let mut told = ToldDamage::from([(name(1), found)]);
+            news(&mut told, &[seen(1, &[after])]).is_over
+        };
+        let whole = || found(10, Level::Stored, None);
+        assert!(!by(whole(), verified(12, Level::Quick, None, 0)), "it proves less");
+        assert!(!by(whole(), verified(12, Level::Deep, Some(3), 0)), "of a part");
+        assert!(by(whole(), verified(12, Level::Stored, None, 0)) && by(whole(), verified(12, Level::Drill, None, 0)));
+        let part = || found(10, Level::Stored, Some(3));
+        assert!(!by(part(), verified(12, Level::Stored, Some(4), 0)), "another part");
+        assert!(!by(part(), verified(12, Level::Quick, None, 0)));
+        assert!(by(part(), verified(12, Level::Stored, Some(3), 0)) && by(part(), verified(12, Level::Deep, None, 0)));
+        assert!(!by(whole(), verified(9, Level::Drill, None, 0)), "before");
     }
 }

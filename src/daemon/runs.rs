@@ -3,17 +3,20 @@
 //! A thread ends with its run. A panic in it is a run that failed, not a run that is at work for ever.
 
 use std::ffi::OsString;
+use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::{Child as Process, ChildStderr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::news::{News, Proof};
-use super::watched;
+use super::watched::{self, STDERR_BYTES_MAX};
 use crate::config::{JobSettings, StoreSettings, VerifySettings};
 use crate::domain::{Cancel, Clock, JobName, Level, SnapshotName, SystemClock};
 use crate::observe::{Event, Observer, Phase};
@@ -29,6 +32,13 @@ const PROOF_BYTES_MAX: u64 = 64 << 20;
 
 /// Damages that are told.
 const DAMAGES_TOLD: usize = 20;
+
+/// What a verification says on standard error are its last words: that its store does not answer (it looks at that
+/// itself), or why it failed. Then it ends, unless the kernel keeps it.
+const GONE_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long the kernel may take to end what was killed.
+const KILLED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Of a damaged file so many other snapshots that hold it are named.
 const SHARED_TOLD: usize = 3;
@@ -48,9 +58,11 @@ pub(super) struct Running {
     pub(super) hooks_limit: Duration,
 }
 
-/// A run whose process was left behind: it hangs in its store, and nothing else is to hang beside it.
+/// A run or a verification whose process was left behind: it hangs in its store, and nothing else is to hang beside it.
 #[derive(Debug)]
 pub(super) struct Left {
+    /// `run` or `verification`.
+    pub(super) deed: &'static str,
     pub(super) job: JobName,
     /// The store's folder: its name may be another one's by now.
     pub(super) path: PathBuf,
@@ -142,7 +154,8 @@ impl Proving {
     }
 }
 
-/// Starts a verification. Its end comes as [`News::Proven`], always.
+/// Starts a verification. Its end comes as [`News::Proven`], always; the end of a process that was left behind as
+/// [`News::ProofGone`], if it ever comes.
 pub(super) fn start_proof(
     program: &Path,
     job: &JobSettings,
@@ -156,10 +169,18 @@ pub(super) fn start_proof(
     let proving = Proving::default();
     let (program, job, ours) = (program.to_owned(), job.name.clone(), proving.clone());
     std::thread::spawn(move || {
-        let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &ours)));
-        ours.child().pid = None;
-        let proof = proved.unwrap_or_else(|_| Proof::Failed("its watcher panicked".to_owned()));
-        let _ = tell.send(News::Proven { job, snapshot, proof });
+        let proved = catch_unwind(AssertUnwindSafe(|| prove(&program, &arguments, &ours, GONE_WITHIN)));
+        let proof = proved.unwrap_or_else(|_| {
+            ours.child().pid = None;
+            Proof::Failed("its watcher panicked".to_owned())
+        });
+        let left = if let Proof::Left(_, gone) = &proof { Some(gone.clone()) } else { None };
+        let _ = tell.send(News::Proven { job: job.clone(), snapshot: snapshot.clone(), proof });
+        if let Some(gone) = left {
+            // closed when it is gone; nothing is ever said by it
+            let _ = gone.recv();
+            let _ = tell.send(News::ProofGone { job, snapshot });
+        }
     });
     proving
 }
@@ -194,8 +215,8 @@ fn proof_arguments(
     arguments
 }
 
-fn prove(program: &Path, arguments: &[OsString], proving: &Proving) -> Proof {
-    use std::io::Read;
+/// Does it, and waits for its end; `gone_within` is for a process that has said its last words.
+fn prove(program: &Path, arguments: &[OsString], proving: &Proving, gone_within: Duration) -> Proof {
     let mut child = proving.child();
     if child.is_asked_to_stop {
         return Proof::Failed("it was asked to stop before it began".to_owned());
@@ -205,45 +226,101 @@ fn prove(program: &Path, arguments: &[OsString], proving: &Proving) -> Proof {
         Ok(process) => process,
         Err(error) => return Proof::Failed(format!("its process could not be started: {error}")),
     };
-    let pid = Pid::from_child(&process);
-    child.pid = Some(pid);
+    child.pid = Some(Pid::from_child(&process));
     drop(child);
     drop(process.stdin.take());
-    let stderr = process.stderr.take().map(|stderr| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let mut stderr = stderr;
-            let _ = stderr.by_ref().take(16 << 10).read_to_end(&mut text);
-            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-            String::from_utf8_lossy(&text).into_owned()
-        })
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (speak, speaks) = bounded::<()>(1);
+    let hears = process.stderr.take().map(|stderr| {
+        let said = Arc::clone(&said);
+        std::thread::spawn(move || hear(stderr, &said, &speak))
     });
+    let (end, ended) = bounded(1);
+    let (gone, is_gone) = bounded::<()>(0);
+    let ours = proving.clone();
+    std::thread::spawn(move || {
+        let _closes_with_the_thread = gone;
+        let _ = end.send(hear_out(process, hears, &ours));
+    });
+    let said = || String::from_utf8_lossy(&said.lock().unwrap_or_else(PoisonError::into_inner)).trim().to_owned();
+    let over = crossbeam_channel::select! {
+        recv(ended) -> over => over.map_err(|_| RecvTimeoutError::Disconnected),
+        // also if it closes it
+        recv(speaks) -> _ => ended.recv_timeout(gone_within),
+    };
+    let over = over.or_else(|error| {
+        // in state D it takes no signal, and is gone when the server answers
+        proving.stop(Signal::KILL);
+        if error == RecvTimeoutError::Timeout { ended.recv_timeout(KILLED_WITHIN) } else { Err(error) }
+    });
+    match over {
+        Ok((code, out)) => proof_of(code, &out, &said()),
+        Err(RecvTimeoutError::Timeout) => {
+            Proof::Left(format!("its process hangs, and was left behind: {}", said()), is_gone)
+        }
+        Err(RecvTimeoutError::Disconnected) => Proof::Failed("the thread that heard it ended".to_owned()),
+    }
+}
+
+/// Keeps what is said, and tells that something was.
+fn hear(mut stderr: ChildStderr, said: &Mutex<Vec<u8>>, speak: &Sender<()>) {
+    let mut piece = [0; 4096];
+    loop {
+        match stderr.read(&mut piece) {
+            Ok(0) => return,
+            Ok(len) => {
+                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = STDERR_BYTES_MAX.saturating_sub(said.len()).min(len);
+                said.extend_from_slice(&piece[..room]);
+                drop(said);
+                // once is enough
+                let _ = speak.try_send(());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The exit code, none if a signal ended it, and what it said on standard output.
+fn hear_out(mut process: Process, hears: Option<JoinHandle<()>>, proving: &Proving) -> (Option<i32>, Vec<u8>) {
     let mut out = Vec::new();
     if let Some(stdout) = process.stdout.take() {
         let _ = stdout.take(PROOF_BYTES_MAX).read_to_end(&mut out);
     }
     // its number is its own until it has been waited for
-    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    let _ = waitid(WaitId::Pid(Pid::from_child(&process)), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
     proving.child().pid = None;
     let status = process.wait();
-    let said = stderr.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let _ = hears.map(JoinHandle::join);
+    (status.ok().and_then(|status| status.code()), out)
+}
+
+/// What a verification has proven that ended with `code`.
+fn proof_of(code: Option<i32>, out: &[u8], said: &str) -> Proof {
     let mut lines =
         out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
     let report = lines.rfind(|line| line["type"] == "verified");
-    match (status.map(|status| status.code()), report) {
-        (Ok(Some(0)), Some(report)) if report["well"] == true => Proof::Well(SystemClock::new().now()),
-        (Ok(Some(4)), Some(report)) if report["well"] == false => {
+    match (code, report) {
+        (Some(0), Some(report)) if report["well"] == true => Proof::Well(SystemClock::new().now()),
+        (Some(4), Some(report)) if report["well"] == false => {
             let empty = Vec::new();
             let damages = report["damages"].as_array().unwrap_or(&empty).iter().take(DAMAGES_TOLD);
             let words = damages.map(|damage| {
                 let text = |key: &str| damage[key].as_str().unwrap_or_default().to_owned();
                 format!("{}: {}{}", text("file"), text("what"), shared_with(damage))
             });
-            Proof::Damaged(words.collect(), report["damages_count"].as_u64().unwrap_or(1))
+            Proof::Damaged {
+                causes: words.collect(),
+                count: report["damages_count"].as_u64().unwrap_or(1),
+                // where that cannot be read, only the deepest look at all of it disproves it
+                level: serde_json::from_value(report["level"].clone()).unwrap_or(Level::Drill),
+                part: serde_json::from_value(report["part"].clone()).unwrap_or_default(),
+            }
         }
-        (status, _) => {
-            let code = status.ok().flatten().map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
-            Proof::Failed(format!("it ended with {code}: {}", said.trim()))
+        (code, _) => {
+            let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
+            Proof::Failed(format!("it ended with {code}: {said}"))
         }
     }
 }
@@ -264,8 +341,11 @@ mod tests {
 
     use rustix::process::Signal;
 
-    use super::{Duration, Event, Mutex, News, Observer, Proof, Proving, Teller, proof_arguments, prove};
+    use super::{
+        Duration, Event, GONE_WITHIN, Level, Mutex, News, Observer, Proof, Proving, Teller, proof_arguments, prove,
+    };
     use crate::config::{Inputs, Need, Overrides, load};
+    use crate::domain::Part;
 
     /// Notices of a run were dropped, and what retention says comes as nothing else.
     #[test]
@@ -289,7 +369,7 @@ mod tests {
     }
 
     fn said(script: &str) -> Proof {
-        prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Proving::default())
+        prove(Path::new("/bin/sh"), &["-c".into(), script.into()], &Proving::default(), GONE_WITHIN)
     }
 
     /// A daemon that was stopped just after it had begun a verification told nobody to stop.
@@ -298,7 +378,9 @@ mod tests {
         let proving = Proving::default();
         proving.stop(Signal::TERM);
         let arguments = ["-c".into(), "exec sleep 1000".into()];
-        let Proof::Failed(why) = prove(Path::new("/bin/sh"), &arguments, &proving) else { panic!("it failed") };
+        let Proof::Failed(why) = prove(Path::new("/bin/sh"), &arguments, &proving, GONE_WITHIN) else {
+            panic!("it failed")
+        };
         assert!(why.contains("before it began"), "{why}");
         let proving = Proving::default();
         let other = proving.clone();
@@ -308,10 +390,32 @@ mod tests {
             }
             other.stop(Signal::TERM);
         });
-        let Proof::Failed(why) = prove(Path::new("/bin/sh"), &arguments, &proving) else { panic!("it failed") };
+        let Proof::Failed(why) = prove(Path::new("/bin/sh"), &arguments, &proving, GONE_WITHIN) else {
+            panic!("it failed")
+        };
         assert!(why.contains("a signal"), "{why}");
         stopped.join().expect("no panic");
         assert!(proving.child().pid.is_none(), "its number may be another's by now");
+    }
+
+    /// One that hung in a dead server ended all verifications of all stores, and nobody was told.
+    #[test]
+    fn a_verification_that_has_said_its_last_words_and_stays_is_killed_and_left_behind_if_that_does_not_end_it() {
+        let soon = Duration::from_millis(50);
+        let hangs = ["-c".into(), "echo 'the store does not answer' >&2; exec sleep 1000".into()];
+        let proof = prove(Path::new("/bin/sh"), &hangs, &Proving::default(), soon);
+        assert!(matches!(&proof, Proof::Failed(why) if why.contains("a signal: the store does not")), "{proof:?}");
+        // what no signal ends is a thread in the kernel; here it is another process that holds its output
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+        let stays = format!("cat '{}' & echo 'the store does not answer' >&2; wait", pipe.display());
+        let proof = prove(Path::new("/bin/sh"), &["-c".into(), stays.into()], &Proving::default(), soon);
+        let Proof::Left(why, gone) = proof else { panic!("{proof:?}") };
+        assert!(why.contains("the store does not answer") && gone.try_recv().is_err_and(|e| e.is_empty()), "{why}");
+        drop(std::fs::OpenOptions::new().write(true).open(&pipe).expect("it answers"));
+        let is_gone = gone.recv_timeout(Duration::from_secs(60));
+        assert_eq!(is_gone, Err(crossbeam_channel::RecvTimeoutError::Disconnected));
     }
 
     #[test]
@@ -343,10 +447,14 @@ mod tests {
     #[test]
     fn only_a_report_that_fits_its_exit_code_proves_anything() {
         let well = r#"{"type":"verified","well":true,"damages":[]}"#;
-        let harmed = r#"{"type":"verified","well":false,"damages_count":3,"damages":[{"file":"a.tar","what":"rot","shared_with":["x","y"]}]}"#;
+        let harmed = r#"{"type":"verified","level":"deep","part":{"number":2,"of":3},"well":false,"damages_count":3,"damages":[{"file":"a.tar","what":"rot","shared_with":["x","y"]}]}"#;
         assert!(matches!(said(&format!("echo noise; echo '{well}'")), Proof::Well(_)));
-        let Proof::Damaged(words, 3) = said(&format!("echo '{harmed}'; exit 4")) else { panic!("it is damaged") };
-        assert_eq!(words, ["a.tar: rot (a part of x, y too)"]);
+        let Proof::Damaged { causes, count: 3, level: Level::Deep, part } = said(&format!("echo '{harmed}'; exit 4"))
+        else {
+            panic!("it is damaged")
+        };
+        assert_eq!(part, Some(Part { number: 2, of: 3 }));
+        assert_eq!(causes, ["a.tar: rot (a part of x, y too)"]);
         for script in [
             "exit 0".to_owned(),
             "exit 4".to_owned(),

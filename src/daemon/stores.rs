@@ -47,7 +47,7 @@ pub(super) const TOLD_AFTER: Duration = Duration::from_secs(180);
 pub(super) enum Word {
     /// It has not been usable for [`TOLD_AFTER`].
     Gone,
-    /// It is back, and they were told that it was gone.
+    /// It is back, and they were told that it was gone: by this process, or perhaps by the one before.
     Back,
 }
 
@@ -57,13 +57,18 @@ struct Absence {
     /// By a clock that does not step.
     since: Option<Duration>,
     is_told: bool,
+    /// Since this process began.
+    was_usable: bool,
 }
 
 impl Absence {
     /// What is to be told at `now`; each word once.
     fn word(&mut self, is_usable: bool, now: Duration) -> Option<Word> {
         if is_usable {
-            return std::mem::take(self).is_told.then_some(Word::Back);
+            // the first time as well: the daemon before may have told that it was gone, and only who was told hears it
+            let is_back = self.is_told || !self.was_usable;
+            *self = Self { was_usable: true, ..Self::default() };
+            return is_back.then_some(Word::Back);
         }
         let since = *self.since.get_or_insert(now);
         if self.is_told || now.saturating_sub(since) < TOLD_AFTER {
@@ -282,6 +287,16 @@ mod tests {
         assert_eq!(absence.word(false, at(9000)), None);
         assert_eq!(absence.word(true, at(9100)), None);
         assert_eq!(absence.word(false, at(9100 + last)), None);
+    }
+
+    /// Nobody heard that it was back, and when it went again within hours it was no news.
+    #[test]
+    fn a_daemon_that_finds_a_store_well_says_so_once_because_the_one_before_may_have_told_that_it_was_gone() {
+        let mut absence = Absence::default();
+        let at = Duration::from_secs;
+        assert_eq!([0, 5, 10].map(|s| absence.word(true, at(s))), [Some(Word::Back), None, None]);
+        assert_eq!([20, 100].map(|s| absence.word(false, at(s))), [None; 2]);
+        assert_eq!(absence.word(true, at(105)), None, "nobody was told");
     }
 
     #[test]

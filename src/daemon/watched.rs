@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use crate::supervise::inherit_nothing;
 
 /// Of what a child says on standard error, so much is kept.
-const STDERR_BYTES_MAX: u64 = 16 << 10;
+pub const STDERR_BYTES_MAX: usize = 16 << 10;
 
 /// What is asked.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub fn ask(program: &Path, question: Question, deadline: Duration) -> Result<Ans
         let stderr = child.stderr.take().map(|stderr| {
             std::thread::spawn(move || {
                 let (mut stderr, mut text) = (stderr, Vec::new());
-                let _ = stderr.by_ref().take(STDERR_BYTES_MAX).read_to_end(&mut text);
+                let _ = stderr.by_ref().take(STDERR_BYTES_MAX as u64).read_to_end(&mut text);
                 let _ = std::io::copy(&mut stderr, &mut std::io::sink());
                 String::from_utf8_lossy(&text).into_owned()
             })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// What a person has to mend first (a token, an address) is tried again after so long: later would be a day without
-/// messages, and sooner helps nobody. Another configuration is tried at once.
+/// messages, and sooner helps nobody. Another configuration, or the program started anew, is tried at once.
 pub(super) const UNTIL_MENDED: Duration = Duration::from_secs(3600);
 
 /// The end of one attempt. None of them is an error of the program: a run's outcome does not depend on it.

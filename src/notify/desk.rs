@@ -28,7 +28,7 @@ use super::http::Http;
 use super::jira::{Jira, JiraMemory};
 use super::outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, replace};
 use super::ping::{self, Ping};
-use super::rules::{Memory, Rules, Ruling};
+use super::rules::{self, Memory, Rules, Ruling};
 use super::slack::{self, Slack};
 use super::webhook::Webhook;
 use super::words::Ticket;
@@ -74,6 +74,11 @@ impl Channel {
     /// Whether `older` need not be told any more, now that there is `newer`.
     fn replaces(&self, newer: &Message, older: &Message) -> bool {
         matches!(self, Self::Ping(_)) && ping::replaces(newer, older)
+    }
+
+    /// Whether there is anybody behind it whom `message` is about.
+    fn takes(&self, message: &Message) -> bool {
+        !matches!(self, Self::Ping(ping) if !ping.takes(message))
     }
 
     /// Time between two messages.
@@ -272,21 +277,23 @@ impl Desk {
     /// Tells `events` to whom their rules say, and delivers what waits, for `patience` at the most. With no events it
     /// delivers what is due.
     pub async fn work(&mut self, events: Vec<Message>, clock: &dyn Clock, patience: Duration) -> Pass {
-        let (_, mut nobody) = unbounded_channel();
-        self.work_and_hear(events, &mut nobody, clock, patience).await
+        let (tell, mut heard) = unbounded_channel();
+        events.into_iter().for_each(|event| drop(tell.send(event)));
+        drop(tell);
+        self.work_and_hear(&mut heard, clock, patience).await
     }
 
-    /// As [`Self::work`]; what is `heard` meanwhile is put into the outbox at once, whoever is being waited for. What
-    /// has not been taken from `heard` when this ends, or is dropped, is still the caller's.
+    /// As [`Self::work`], of what is `heard`; what comes meanwhile is put into the outbox at once, whoever is being waited
+    /// for. What has not been taken from `heard` when this ends, or is dropped, is still the caller's.
     pub async fn work_and_hear(
         &mut self,
-        events: Vec<Message>,
         heard: &mut UnboundedReceiver<Message>,
         clock: &dyn Clock,
         patience: Duration,
     ) -> Pass {
         let mut pass = Pass::default();
         if self.listeners.is_empty() {
+            let _ = taken(heard);
             return pass;
         }
         let begun = Instant::now();
@@ -297,7 +304,8 @@ impl Desk {
         let now = clock.now();
         self.outbox.refresh(now);
         self.read_tickets(now).await;
-        self.spool(events, now, &mut own, &mut pass);
+        // taken only now that nothing is waited for: whoever drops this has all the rest
+        self.spool(taken(heard), now, &mut own, &mut pass);
         while matches!(lock, Lock::Others) && Instant::now() < begun + patience / 2 {
             tokio::select! {
                 event = next(heard) => self.spool(vec![event], clock.now(), &mut own, &mut pass),
@@ -394,11 +402,12 @@ impl Desk {
             (Some(subject @ Subject::Store), Some(store)) => format!("{job}:{}:{store}", subject.word()),
             (Some(subject), _) => format!("{job}:{}", subject.word()),
         };
-        let reason = event.outcome.as_ref().and_then(|outcome| outcome.reason);
-        for Listener { channel, rules } in &self.listeners {
+        let reason = event.outcome.as_ref().and_then(|outcome| outcome.reason).map(rules::reason);
+        let particular = reason.or_else(|| event.particular.clone());
+        for Listener { channel, rules } in self.listeners.iter().filter(|listener| listener.channel.takes(&event)) {
             let told = self.book.told.entry(channel.name().to_owned()).or_default();
             let memory = told.entry(job.clone()).or_default();
-            match rules.judge(memory, event.kind, reason, event.job.as_ref(), event.in_a_row, now) {
+            match rules.judge(memory, event.kind, particular.as_deref(), event.job.as_ref(), event.in_a_row, now) {
                 Ruling::Tell { kind, held_back } => {
                     let letter = Message { kind, held_back, ..event.clone() };
                     let replaces = |older: &Message| channel.replaces(&event, older);
@@ -614,6 +623,11 @@ async fn next(heard: &mut UnboundedReceiver<Message>) -> Message {
     }
 }
 
+/// What has been heard until now.
+fn taken(heard: &mut UnboundedReceiver<Message>) -> Vec<Message> {
+    std::iter::from_fn(|| heard.try_recv().ok()).collect()
+}
+
 /// Whose turn it is to deliver.
 enum Lock {
     Ours(#[expect(dead_code, reason = "held until it is dropped")] OutboxLock),
@@ -670,9 +684,10 @@ fn lost_words(before: &Lost, after: &Lost) -> Vec<String> {
 mod tests {
     use super::super::words::tests::message;
     use super::{
-        AtomicBool, BTreeSet, Book, Channel, Desk, Http, JiraMemory, Kind, Listener, Mutex, Pass, Rules, Subject,
+        AtomicBool, BTreeSet, Book, Channel, Desk, Http, JiraMemory, Kind, Listener, Mutex, Pass, Ping, Rules, Subject,
         Tickets, Timestamp, Verdict, Webhook,
     };
+    use crate::domain::Secret;
 
     #[test]
     fn a_run_that_found_another_at_work_is_told_from_the_second_in_a_row_on() {
@@ -756,6 +771,32 @@ mod tests {
         assert!(is_told(11, Kind::Damage, Subject::Damage));
         assert!(!is_told(12, Kind::Recovered, Subject::Verify), "that it can be verified does not make it well");
         assert!(is_told(13, Kind::Recovered, Subject::Damage));
+    }
+
+    #[tokio::test]
+    async fn damage_in_another_snapshot_is_another_letter_and_what_is_about_no_job_is_none_to_the_check_of_a_job() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (http, mut listeners) = webhook_at("http://127.0.0.1:9/");
+        let ping = Ping::new(Secret::new("http://127.0.0.1:9/{job}"), false).expect("an address");
+        listeners.push(Listener { channel: Channel::Ping(ping), rules: Rules::for_people() });
+        let mut desk = Desk::new(folder.path().to_owned(), http, listeners);
+        let mut told = |number: u8, particular: Option<&str>| {
+            let (kind, subject) =
+                if particular.is_some() { (Kind::Damage, Subject::Damage) } else { (Kind::Trouble, Subject::State) };
+            let mut event = message(kind);
+            (event.id, event.subject, event.outcome) = (format!("{number:032x}"), Some(subject), None);
+            event.particular = particular.map(str::to_owned);
+            event.job = event.job.filter(|_| particular.is_some());
+            let now: Timestamp = "2026-11-21T02:00:00Z".parse().expect("a time");
+            let before = desk.waiting();
+            desk.spool(vec![event], now, &mut BTreeSet::new(), &mut Pass::default());
+            desk.letters().skip(before).count()
+        };
+        assert_eq!(told(1, Some("up-1")), 2);
+        assert_eq!(told(2, Some("up-1")), 0, "held back");
+        assert_eq!(told(3, None), 1, "the webhook's");
+        // one more waits: the ping's takes the place of the one before
+        assert_eq!(told(4, Some("up-2")), 1);
     }
 
     fn webhook_at(address: &str) -> (Http, Vec<Listener>) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::channel::Delivery;
+use super::channel::{Delivery, UNTIL_MENDED};
 use crate::report::{Message, SkipRecord};
 
 /// More than a year of one message a day for two channels: beyond that nobody reads them.
@@ -60,6 +60,9 @@ pub struct Letter {
     /// When it was put here.
     pub since: Timestamp,
     not_before: Timestamp,
+    /// Whether a person has to mend something first; perhaps it has been when this program starts anew.
+    #[serde(default)]
+    is_to_be_mended: bool,
     /// Why the last attempt failed; never holds a secret.
     pub last: Option<String>,
 }
@@ -90,6 +93,11 @@ pub struct Outbox {
     in_memory: BTreeSet<LetterId>,
     /// Channels that are to be left alone until then.
     quiet: BTreeMap<String, Timestamp>,
+    /// Those that do not wait for the end of their time, until their next attempt. Of this process only: what the files
+    /// say may be changed only under the lock.
+    at_once: BTreeSet<LetterId>,
+    /// Whether the folder has been read.
+    is_read: bool,
     lost: Lost,
 }
 
@@ -105,6 +113,8 @@ impl Outbox {
             letters: BTreeMap::new(),
             in_memory: BTreeSet::new(),
             quiet: BTreeMap::new(),
+            at_once: BTreeSet::new(),
+            is_read: false,
             lost: Lost::default(),
         }
     }
@@ -150,6 +160,11 @@ impl Outbox {
         }
         self.letters = found;
         self.in_memory = in_memory.into_iter().filter(|id| self.letters.contains_key(id)).collect();
+        self.at_once.retain(|id| self.letters.contains_key(id));
+        if !std::mem::replace(&mut self.is_read, true) {
+            let to_be_mended = self.letters.iter().filter(|(_, letter)| letter.is_to_be_mended);
+            self.at_once.extend(to_be_mended.map(|(id, _)| id.clone()));
+        }
         self.bound(now);
     }
 
@@ -178,6 +193,7 @@ impl Outbox {
             attempts: 0,
             since: now,
             not_before: now,
+            is_to_be_mended: false,
             last: None,
         };
         let id = LetterId::of(&letter);
@@ -198,7 +214,7 @@ impl Outbox {
             .iter()
             .filter(|(_, letter)| seen.insert((&letter.channel, &letter.message.job)))
             .filter(|(_, letter)| self.quiet.get(&letter.channel).is_none_or(|until| is_over(*until, now)))
-            .filter(|(_, letter)| is_over(letter.not_before, now))
+            .filter(|(id, letter)| is_over(self.not_before(id, letter), now))
             .map(|(id, letter)| (id.clone(), letter.clone()))
             .collect()
     }
@@ -210,19 +226,22 @@ impl Outbox {
             .iter()
             .filter(|(_, letter)| seen.insert((&letter.channel, &letter.message.job)))
             .filter(|(id, letter)| wanted(id, letter))
-            .map(|(_, letter)| {
-                let quiet = self.quiet.get(&letter.channel);
-                quiet.map_or(letter.not_before, |until| letter.not_before.max(*until))
+            .map(|(id, letter)| {
+                let not_before = self.not_before(id, letter);
+                self.quiet.get(&letter.channel).map_or(not_before, |until| not_before.max(*until))
             })
             .min()
     }
 
-    /// Forgets how long anybody was to be left alone: who is asked, or how, is another now.
+    fn not_before(&self, id: &LetterId, letter: &Letter) -> Timestamp {
+        if self.at_once.contains(id) { letter.since } else { letter.not_before }
+    }
+
+    /// Forgets how long anybody was to be left alone, of all that lies here: who is asked, or how, is another now.
     pub fn try_at_once(&mut self, now: Timestamp) {
+        self.refresh(now);
         self.quiet.clear();
-        for letter in self.letters.values_mut() {
-            letter.not_before = letter.not_before.min(now);
-        }
+        self.at_once = self.letters.keys().cloned().collect();
     }
 
     /// Letters that no file holds.
@@ -253,6 +272,8 @@ impl Outbox {
                 letter.attempts = letter.attempts.saturating_add(1);
                 let wait = wait_after(letter.attempts, *after);
                 letter.not_before = later(now, wait);
+                letter.is_to_be_mended = *after == Some(UNTIL_MENDED);
+                self.at_once.remove(id);
                 letter.last = Some(why.clone());
                 // another job's letter to a receiver that is not there would wait for nothing
                 self.leave_alone(
@@ -295,6 +316,7 @@ impl Outbox {
     fn remove(&mut self, id: &LetterId) {
         self.letters.remove(id);
         self.in_memory.remove(id);
+        self.at_once.remove(id);
         // a file that stays is delivered once more by the next process, which its receiver can tell by its id
         let _ = std::fs::remove_file(self.folder.join(&id.0));
     }
@@ -457,6 +479,30 @@ mod tests {
         assert_eq!(numbers(&again.due(at(89))), [2]);
         assert_eq!(numbers(&again.due(at(90))), [1, 2]);
         assert_eq!(again.due(at(90))[0].1.attempts, 1);
+    }
+
+    /// A mended token was not tried for up to an hour: what had to be mended first stood in the file.
+    #[test]
+    fn what_a_person_had_to_mend_is_tried_at_once_after_a_restart_and_by_another_configuration_and_other_waits_stand() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut outbox = Outbox::new(folder.path().to_owned());
+        outbox.put("slack", numbered(1, "a"), |_| false, at(0)).expect("writable");
+        outbox.put("jira", numbered(2, "a"), |_| false, at(1)).expect("writable");
+        let due = outbox.due(at(1));
+        outbox.settle(&due[0].0, &Delivery::once_mended("a wrong token".to_owned()), at(1));
+        let wish = Delivery::Later { why: "429".to_owned(), after: Some(Duration::from_secs(900)) };
+        outbox.settle(&due[1].0, &wish, at(1));
+        let mut again = Outbox::new(folder.path().to_owned());
+        again.refresh(at(2));
+        again.refresh(at(3));
+        assert_eq!(numbers(&again.due(at(3))), [1], "what the receiver asked for is kept");
+        assert_eq!(again.next_due_of(|_, _| true), Some(at(0)));
+        again.settle(&due[0].0, &Delivery::once_mended("still wrong".to_owned()), at(3));
+        again.refresh(at(4));
+        assert!(again.due(at(4)).is_empty(), "once");
+        again.try_at_once(at(5));
+        again.refresh(at(6));
+        assert_eq!(numbers(&again.due(at(6))), [1, 2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `URL/start` when a run begins, `URL` when it was ok, `URL/fail` when it was not, `URL/log` for the rest. `{job}` in the
 //! configured address is the job's name, because one check for several jobs would hide the one that fails behind the one
-//! that does not.
+//! that does not. Then nothing is sent of what is about no job, but a test, for which the name is `backup`.
 //!
 //! A ping is about now. One that could not be delivered is tried again like any message, but gives way to a newer one of
 //! its job: a late "all is well" after a failure would be a lie.
@@ -10,7 +10,7 @@
 use jiff::Timestamp;
 
 use super::channel::Delivery;
-use super::http::{Address, AddressError, Http, Method, Request};
+use super::http::{Address, AddressError, Answer, Http, HttpError, Method, Request};
 use super::webhook::read_answer;
 use super::words::Words;
 use crate::domain::{JobName, Secret, Verdict};
@@ -18,6 +18,9 @@ use crate::report::{Kind, Message};
 
 /// What healthchecks keeps of a body.
 const BODY_BYTES_MAX: usize = 100_000;
+
+/// Stands for the job's name in the address.
+const PLACE_OF_JOB: &str = "{job}";
 
 /// A check, or one for each job.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ impl Ping {
     }
 
     fn address(&self, job: Option<&JobName>) -> Result<Address, AddressError> {
-        let text = self.url.reveal().replace("{job}", job.map_or("backup", JobName::as_str));
+        let text = self.url.reveal().replace(PLACE_OF_JOB, job.map_or("backup", JobName::as_str));
         Address::parse(&text, self.allow_http)
     }
 
@@ -71,7 +74,25 @@ impl Ping {
         }
         body.truncate(cut);
         let request = Request::new(Method::Post, address).body("text/plain; charset=utf-8", body.into_bytes());
-        read_answer(http.send(request).await, "the ping", now)
+        read_ping(http.send(request).await, now)
+    }
+
+    /// Whether there is a check that `message` is about: with one for each job there is none for what is about no job.
+    pub(super) fn takes(&self, message: &Message) -> bool {
+        message.job.is_some() || !self.url.reveal().contains(PLACE_OF_JOB)
+    }
+}
+
+/// What is missing is this job's check and no other's. Waiting for it would hold up the pings of all other jobs, and a
+/// ping is about now: the next one asks again.
+fn read_ping(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
+    match &answer {
+        Ok(Answer { status: status @ (404 | 409 | 410), .. }) => Delivery::Never {
+            why: format!(
+                "the ping answered {status}: there is no check at this address; make it, or correct the address"
+            ),
+        },
+        _ => read_answer(answer, "the ping", now),
     }
 }
 
@@ -96,7 +117,7 @@ fn path_of(message: &Message) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::words::tests::message;
-    use super::{AddressError, Kind, Ping, Secret, Verdict, path_of, replaces};
+    use super::{AddressError, Answer, Delivery, Kind, Ping, Secret, Timestamp, Verdict, path_of, read_ping, replaces};
 
     #[test]
     fn an_address_names_its_job_and_is_shown_to_nobody() {
@@ -106,6 +127,32 @@ mod tests {
         assert_eq!(address.reveal(), "https://hc.example/canary/upload/fail?create=1");
         assert!(!format!("{ping:?}").contains("canary"));
         assert_eq!(Ping::new(Secret::new("http://hc.example/x"), false).err(), Some(AddressError::Plain));
+    }
+
+    /// One check that nobody had made silenced the pings of every job for an hour, again and again.
+    #[test]
+    fn a_check_that_is_missing_is_waited_for_by_no_ping_and_a_wrong_key_is() {
+        let read = |status| {
+            let answer = Answer { status, retry_after: None, body: String::new(), is_cut: false };
+            read_ping(Ok(answer), Timestamp::UNIX_EPOCH)
+        };
+        for status in [404, 409, 410] {
+            assert!(matches!(read(status), Delivery::Never { .. }), "{status}");
+        }
+        for status in [301, 401, 403, 429, 503] {
+            assert!(matches!(read(status), Delivery::Later { .. }), "{status}");
+        }
+        assert!(matches!(read(200), Delivery::Delivered { .. }));
+    }
+
+    #[test]
+    fn what_is_about_no_job_goes_to_no_check_of_a_job() {
+        let of = |url| Ping::new(Secret::new(url), false).expect("an address");
+        let (each, one) = (of("https://hc.example/canary/{job}"), of("https://hc.example/canary"));
+        let mut message = message(Kind::Trouble);
+        assert!(each.takes(&message) && one.takes(&message));
+        message.job = None;
+        assert!(!each.takes(&message) && one.takes(&message));
     }
 
     #[test]

@@ -63,13 +63,14 @@ impl Rules {
         }
     }
 
-    /// Judges one event of `job` and remembers it. `reason` is why its run failed, if it did. `in_a_row` is what the caller counted, this event with it; the
+    /// Judges one event of `job` and remembers it. `particular` is what of its kind it is, where several can be wrong at
+    /// once: the [`reason`] for which its run failed, the snapshot that is damaged. `in_a_row` is what the caller counted, this event with it; the
     /// larger of that and the memory's own count is believed.
     pub fn judge(
         &self,
         memory: &mut Memory,
         kind: Kind,
-        reason: Option<StopReason>,
+        particular: Option<&str>,
         job: Option<&JobName>,
         in_a_row: u32,
         now: Timestamp,
@@ -93,17 +94,17 @@ impl Rules {
         match kind {
             Kind::Ok => self.well(&mut memory.runs, kind),
             Kind::Recovered => self.well(&mut memory.damage, kind),
-            Kind::Damage | Kind::Trouble => self.wrong(&mut memory.damage, kind, None, now),
+            Kind::Damage | Kind::Trouble => self.wrong(&mut memory.damage, kind, particular, now),
             Kind::Partial | Kind::Failed | Kind::Missed if memory.in_a_row < self.after_failures => Ruling::Pass,
-            kind => self.wrong(&mut memory.runs, kind, reason, now),
+            kind => self.wrong(&mut memory.runs, kind, particular, now),
         }
     }
 
-    fn wrong(&self, track: &mut Track, kind: Kind, reason: Option<StopReason>, now: Timestamp) -> Ruling {
+    fn wrong(&self, track: &mut Track, kind: Kind, particular: Option<&str>, now: Timestamp) -> Ruling {
         if !self.wants(kind) {
             return Ruling::Pass;
         }
-        let what = what(kind, reason);
+        let what = what(kind, particular);
         let is_fresh = track.told.get(&what).is_some_and(|told| {
             let since = now.duration_since(*told);
             !since.is_negative() && since.unsigned_abs() < self.repeat_after
@@ -163,21 +164,29 @@ struct Track {
     held_back: u32,
 }
 
-/// What is the same trouble: `failed/store-full`.
-fn what(kind: Kind, reason: Option<StopReason>) -> String {
-    let word = |value: Result<serde_json::Value, _>| match value {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(_) | Err::<_, serde_json::Error>(_) => String::new(),
-    };
+/// What is the same trouble: `failed/store-full`, `damage/upload-20261121T020000Z`.
+fn what(kind: Kind, particular: Option<&str>) -> String {
     let kind = word(serde_json::to_value(kind));
-    reason.map_or_else(|| kind.clone(), |reason| format!("{kind}/{}", word(serde_json::to_value(reason))))
+    particular.map_or_else(|| kind.clone(), |particular| format!("{kind}/{particular}"))
+}
+
+/// Why a run failed, as what is particular to its failure.
+pub(super) fn reason(reason: StopReason) -> String {
+    word(serde_json::to_value(reason))
+}
+
+fn word(value: Result<serde_json::Value, serde_json::Error>) -> String {
+    match value {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Duration, Kind, Memory, Rules, Ruling, StopReason, Timestamp};
+    use super::{Duration, Kind, Memory, Rules, Ruling, StopReason, Timestamp, reason};
 
     const HOUR_S: i64 = 3600;
 
@@ -221,8 +230,8 @@ mod tests {
     fn a_run_that_fails_for_another_reason_is_told_at_once_and_for_the_same_it_is_held_back() {
         let rules = Rules::for_people();
         let mut memory = Memory::default();
-        let mut judge = |reason, hour: i64| {
-            let ruling = rules.judge(&mut memory, Kind::Failed, Some(reason), None, 0, at(hour * HOUR_S));
+        let mut judge = |why, hour: i64| {
+            let ruling = rules.judge(&mut memory, Kind::Failed, Some(&reason(why)), None, 0, at(hour * HOUR_S));
             // as it is on disk between two processes
             let text = serde_json::to_string(&memory).expect("plain values");
             memory = serde_json::from_str(&text).expect("our own");
@@ -233,6 +242,21 @@ mod tests {
         assert_eq!(judge(StopReason::StoreFull, 2), tell(Kind::Failed, 1));
         assert_eq!((judge(StopReason::Source, 3), judge(StopReason::StoreFull, 4)), (Ruling::Hold, Ruling::Hold));
         assert_eq!(judge(StopReason::Source, 6), tell(Kind::Failed, 2));
+    }
+
+    /// Damage in a second snapshot within six hours was held back, and as it was an edge nobody ever heard of it.
+    #[test]
+    fn damage_in_another_snapshot_is_told_at_once_and_so_is_one_that_is_gone() {
+        let rules = Rules::for_people();
+        let mut memory = Memory::default();
+        let mut judge =
+            |what, hour: i64| rules.judge(&mut memory, Kind::Damage, Some(what), None, 0, at(hour * HOUR_S));
+        assert_eq!(judge("up-1", 0), tell(Kind::Damage, 0));
+        assert_eq!(judge("up-2", 1), tell(Kind::Damage, 0));
+        assert_eq!(judge("gone/up-1", 2), tell(Kind::Damage, 0));
+        assert_eq!(judge("up-1", 3), Ruling::Hold);
+        let over = rules.judge(&mut memory, Kind::Recovered, None, None, 0, at(4 * HOUR_S));
+        assert_eq!(over, tell(Kind::Recovered, 1), "one end for all of it");
     }
 
     #[test]

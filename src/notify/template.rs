@@ -183,6 +183,7 @@ fn sample() -> Message {
         last_success: Some(at),
         in_a_row: 1,
         subject: None,
+        particular: None,
         held_back: 1,
         build_url: Some(words()),
         snapshot: Some(snapshot),

@@ -282,6 +282,7 @@ pub(super) mod tests {
             last_success: Some(at),
             in_a_row: 2,
             subject: None,
+            particular: None,
             held_back: 4,
             build_url: Some("https://ci.example/job/7".to_owned()),
             snapshot: (!failed).then_some(snapshot),

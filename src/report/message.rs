@@ -83,6 +83,10 @@ pub struct Message {
     /// What it is about, if it is about no run. Older messages have none.
     #[serde(default)]
     pub subject: Option<Subject>,
+    /// What of its kind in particular, if there can be several at once: a damaged snapshot, or one that is gone. Trouble
+    /// with another is another trouble; see `notify::rules`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub particular: Option<String>,
     /// The store's name in the configuration.
     pub store: Option<String>,
     /// The run, if it is about one.
@@ -120,6 +124,7 @@ impl Message {
             host: host.clone(),
             job: None,
             subject: None,
+            particular: None,
             store: None,
             outcome: None,
             size_before: None,

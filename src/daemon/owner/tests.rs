@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::{Given, Inbox, News, Owner, RunNow, Shared, Trouble};
 use crate::config::{Inputs, Overrides, Settings, load};
-use crate::daemon::look::{Look, Seen, SeenJob, SeenSnapshot};
+use crate::daemon::look::{Look, Seen, SeenJob, SeenSnapshot, Tried};
 use crate::daemon::news::Proof;
 use crate::daemon::{Log, LogFormat};
 use crate::domain::{
@@ -165,7 +165,7 @@ fn look(owner: &mut Owner, at: jiff::Timestamp, snapshots: &[(i64, Option<&str>,
         entries: 1,
         is_ok: true,
         verified: None,
-        tried: tried.iter().map(|at| (Level::Stored, *at)).collect(),
+        tried: tried.iter().map(|at| Tried { level: Level::Stored, part: None, at: *at }).collect(),
         kept_for: Vec::new(),
         damage: damage.map(str::to_owned),
     };
@@ -181,6 +181,10 @@ fn snapshot(days: i64) -> SnapshotName {
     SnapshotName::new(&upload(), first + jiff::SignedDuration::from_hours(24 * days))
 }
 
+fn damaged() -> Proof {
+    Proof::Damaged { causes: vec!["a.tar: rot".into()], count: 1, level: Level::Stored, part: None }
+}
+
 /// "Well again" was told when another part of a damaged snapshot was well, and a ticket was closed.
 #[test]
 fn a_proof_that_is_well_ends_no_damage_by_itself_and_a_look_that_knows_of_none_any_more_does() {
@@ -190,7 +194,7 @@ fn a_proof_that_is_well_ends_no_damage_by_itself_and_a_look_that_knows_of_none_a
     let proven = |owner: &mut Owner, proof| owner.hear(News::Proven { job: upload(), snapshot: snapshot(1), proof });
     look(&mut owner, now, &[(1, None, &[])]);
     owner.job_kept(&upload()).tried.insert(snapshot(1), now);
-    proven(&mut owner, Proof::Damaged(vec!["a.tar: rot".into()], 1));
+    proven(&mut owner, damaged());
     assert_eq!(next(&logged, "damage")["causes"], "a.tar: rot");
     let found = Some("verify found damage");
     look(&mut owner, now, &[(1, found, &[now])]);
@@ -220,6 +224,37 @@ fn good_snapshots_that_nothing_of_ours_removed_are_told() {
     let line = next(&logged, "damage");
     assert!(line["text"].as_str().is_some_and(|text| text.contains("2 good snapshots of upload")), "{line}");
     assert!(line["causes"].as_str().is_some_and(|causes| causes.contains(snapshot(1).as_str())), "{line}");
+}
+
+/// One that hung in a dead server was the last of all stores, and nobody heard of it.
+#[test]
+fn a_verification_that_was_left_behind_is_told_and_holds_up_its_own_store_and_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let verify = "verify: {schedule: \"* * * * *\"}";
+    let second = format!("    {verify}\n  second: {{source: {}, store: nas}}\n", folder.path().display());
+    let (mut owner, logged) = owner(folder.path(), &second);
+    let now = crate::domain::Clock::now(&owner.clock);
+    look(&mut owner, now, &[(1, None, &[])]);
+    owner.start_proofs(now);
+    let later = |minutes| now + jiff::SignedDuration::from_mins(minutes);
+    owner.start_proofs(later(2));
+    assert!(owner.proving.is_some(), "it is due");
+    let (keep, gone) = bounded(0);
+    let proof = Proof::Left("the store nas has not answered for 300 s".into(), gone);
+    owner.hear(News::Proven { job: upload(), snapshot: snapshot(1), proof });
+    let line = next(&logged, "trouble");
+    assert!(line["causes"].as_str().is_some_and(|causes| causes.contains("has not answered for 300 s")), "{line}");
+    assert!(owner.proving.is_none(), "others may begin");
+    owner.start_proofs(later(4));
+    assert!(owner.proving.is_none(), "not in that store");
+    assert_eq!(owner.run_now(&upload()), RunNow::Taken(upload()));
+    owner.start_waiting();
+    let failed = next(&logged, "run-failed");
+    assert!(failed["text"].as_str().is_some_and(|text| text.contains("upload's verification of")), "{failed}");
+    drop(keep);
+    owner.hear(News::ProofGone { job: upload(), snapshot: snapshot(1) });
+    owner.start_proofs(later(6));
+    assert!(owner.proving.is_some(), "the slot has waited");
 }
 
 /// A job that was due every five minutes on a dead mount left some three hundred hanging processes a day.
