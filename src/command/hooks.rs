@@ -86,7 +86,8 @@ pub struct HookRunner<'a> {
     told: BTreeMap<String, String>,
     /// How many steps were begun.
     begun: usize,
-    is_undone: bool,
+    /// What failed when they were undone; none if that is still to be done.
+    undone: Option<Vec<String>>,
     is_ended: bool,
 }
 
@@ -107,7 +108,7 @@ impl<'a> HookRunner<'a> {
     ) -> Self {
         let told = [("BACKUP_JOB", job.to_string()), ("BACKUP_STORE", store), ("BACKUP_RUN", run.to_string())];
         let told = told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { hooks, guard, base, clock, told, begun: 0, is_undone: false, is_ended: false }
+        Self { hooks, guard, base, clock, told, begun: 0, undone: None, is_ended: false }
     }
 
     fn run(&self, spec: &Spec, cancel: &Cancel) -> Result<(), CommandError> {
@@ -147,14 +148,16 @@ impl<'a> HookRunner<'a> {
         Ok(())
     }
 
-    /// Undoes every step that was begun, the last first. Once: a second call does nothing. Gives what failed.
+    /// Undoes every step that was begun, the last first. Gives what failed. Once: a second call does nothing and gives
+    /// the same, because whoever was told first may be gone.
     pub fn undo(&mut self) -> Vec<String> {
-        if std::mem::replace(&mut self.is_undone, true) {
-            return Vec::new();
+        if let Some(doubts) = &self.undone {
+            return doubts.clone();
         }
         let begun = self.hooks.before[..self.begun].iter().enumerate().rev();
         let all = begun.filter_map(|(at, step)| Some(("undo", at + 1, step.undo.as_ref()?)));
-        self.run_all(all.collect(), &Cancel::new())
+        let doubts = self.run_all(all.collect(), &Cancel::new());
+        self.undone.insert(doubts).clone()
     }
 
     /// What comes after a run that ended so. Once. Gives what failed.
@@ -189,6 +192,10 @@ impl<'a> HookRunner<'a> {
     fn run_all(&self, all: Vec<(&str, usize, &Spec)>, cancel: &Cancel) -> Vec<String> {
         let mut doubts = Vec::new();
         for (kind, number, spec) in all {
+            if cancel.asked().is_some() {
+                doubts.push(format!("{} was not run, because the run was stopped", called(kind, number, spec)));
+                continue;
+            }
             if let Err(error) = self.run(spec, cancel) {
                 let Trouble { what, causes, .. } = Trouble::from(&error);
                 let why = causes.into_iter().fold(what, |all, cause| format!("{all}: {cause}"));
