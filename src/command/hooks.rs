@@ -64,11 +64,14 @@ impl Hooks {
         all
     }
 
-    /// How long those that nobody's wish to stop cuts short may take at the most.
+    /// How long hooks may take at the most once the run was asked to stop: one that is ended, if it can be ended, and all
+    /// that nobody's wish to stop cuts short.
     pub fn ending_limit(&self) -> Duration {
+        let end = TERM_GRACE + Duration::from_secs(2);
+        let at_work = if self.before.is_empty() && self.after.is_empty() { Duration::ZERO } else { end };
         let undo = self.before.iter().filter_map(|step| step.undo.as_ref());
         let ending = undo.chain(&self.on_failure).chain(&self.always);
-        ending.map(|spec| spec.deadline.unwrap_or(HOOK_DEADLINE) + TERM_GRACE + Duration::from_secs(2)).sum()
+        at_work + ending.map(|spec| spec.deadline.unwrap_or(HOOK_DEADLINE) + end).sum::<Duration>()
     }
 }
 
@@ -215,4 +218,31 @@ fn stopped(stop: Stop) -> (StopReason, Trouble) {
     let word = if stop == Stop::Interrupted { "SIGINT" } else { "SIGTERM" };
     let what = format!("the run was stopped ({word}) before it began");
     (stop.into(), Trouble { what, causes: Vec::new(), advice: "run again when it suits".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{Hooks, Step};
+    use crate::command::Spec;
+
+    #[test]
+    fn who_waits_for_hooks_after_a_wish_to_stop_waits_for_one_to_be_ended_and_for_all_that_clear_up() {
+        let spec = |seconds| Spec {
+            argv: vec!["true".into()],
+            deadline: Some(Duration::from_secs(seconds)),
+            environment: BTreeMap::new(),
+            environment_files: BTreeMap::new(),
+        };
+        let step = Step { run: spec(10_000), undo: Some(spec(1000)) };
+        let limit = |hooks: Hooks| hooks.ending_limit().as_secs();
+        assert_eq!(limit(Hooks::default()), 0);
+        assert_eq!(limit(Hooks { always: vec![spec(100)], ..Hooks::default() }), 105);
+        assert_eq!(limit(Hooks { after: vec![spec(100); 3], ..Hooks::default() }), 5);
+        let all =
+            Hooks { before: vec![step], after: vec![spec(1)], on_failure: vec![spec(10)], always: vec![spec(100)] };
+        assert_eq!(limit(all), 5 + 1005 + 15 + 105);
+    }
 }
