@@ -270,6 +270,25 @@ fn what_fails_in_whatever_way_makes_the_run_partial_and_leaves_no_half_file() {
     shop.backup(&["verify", "--all", "--deep"]).exits(0);
 }
 
+/// What was left running wrote on, so the command never ended: the run took its output until the store was full.
+#[test]
+fn what_a_command_left_running_is_not_waited_for_although_it_writes_on() {
+    let shop = Shop::with_source(
+        "commands:\n\
+         - {name: floods, shell: \"timeout --foreground 60 yes & echo $! > {}/floods; echo x\"}\n\
+         - {name: drips, shell: \"for i in $(seq 300); do echo y; sleep 0.2; done & echo $! > {}/drips; echo x\"}\n\
+         - {name: late, shell: \"(sleep 1; seq 1000000) & echo x\"}\n",
+    );
+    let ran = shop.run().exits(3);
+    let ran = ran
+        .says("floods came of a command that failed: it ended, but something that it had started went on holding")
+        .says("drips came of a command that failed: it ended, but something that it had started went on holding");
+    ran.says("skipped   2 entries");
+    until_gone(&[shop.words_of("floods"), shop.words_of("drips")].concat());
+    assert!(fs::read(shop.restore().join("late")).expect("a file").ends_with(b"\n1000000\n"), "it took a moment only");
+    shop.is_tidy();
+}
+
 #[test]
 fn a_job_of_which_nothing_came_fails() {
     let shop = Shop::new("commands: [{name: a, run: ['false']}, {name: b, run: [no such program]}]");

@@ -853,11 +853,15 @@ fn a_drill_that_is_cut_off_leaves_nothing_behind_and_is_made_up_for_by_the_next_
     let daemon = Daemon::start(&site, NO_CATCH_UP_BUT_DRILLS);
     daemon.run("upload");
     daemon.stop_well();
-    let left = site.path().join("state/backup-drill-4000000-0");
-    fs::create_dir(&left).expect("what a killed one left");
-    fs::write(left.join("secret"), "in plain").expect("written");
-    let daemon = Daemon::start(&site, "");
-    until("it is swept", || (!left.exists()).then_some(()));
+    let left = ["state", "scratch"].map(|place| site.path().join(place).join("backup-drill-4000000-0"));
+    for left in &left {
+        fs::create_dir_all(left).expect("what a killed one left");
+        fs::write(left.join("secret"), "in plain").expect("written");
+    }
+    let scratch = left[1].parent().expect("its place").display();
+    let verify = format!("    verify: {{schedule: \"0 3 1 1 *\", level: drill, scratch: {scratch}}}\n");
+    let daemon = Daemon::start(&site, &verify);
+    until("both are swept", || left.iter().all(|left| !left.exists()).then_some(()));
     daemon.stop_well();
 
     let (daemon, held) = with_a_drill_at_work(&site);

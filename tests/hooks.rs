@@ -181,6 +181,21 @@ fn a_signal_during_a_command_undoes_every_step() {
     assert_eq!(stage.site.leftovers(), [""; 0]);
 }
 
+/// The next one was started all the same, and killed a moment later in the middle of what it did.
+#[test]
+fn no_hook_after_the_run_is_begun_once_it_was_stopped_but_those_that_clear_up() {
+    let hooks = HOOKS.replace("after: [", "after: [{shell: 'echo $$ > {}/pids; exec sleep 1000'}, ");
+    let stage = Stage::new(&format!("source: {{}}/upload\n{hooks}"));
+    let run = stage.start();
+    stage.until_there("pids");
+    kill(&run.id().to_string(), Signal::TERM);
+    let ran: Ran = run.wait_with_output().expect("it ends").into();
+    let ran = ran.says("hook `after` 1 (/bin/sh) failed: it was ended because the run was stopped");
+    ran.says("hook `after` 2 (/bin/sh) was not run, because the run was stopped");
+    let told = stage.told();
+    assert_eq!(told[2..], ["undo 2", "undo 1", "on_failure partial", "always partial"], "{told:?}");
+}
+
 #[test]
 fn a_signal_during_a_step_ends_it_and_undoes_it() {
     let job = format!("source: {{}}/upload\n{HOOKS}").replace("echo before 2", "echo $$ > {}/pids; sleep 1000; echo");

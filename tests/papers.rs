@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use backup::config::{Inputs, Need, Overrides, Settings, environment_names, load, schema};
+use backup::config::{Inputs, Need, Overrides, Settings, environment_names, load, schema, show};
 use proptest::prelude::*;
 use site::{Site, has, names_in};
 
@@ -99,7 +99,7 @@ fn the_example_configuration_loads_and_names_every_key() {
 fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand() {
     let path_of = |written: &str| {
         let text = format!("stores:\n  nas:\n    path: {written}\njobs: {{up: {{source: /srv}}}}\n");
-        let settings = settings(&text, &[("SHARE", "/mnt/${nas}")]);
+        let settings = settings(&text, &[("SHARE", "/mnt/${nas}"), ("PRICE", "5$")]);
         settings.map(|settings| settings.stores["nas"].path.display().to_string())
     };
     for (written, path) in [
@@ -108,6 +108,8 @@ fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand
         ("'/x/${SHARE}'", "/x/mnt/${nas}"),
         ("'/x/$${SHARE}'", "/x/${SHARE}"),
         ("/x/$SHARE$", "/x/$SHARE$"),
+        ("/x/${PRICE}${SHARE}", "/x/5$/mnt/${nas}"),
+        ("'/x/${PRICE}$${SHARE}'", "/x/5$${SHARE}"),
     ] {
         assert_eq!(path_of(written).as_deref(), Ok(path), "{written}");
     }
@@ -115,6 +117,32 @@ fn names_of_the_environment_are_filled_in_everywhere_or_refused_where_they_stand
         let error = path_of(wrong).expect_err(wrong);
         assert!(error.contains("backup.yaml:3:11"), "{error}");
     }
+}
+
+/// A job that was called `shell` had no name filled in.
+#[test]
+fn only_what_a_shell_reads_is_left_to_the_shell_whatever_else_has_that_name() {
+    let hook = "{shell: 'echo ${SHARE}'}";
+    let text = format!(
+        "stores: {{notify: {{path: '${{SHARE}}/store'}}}}\njobs:\n  shell:\n    source: '${{SHARE}}/source'\n    commands:\n\
+         \x20     - {{name: a, run: [dump, '${{SHARE}}'], environment: {{shell: '${{SHARE}}', hooks: '${{SHARE}}'}}}}\n\
+         \x20     - {{name: b, shell: 'echo ${{SHARE}}'}}\n    \
+         hooks: {{before: [{{shell: 'echo ${{SHARE}}', undo: {hook}}}], after: [{hook}], always: [{hook}]}}\n"
+    );
+    let settings = settings(&text, &[("SHARE", "/mnt")]).expect("it is right");
+    assert_eq!(settings.stores["notify"].path, Path::new("/mnt/store"));
+    let job = settings.jobs.values().next().expect("a job");
+    assert_eq!(job.sources, [Path::new("/mnt/source")]);
+    let spec = &job.commands[0].spec;
+    assert_eq!([&spec.argv[1], &spec.environment["shell"], &spec.environment["hooks"]], ["/mnt"; 3]);
+    let shells = job.hooks.all().into_iter().map(|(_, spec)| spec).chain([&job.commands[1].spec]);
+    let read = shells.map(|spec| spec.argv[2].as_str()).collect::<Vec<_>>();
+    assert_eq!(read, ["echo ${SHARE}"; 5]);
+    let rows = show(&settings);
+    let shown = rows.iter().find(|row| row.key.ends_with("commands.1.run")).expect("a row");
+    assert_eq!(shown.value, "dump ${SHARE}", "what is filled in may be a password");
+    let error = self::settings(&text, &[]).expect_err("a store and a job are no listeners");
+    assert!(error.contains("`SHARE` is not set"), "{error}");
 }
 
 #[test]

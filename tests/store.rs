@@ -4,6 +4,7 @@
 
 mod faults;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
@@ -14,8 +15,9 @@ use std::time::Duration;
 
 use backup::archive::Codec;
 use backup::catalog::Catalog;
+use backup::command::Spec;
 use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
-use backup::engine::{Commands, Context, Job, NoGate, Reuse, run};
+use backup::engine::{CommandSource, Commands, Context, Job, NoGate, Reuse, run};
 use backup::observe::Silent;
 use backup::restore::content;
 use backup::source::Excludes;
@@ -248,6 +250,54 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
     eprintln!("{runs} runs over {calls} calls, {promised} promised a snapshot and had it");
     assert!(calls > 40 && promised >= 9, "the call after the last is no fault at all");
     assert!(promised < runs / 2);
+}
+
+/// What a command gave, and what an earlier run had finished, lay open in the draft: NFS left `.nfs` files of them in the
+/// snapshot, and CIFS refused to rename its folder.
+#[test]
+fn nothing_of_a_draft_is_open_when_it_is_removed_or_gets_its_name() {
+    let mut world = World::new();
+    let spec = Spec {
+        argv: vec!["/bin/echo".into(), "a dump".into()],
+        deadline: None,
+        environment: BTreeMap::new(),
+        environment_files: BTreeMap::new(),
+    };
+    world.job.commands = Commands {
+        list: vec![CommandSource { name: "dump".into(), spec }],
+        guard: env!("CARGO_BIN_EXE_backup").into(),
+        environment: BTreeMap::new(),
+        silence: Duration::from_secs(60),
+    };
+    for number in [0, 1] {
+        let store = Faulty::new(Arc::clone(&world.store), None);
+        let plan = store.plan();
+        assert_eq!(world.run(number, Arc::new(store)).verdict(), Verdict::Ok);
+        assert_eq!(plan.held(), [""; 0]);
+    }
+    world.clear();
+    world.job = Job { commands: Commands::default(), codec: Codec::None, ..world.job };
+    world.job.reuse.volume_size = Some(ByteCount(500_000));
+    for name in ["a", "b", "c"] {
+        fs::write(world.job.sources[0].join(name), vec![7; 600_000]).expect("a file");
+    }
+    let counted = Faulty::new(Arc::clone(&world.store), None);
+    let plan = counted.plan();
+    world.run(2, Arc::new(counted));
+    world.clear();
+    let mut adopted = 0;
+    for call in 1..=plan.calls() {
+        // what it had finished is for the next
+        let fault = Fault { call, errno: 5, for_ever: false, after: false };
+        world.run(2 * call + 1, Arc::new(Faulty::new(Arc::clone(&world.store), Some(fault))));
+        let next = Faulty::new(Arc::clone(&world.store), None);
+        let plan = next.plan();
+        let outcome = world.run(2 * call + 2, Arc::new(next));
+        adopted += u64::from(outcome.notices.iter().any(|notice| notice.contains("adopted")));
+        assert_eq!(plan.held(), [""; 0], "after a fault at {call}: {:?}", outcome.notices);
+        world.clear();
+    }
+    assert!(adopted > 0);
 }
 
 /// A store that counts what is read from volumes.

@@ -64,11 +64,14 @@ impl Hooks {
         all
     }
 
-    /// How long those that nobody's wish to stop cuts short may take at the most.
+    /// How long hooks may take at the most once the run was asked to stop: one that is ended, if it can be ended, and all
+    /// that nobody's wish to stop cuts short.
     pub fn ending_limit(&self) -> Duration {
+        let end = TERM_GRACE + Duration::from_secs(2);
+        let at_work = if self.before.is_empty() && self.after.is_empty() { Duration::ZERO } else { end };
         let undo = self.before.iter().filter_map(|step| step.undo.as_ref());
         let ending = undo.chain(&self.on_failure).chain(&self.always);
-        ending.map(|spec| spec.deadline.unwrap_or(HOOK_DEADLINE) + TERM_GRACE + Duration::from_secs(2)).sum()
+        at_work + ending.map(|spec| spec.deadline.unwrap_or(HOOK_DEADLINE) + end).sum::<Duration>()
     }
 }
 
@@ -86,7 +89,8 @@ pub struct HookRunner<'a> {
     told: BTreeMap<String, String>,
     /// How many steps were begun.
     begun: usize,
-    is_undone: bool,
+    /// What failed when they were undone; none if that is still to be done.
+    undone: Option<Vec<String>>,
     is_ended: bool,
 }
 
@@ -107,7 +111,7 @@ impl<'a> HookRunner<'a> {
     ) -> Self {
         let told = [("BACKUP_JOB", job.to_string()), ("BACKUP_STORE", store), ("BACKUP_RUN", run.to_string())];
         let told = told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { hooks, guard, base, clock, told, begun: 0, is_undone: false, is_ended: false }
+        Self { hooks, guard, base, clock, told, begun: 0, undone: None, is_ended: false }
     }
 
     fn run(&self, spec: &Spec, cancel: &Cancel) -> Result<(), CommandError> {
@@ -147,14 +151,16 @@ impl<'a> HookRunner<'a> {
         Ok(())
     }
 
-    /// Undoes every step that was begun, the last first. Once: a second call does nothing. Gives what failed.
+    /// Undoes every step that was begun, the last first. Gives what failed. Once: a second call does nothing and gives
+    /// the same, because whoever was told first may be gone.
     pub fn undo(&mut self) -> Vec<String> {
-        if std::mem::replace(&mut self.is_undone, true) {
-            return Vec::new();
+        if let Some(doubts) = &self.undone {
+            return doubts.clone();
         }
         let begun = self.hooks.before[..self.begun].iter().enumerate().rev();
         let all = begun.filter_map(|(at, step)| Some(("undo", at + 1, step.undo.as_ref()?)));
-        self.run_all(all.collect(), &Cancel::new())
+        let doubts = self.run_all(all.collect(), &Cancel::new());
+        self.undone.insert(doubts).clone()
     }
 
     /// What comes after a run that ended so. Once. Gives what failed.
@@ -189,6 +195,10 @@ impl<'a> HookRunner<'a> {
     fn run_all(&self, all: Vec<(&str, usize, &Spec)>, cancel: &Cancel) -> Vec<String> {
         let mut doubts = Vec::new();
         for (kind, number, spec) in all {
+            if cancel.asked().is_some() {
+                doubts.push(format!("{} was not run, because the run was stopped", called(kind, number, spec)));
+                continue;
+            }
             if let Err(error) = self.run(spec, cancel) {
                 let Trouble { what, causes, .. } = Trouble::from(&error);
                 let why = causes.into_iter().fold(what, |all, cause| format!("{all}: {cause}"));
@@ -208,4 +218,31 @@ fn stopped(stop: Stop) -> (StopReason, Trouble) {
     let word = if stop == Stop::Interrupted { "SIGINT" } else { "SIGTERM" };
     let what = format!("the run was stopped ({word}) before it began");
     (stop.into(), Trouble { what, causes: Vec::new(), advice: "run again when it suits".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{Hooks, Step};
+    use crate::command::Spec;
+
+    #[test]
+    fn who_waits_for_hooks_after_a_wish_to_stop_waits_for_one_to_be_ended_and_for_all_that_clear_up() {
+        let spec = |seconds| Spec {
+            argv: vec!["true".into()],
+            deadline: Some(Duration::from_secs(seconds)),
+            environment: BTreeMap::new(),
+            environment_files: BTreeMap::new(),
+        };
+        let step = Step { run: spec(10_000), undo: Some(spec(1000)) };
+        let limit = |hooks: Hooks| hooks.ending_limit().as_secs();
+        assert_eq!(limit(Hooks::default()), 0);
+        assert_eq!(limit(Hooks { always: vec![spec(100)], ..Hooks::default() }), 105);
+        assert_eq!(limit(Hooks { after: vec![spec(100); 3], ..Hooks::default() }), 5);
+        let all =
+            Hooks { before: vec![step], after: vec![spec(1)], on_failure: vec![spec(10)], always: vec![spec(100)] };
+        assert_eq!(limit(all), 5 + 1005 + 15 + 105);
+    }
 }

@@ -32,8 +32,12 @@ const SIGN_EVERY: Duration = Duration::from_secs(1);
 /// How much longer than anything may be silent the guardian waits for such a sign: its owner may be busy with the store.
 const PATIENCE_MORE: Duration = Duration::from_secs(60);
 
-/// How long something else may hold the output of a command that has ended.
+/// How long something else may hold the output of a command that has ended. That it writes meanwhile makes it no longer.
 const HELD_OPEN_MAX: Duration = Duration::from_secs(5);
+
+/// What an ended command can have left unread: a pipe as large as it could make it, and what waits here. All of that is
+/// taken, however long a slow store takes for it.
+const LEFT_BYTES_MAX: usize = (1 << 20) + (PIECES_MAX + 2) * PIECE_BYTES;
 
 /// How long last words are waited for.
 const WORDS_WITHIN: Duration = Duration::from_millis(200);
@@ -219,11 +223,19 @@ impl Watched {
         let began = launch.clock.since_start();
         let (mut moved, mut signed) = (began, began);
         let mut ended: Option<(Ending, Duration)> = None;
+        // since then: how long nothing was there to be taken, and how much was
+        let (mut waited, mut left) = (Duration::ZERO, 0);
         let (mut has_output_ended, mut have_words_ended) = (!self.is_output_heard, false);
         let failure = loop {
-            let heard = match self.news.recv_timeout(LOOK_EVERY) {
+            let asked = launch.clock.since_start();
+            let news = self.news.recv_timeout(LOOK_EVERY);
+            if ended.is_some() {
+                waited += launch.clock.since_start().saturating_sub(asked);
+            }
+            let heard = match news {
                 Ok(News::Output(bytes)) => {
                     moved = launch.clock.since_start();
+                    left += if ended.is_some() { bytes.len() } else { 0 };
                     hear(Heard::Output(&bytes))
                 }
                 Ok(News::OutputEnded) => {
@@ -269,14 +281,17 @@ impl Watched {
                     self.reap(launch.clock);
                     return Ok(self.judge(ending));
                 }
-                if now.saturating_sub(at.max(moved)) >= HELD_OPEN_MAX {
+                if waited >= HELD_OPEN_MAX || (since >= HELD_OPEN_MAX && left > LEFT_BYTES_MAX) {
                     // a status other than 0 says more
                     break match self.judge(ending) {
                         Ok(()) => CommandError::HeldOpen { said: self.said() },
                         Err(error) => error,
                     };
                 }
-                continue;
+                // it kept to its deadline; a service that a hook left is nobody's to end
+                if has_output_ended || launch.cancel.asked().is_none() {
+                    continue;
+                }
             }
             if launch.cancel.asked().is_some() {
                 break CommandError::Stopped;

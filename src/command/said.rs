@@ -9,6 +9,9 @@ const KEPT_BYTES: usize = 4 << 10;
 const LINES_TOLD: usize = 6;
 const LINE_CHARS: usize = 300;
 
+/// A line of a secret that is shorter may be anybody's, such as `}`.
+const LINE_OF_SECRET_MIN: usize = 8;
+
 /// The end of what was written.
 #[derive(Debug, Default)]
 pub(super) struct LastWords {
@@ -33,8 +36,12 @@ impl LastWords {
             let begin = bytes.iter().position(is_end).map_or(bytes.len(), |at| at + 1);
             bytes.drain(..begin);
         }
-        for secret in secrets {
-            bytes = without(&bytes, secret.reveal().as_bytes());
+        for secret in secrets.iter().map(|secret| secret.reveal().as_bytes()) {
+            bytes = without(&bytes, secret);
+            // of one with several lines perhaps only the end is here
+            for line in secret.split(is_end).filter(|line| line.len() >= LINE_OF_SECRET_MIN) {
+                bytes = without(&bytes, line);
+            }
         }
         let lines: Vec<&[u8]> = bytes.split(is_end).filter(|line| !line.trim_ascii().is_empty()).collect();
         let told = lines[lines.len().saturating_sub(LINES_TOLD)..].iter().map(|line| {
@@ -83,6 +90,14 @@ mod tests {
         words.hear(b"\x1b[2Jgot \xff packets\r\n");
         let told = words.told(&[Secret::new("hunter2"), Secret::new("")]);
         assert_eq!(told, r"Warning: using a password is insecure: (secret) | \u{1b}[2Jgot \xff packets");
+    }
+
+    #[test]
+    fn a_secret_of_several_lines_whose_beginning_was_cut_is_not_told() {
+        let secret = format!("-----BEGIN KEY-----\n{}\nthe last line\n}}\n", "A".repeat(2 * KEPT_BYTES));
+        let mut words = LastWords::default();
+        words.hear(format!("{secret}}} at the end").as_bytes());
+        assert_eq!(words.told(&[Secret::new(&secret)]), "(secret) | } | } at the end");
     }
 
     #[test]

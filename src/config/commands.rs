@@ -1,7 +1,7 @@
 //! `commands` and `hooks`: what is started, from lists of maps to specs that can be started.
 //!
-//! The danger here is a secret: values of variables are not shown, and the files that hold them are not read before their
-//! command is started. The other is a name that takes the place of something else in the snapshot.
+//! The danger here is a secret: values of variables are not shown, nor what is filled in in arguments, and the files that
+//! hold secrets are not read before their command is started. The other is a name that takes the place of something else in the snapshot.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -183,12 +183,18 @@ impl Settling<'_> {
             refuse(node, format!("`run` takes a list of texts, and this is {}", node.value.words()));
             return None;
         };
-        let mut argv = Vec::new();
+        let (mut argv, mut shown) = (Vec::new(), Vec::new());
         for item in items {
             match &item.value {
-                Node::Scalar(text) if !text.contains('\0') => argv.push(text.clone()),
+                Node::Scalar { value, written } if !value.contains('\0') => {
+                    argv.push(value.clone());
+                    shown.push(written.clone());
+                }
                 // YAML has words for them, and a program may have an argument that is one
-                Node::Bool(value) => argv.push(value.to_string()),
+                Node::Bool(value) => {
+                    argv.push(value.to_string());
+                    shown.push(value.to_string());
+                }
                 other => refuse(item, format!("`run` takes a list of texts, and this is {}", other.words())),
             }
         }
@@ -196,7 +202,7 @@ impl Settling<'_> {
             refuse(node, "`run` names no program".to_owned());
             return None;
         }
-        let row = Row { key: format!("{prefix}run"), value: argv.join(" "), origin: self.line_of(node) };
+        let row = Row { key: format!("{prefix}run"), value: shown.join(" "), origin: self.line_of(node) };
         self.note_row(row);
         (argv.len() == items.len()).then_some(argv)
     }
@@ -222,7 +228,7 @@ impl Settling<'_> {
         };
         for (variable, value) in entries {
             let text = match &value.value {
-                Node::Scalar(text) => text.clone(),
+                Node::Scalar { value, .. } => value.clone(),
                 Node::Bool(value) => value.to_string(),
                 other => {
                     let what = format!("a variable takes one text, and this is {}", other.words());

@@ -2,7 +2,7 @@
 //!
 //! Read within narrow bounds (nodes, depth, aliases, size): a configuration is a page or two. `${NAME}` in a value is
 //! filled in from the environment, in quotes or not; a name that is not set is an error where it stands; `$${` is `${`.
-//! In `shell` nothing is filled in: a shell does that itself.
+//! In a command's or hook's `shell` nothing is filled in: a shell does that itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,12 @@ pub(super) enum Node {
     Null,
     Bool(bool),
     /// Numbers are kept as text: each key knows what its number means.
-    Scalar(String),
+    Scalar {
+        /// With the names of the environment filled in.
+        value: String,
+        /// As it stands in the file. What is filled in may be a secret.
+        written: String,
+    },
     List(Vec<At<Node>>),
     Map(Vec<(At<String>, At<Node>)>),
 }
@@ -42,7 +47,7 @@ impl Node {
         match self {
             Self::Null => "nothing",
             Self::Bool(_) => "true or false",
-            Self::Scalar(_) => "a text or number",
+            Self::Scalar { .. } => "a text or number",
             Self::List(_) => "a list",
             Self::Map(_) => "a map",
         }
@@ -81,7 +86,7 @@ pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>, need: Need
     match serde_saphyr::from_str_with_options::<Option<Spanned<Parsed>>>(text, options) {
         Ok(Some(parsed)) => {
             let mut tree = place(parsed, text);
-            fill(&mut tree, variables, need).map(|()| tree)
+            Filling { variables, need }.fill(&mut tree, &[], false).map(|()| tree)
         }
         Ok(None) => Ok(At { value: Node::Null, span: 0..text.len().min(1) }),
         Err(error) => {
@@ -91,40 +96,40 @@ pub(super) fn parse(text: &str, variables: &BTreeMap<String, String>, need: Need
     }
 }
 
-/// Fills in the names of the environment. The first that is not set is a problem.
-fn fill(node: &mut At<Node>, variables: &BTreeMap<String, String>, need: Need) -> Result<(), Problem> {
-    match &mut node.value {
-        Node::Scalar(value) => match filled(value, variables) {
-            Ok(filled) => *value = filled,
-            Err(what) => {
-                let allowed = "set it, write the value itself, or `$${` for `${`".to_owned();
-                return Err(Problem { spot: Spot::File(node.span.clone()), what, allowed, meant: None });
-            }
-        },
-        Node::List(items) => items.iter_mut().try_for_each(|item| fill(item, variables, need))?,
-        Node::Map(entries) => entries.iter_mut().try_for_each(|(key, value)| match (key.value.as_str(), need) {
-            ("shell", _) | ("notify", Need::Stores) => Ok(()),
-            ("web" | "commands" | "hooks", Need::Stores) => {
-                fill_what_can_be(value, variables);
-                Ok(())
-            }
-            _ => fill(value, variables, need),
-        })?,
-        Node::Null | Node::Bool(_) => {}
-    }
-    Ok(())
+/// What fills in the names of the environment.
+struct Filling<'v> {
+    variables: &'v BTreeMap<String, String>,
+    need: Need,
 }
 
-/// The same, but what cannot be filled in stays: it is a secret's, or is told where it is read.
-fn fill_what_can_be(node: &mut At<Node>, variables: &BTreeMap<String, String>) {
-    match &mut node.value {
-        Node::Scalar(value) => *value = filled(value, variables).unwrap_or_else(|_| std::mem::take(value)),
-        Node::List(items) => items.iter_mut().for_each(|item| fill_what_can_be(item, variables)),
-        Node::Map(entries) => {
-            let entries = entries.iter_mut().filter(|(key, _)| key.value != "shell");
-            entries.for_each(|(_, value)| fill_what_can_be(value, variables));
+impl Filling<'_> {
+    /// Fills them in in what stands at this path, of keys. The first that is not set is a problem, unless what cannot be
+    /// filled in stays: then it is a secret's, or is told where it is read.
+    fn fill(&self, node: &mut At<Node>, path: &[&str], may_stay: bool) -> Result<(), Problem> {
+        let may_stay = match (path, self.need) {
+            // names there are the shell's
+            (["jobs", _, "commands", "shell"] | ["jobs", _, "hooks", _, "shell"], _)
+            | (["jobs", _, "hooks", "before", "undo", "shell"], _)
+            | (["notify"], Need::Stores) => return Ok(()),
+            (["web"] | ["jobs", _, "commands" | "hooks"], Need::Stores) => true,
+            _ => may_stay,
+        };
+        match &mut node.value {
+            Node::Scalar { value, written } => match filled(written, self.variables) {
+                Ok(filled) => *value = filled,
+                Err(_) if may_stay => {}
+                Err(what) => {
+                    let allowed = "set it, write the value itself, or `$${` for `${`".to_owned();
+                    return Err(Problem { spot: Spot::File(node.span.clone()), what, allowed, meant: None });
+                }
+            },
+            Node::List(items) => items.iter_mut().try_for_each(|item| self.fill(item, path, may_stay))?,
+            Node::Map(entries) => entries
+                .iter_mut()
+                .try_for_each(|(key, value)| self.fill(value, &[path, &[&key.value]].concat(), may_stay))?,
+            Node::Null | Node::Bool(_) => {}
         }
-        Node::Null | Node::Bool(_) => {}
+        Ok(())
     }
 }
 
@@ -138,7 +143,7 @@ fn filled(value: &str, variables: &BTreeMap<String, String>) -> Result<String, S
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
         rest = after;
-        if out.ends_with('$') {
+        if before.ends_with('$') {
             out.push('{');
             continue;
         }
@@ -202,7 +207,7 @@ fn place(parsed: Spanned<Parsed>, text: &str) -> At<Node> {
     let value = match parsed.value {
         Parsed::Null => Node::Null,
         Parsed::Bool(value) => Node::Bool(value),
-        Parsed::Scalar(value) => Node::Scalar(value),
+        Parsed::Scalar(written) => Node::Scalar { value: written.clone(), written },
         Parsed::List(items) => Node::List(items.into_iter().map(|item| place(item, text)).collect()),
         Parsed::Map(entries) => {
             Node::Map(entries.into_iter().map(|(key, value)| (at(key, text), place(value, text))).collect())

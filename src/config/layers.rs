@@ -197,7 +197,7 @@ fn texts_of(key: &Key, node: &At<Node>, problems: &mut Vec<Problem>) -> Option<V
         });
     };
     match &node.value {
-        Node::Scalar(text) if key.form != Form::Bool => Some(vec![(text.clone(), spot(&node.span))]),
+        Node::Scalar { value, .. } if key.form != Form::Bool => Some(vec![(value.clone(), spot(&node.span))]),
         Node::Bool(value) if matches!(key.form, Form::Bool | Form::Mount | Form::Listen) => {
             Some(vec![(value.to_string(), spot(&node.span))])
         }
@@ -205,7 +205,7 @@ fn texts_of(key: &Key, node: &At<Node>, problems: &mut Vec<Problem>) -> Option<V
             let mut texts = Vec::new();
             for item in items {
                 match &item.value {
-                    Node::Scalar(text) => texts.push((text.clone(), spot(&item.span))),
+                    Node::Scalar { value, .. } => texts.push((value.clone(), spot(&item.span))),
                     _ => wrong(item, "a list of texts"),
                 }
             }
@@ -241,7 +241,7 @@ fn codec_of(
         Node::Null => Some(vec![(name.value.clone(), Spot::File(name.span.clone()))]),
         Node::Map(inner_entries) => match inner_entries.as_slice() {
             [] => Some(vec![(name.value.clone(), Spot::File(name.span.clone()))]),
-            [(key, At { value: Node::Scalar(level), span })] if key.value == "level" => {
+            [(key, At { value: Node::Scalar { value: level, .. }, span })] if key.value == "level" => {
                 Some(vec![(format!("{}:{level}", name.value), Spot::File(span.clone()))])
             }
             [(key, _), ..] => {

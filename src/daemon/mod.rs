@@ -25,6 +25,7 @@ mod telling;
 mod view;
 mod watched;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,7 +97,8 @@ pub fn run(given: Given, inbox: Inbox) -> Result<(), DaemonError> {
             None
         }
     };
-    sweep_drills(&folder, &log);
+    let scratches = given.settings.jobs.values().filter_map(|job| job.verify.as_ref()?.scratch.clone());
+    sweep_drills(&folder, scratches.collect(), &log);
     let shared = Arc::new(door::Shared::new(given.program.clone(), folder, inbox.tell.clone()));
     let listen = given.settings.web.listen;
     let mut owner = owner::Owner::new(given, inbox, Arc::clone(&shared));
@@ -111,17 +113,20 @@ pub fn run(given: Given, inbox: Inbox) -> Result<(), DaemonError> {
 }
 
 /// Removes what drills left that were killed: copies of snapshots, in plain. Beside everything else: they may be large.
-fn sweep_drills(folder: &Path, log: &Log) {
-    let (folder, log) = (folder.to_owned(), log.clone());
-    std::thread::spawn(move || {
-        let swept = wiring::sweep(&folder);
-        let now = SystemClock::new().now();
-        if swept.removed > 0 {
-            let values = [("count", json!(swept.removed))];
-            log.tell(now, Weight::Info, "drills-swept", "what drills had left was removed", &values);
-        }
-        for why in swept.failed {
-            log.tell(now, Weight::Warning, "drills-swept", &format!("a drill left something: {why}"), &[]);
-        }
-    });
+/// From the folder of state, and from where jobs want their drills. A disk that does not answer holds up no other.
+fn sweep_drills(folder: &Path, scratches: BTreeSet<PathBuf>, log: &Log) {
+    for place in scratches.into_iter().chain([folder.to_owned()]) {
+        let log = log.clone();
+        std::thread::spawn(move || {
+            let swept = wiring::sweep(&place);
+            let now = SystemClock::new().now();
+            if swept.removed > 0 {
+                let values = [("count", json!(swept.removed)), ("folder", json!(place.display().to_string()))];
+                log.tell(now, Weight::Info, "drills-swept", "what drills had left was removed", &values);
+            }
+            for why in swept.failed {
+                log.tell(now, Weight::Warning, "drills-swept", &format!("a drill left something: {why}"), &[]);
+            }
+        });
+    }
 }

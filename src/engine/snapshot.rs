@@ -90,7 +90,10 @@ struct Finish {
 
 impl Making<'_> {
     /// Makes the snapshot and publishes it.
-    pub(super) fn make(&self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
+    ///
+    /// Nothing in the draft is open when something of it is removed, or when it gets its name: NFS would leave
+    /// `.nfs…` files in the snapshot, and CIFS refuse the rename.
+    pub(super) fn make(mut self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
         let snapshot = choose_name(self.catalog, self.started)?;
         self.context.observer.notice(&Event::Started { snapshot: &snapshot });
         let commands = run_commands(self.job, self.context, draft)?;
@@ -108,7 +111,8 @@ impl Making<'_> {
         };
         let Filled { volumes, manifest, manifest_of, totals, skips, holds_store } = filled;
         // what they held lies in the volumes now
-        for file in &commands.files {
+        let (files, from_commands) = commands.close();
+        for file in &files {
             draft.remove(file)?;
         }
         let doubts: Vec<String> = self
@@ -116,7 +120,7 @@ impl Making<'_> {
             .as_ref()
             .and_then(|(name, before)| shrink_doubt(name, before, &totals, self.job.max_shrink_percent))
             .into_iter()
-            .chain(commands.doubts)
+            .chain(from_commands)
             .collect();
         let well = skips.is_empty() && doubts.is_empty();
         let previous = self.before.as_ref();
@@ -142,6 +146,7 @@ impl Making<'_> {
         };
         self.context.observer.notice(&Event::Entered { phase: Phase::Publishing });
         draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
+        self.adopted.clear();
         draft.remove_parts()?;
         let digest = draft.seal(&record)?;
         self.go_on()?;

@@ -113,6 +113,13 @@ pub(super) struct FromCommands {
     pub(super) read: ByteCount,
 }
 
+impl FromCommands {
+    /// Closes what lies in the draft. Gives the names of the files, which can be removed now, and the doubts.
+    pub(super) fn close(self) -> (Vec<String>, Vec<String>) {
+        (self.files, self.doubts)
+    }
+}
+
 /// No command gave anything, and there is nothing else.
 #[derive(Debug)]
 pub(super) struct NothingCame {

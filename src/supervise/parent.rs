@@ -123,7 +123,12 @@ pub fn supervise(child: &Child, order: &Order, clock: &dyn Clock, cancel: &Cance
         let took = clock.since_start().saturating_sub(began);
         untold(order, started, clock.now(), took, failure.unwrap_or_else(died))
     });
-    outcome.doubts.extend(undone);
+    // a run that lived on has told them itself
+    for doubt in undone {
+        if !outcome.doubts.contains(&doubt) {
+            outcome.doubts.push(doubt);
+        }
+    }
     if let Some(hooks) = &mut watch.hooks {
         let record = RunRecord::from(&outcome);
         outcome.doubts.extend(hooks.ended(&record, cancel));

@@ -37,6 +37,10 @@ pub struct Plan {
     calls: AtomicU64,
     /// What somebody else does just before a call.
     meanwhile: Mutex<Option<(u64, Deed)>>,
+    /// The files that are open for reading.
+    open: Mutex<Vec<String>>,
+    /// Those that were when they were removed, or their folder renamed.
+    held: Mutex<Vec<String>>,
 }
 
 impl Plan {
@@ -63,7 +67,11 @@ impl Plan {
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
-        Self { inner, plan: Arc::new(Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None) }) }
+        let (open, held) = (Mutex::default(), Mutex::default());
+        Self {
+            inner,
+            plan: Arc::new(Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None), open, held }),
+        }
     }
 
     /// No fault; but just before the `call`th call somebody else does `deed`.
@@ -82,6 +90,19 @@ impl Faulty {
 impl Plan {
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
+    }
+
+    /// What was open when it was removed or its folder renamed, which NFS and CIFS do not take well.
+    pub fn held(&self) -> Vec<String> {
+        self.held.lock().expect("no test panics in here").clone()
+    }
+
+    fn let_go(&self, deed: &str, gone: &Key) {
+        let (gone, within) = (gone.to_string(), format!("{gone}/"));
+        let open = self.open.lock().expect("no test panics in here");
+        let held = open.iter().filter(|open| **open == gone || open.starts_with(&within));
+        let told = held.map(|open| format!("{open} while {deed} {gone}"));
+        self.held.lock().expect("no test panics in here").extend(told);
     }
 }
 
@@ -109,7 +130,8 @@ impl Store for Faulty {
 
     fn open(&self, file: &Key) -> Result<Box<dyn StoreReader>, StoreError> {
         let reader = self.plan.meet("opening", || self.inner.open(file))?;
-        Ok(Box::new(FaultyReader { inner: reader, plan: Arc::clone(&self.plan) }))
+        self.plan.open.lock().expect("no test panics in here").push(file.to_string());
+        Ok(Box::new(FaultyReader { inner: reader, plan: Arc::clone(&self.plan), place: file.to_string() }))
     }
 
     fn list(&self, folder: &Key) -> Result<Vec<Listed>, StoreError> {
@@ -125,6 +147,7 @@ impl Store for Faulty {
     }
 
     fn publish(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+        self.plan.let_go("renaming", from);
         self.plan.meet("renaming", || self.inner.publish(from, to))
     }
 
@@ -149,6 +172,7 @@ impl Store for Faulty {
     }
 
     fn remove(&self, file: &Key) -> Result<(), StoreError> {
+        self.plan.let_go("removing", file);
         self.plan.meet("removing", || self.inner.remove(file))
     }
 
@@ -191,6 +215,15 @@ impl StoreWriter for FaultyWriter {
 struct FaultyReader {
     inner: Box<dyn StoreReader>,
     plan: Arc<Plan>,
+    place: String,
+}
+
+impl Drop for FaultyReader {
+    fn drop(&mut self) {
+        let mut open = self.plan.open.lock().expect("no test panics in here");
+        let at = open.iter().position(|open| *open == self.place).expect("it was opened");
+        open.swap_remove(at);
+    }
 }
 
 impl StoreReader for FaultyReader {

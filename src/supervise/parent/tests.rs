@@ -1,13 +1,15 @@
 //! A parent and children that are shells: what they say and do is all that counts.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Child, End, Ended, Message, Order, Retention, cut_off, supervise, untold};
+use super::{Child, End, Ended, HookPlan, Message, Order, Retention, Turn, cut_off, supervise, untold};
 use crate::archive::Codec;
+use crate::command::{Hooks, Spec, Step};
 use crate::domain::{
     Cancel, Clock, Host, Outcome, RunId, SnapshotName, Stop, StopReason, SystemClock, Trouble, Verdict,
 };
@@ -39,7 +41,7 @@ fn order() -> Order {
         job: "upload".parse().expect("a job"),
         sources: vec!["/srv".into()],
         commands: Vec::new(),
-        command_environment: std::collections::BTreeMap::new(),
+        command_environment: BTreeMap::new(),
         silence: LONG,
         has_hooks: false,
         exclude: Vec::new(),
@@ -202,4 +204,36 @@ fn a_run_that_says_nothing_any_more_fails_at_its_deadline_and_its_process_is_wai
     let (reason, trouble) = ended.outcome.failure.expect("it failed");
     assert!(reason == StopReason::StoreAbsent && trouble.what.contains("has not answered"), "{trouble:?}");
     assert!(trouble.advice.contains("its process was ended") && matches!(ended.end, End::Cut), "{trouble:?}");
+}
+
+/// Only the run's process was told, and it was killed at a dead server before it could tell anybody.
+#[test]
+fn an_undo_that_failed_is_told_although_the_run_died_before_it_could_tell() {
+    let spec = |program: &str| Spec {
+        argv: vec![program.into()],
+        deadline: None,
+        environment: BTreeMap::new(),
+        environment_files: BTreeMap::new(),
+    };
+    // a shell is no guardian: every hook fails, and the step counts as begun
+    let step = Step { run: spec("begin"), undo: Some(spec("take-back")) };
+    let hooks = Hooks { before: vec![step], ..Hooks::default() };
+    let plan = || Some(HookPlan { hooks: hooks.clone(), environment: BTreeMap::new() });
+    let asks = [Turn::Before, Turn::Undo].map(|turn| Message::Ask { turn });
+    let [outcome, ..] = told();
+    let dies = "IFS= read -r order; say \"$1\"; IFS= read -r one; say \"$2\"; IFS= read -r two";
+    let doubts = |script: &str, messages: &[Message], deadline| {
+        let mut child = shell("", messages, deadline, LONG);
+        child.arguments[1] = format!("say() {{ printf '%s\\n' \"$1\"; }}; {script}").into();
+        child.hooks = plan();
+        supervise(&child, &order(), &SystemClock::new(), &Cancel::new(), &Silent).outcome.doubts
+    };
+    let killed = doubts(&format!("{dies}; kill -9 $$"), &asks, LONG);
+    assert!(killed.len() == 1 && killed[0].contains("`undo` 1 (take-back) failed"), "{killed:?}");
+    let silent = doubts(&format!("{dies}; exec sleep 1000"), &asks, Duration::from_secs(1));
+    assert_eq!(silent, killed);
+    let Message::Outcome { mut record } = outcome else { unreachable!("it is the first") };
+    record.doubts.clone_from(&killed);
+    let all = asks.into_iter().chain([Message::Outcome { record }]).collect::<Vec<_>>();
+    assert_eq!(doubts(&format!("{dies}; say \"$3\""), &all, LONG), killed, "once, where the run has told it");
 }
