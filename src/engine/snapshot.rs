@@ -91,7 +91,7 @@ struct Finish {
 impl Making<'_> {
     /// Makes the snapshot and publishes it.
     pub(super) fn make(&self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
-        let snapshot = choose_name(self.catalog, self.started)?;
+        let snapshot = choose_name(self.catalog, self.started, &self.adopted)?;
         self.context.observer.notice(&Event::Started { snapshot: &snapshot });
         let commands = run_commands(self.job, self.context, draft)?;
         self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
