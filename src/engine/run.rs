@@ -15,12 +15,13 @@ use super::room::check_room;
 use super::snapshot::{Done, Making};
 use super::staged::{Commands, NothingCame};
 use crate::archive::Codec;
-use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Lease, Leftover, Record};
+use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Holder, Lease, Leftover, Record};
 use crate::domain::{
     ByteCount, Cancel, Clock, Digest, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason, Totals,
     Trouble, Verdict,
 };
 use crate::observe::{Event, Observer, Phase};
+use crate::report::duration_words;
 use crate::source::{Descriptors, Excludes, Naming, Root, SourceError, Walk, WalkOptions, open_roots};
 use crate::store::{Store, StoreError};
 
@@ -73,7 +74,7 @@ pub struct Reuse {
     pub full: bool,
     /// Everything is, once the oldest volume in use is older than this; never, if not given.
     pub fresh_every: Option<Duration>,
-    /// More volumes than this one snapshot has not.
+    /// Volumes of more runs than this one snapshot has not.
     pub max_volumes: NonZeroU32,
     /// A volume that has reached this length is followed by another.
     pub volume_size: Option<ByteCount>,
@@ -312,7 +313,7 @@ fn attempt(
         // again, now that nobody else can add to them
         let before = previous(&catalog, &mut note)?;
         let mut draft = Draft::create(&catalog, &context.run)?;
-        let result = take_leftovers(&catalog, context, job.lease_term, &draft, &mut note).and_then(|adopted| {
+        let result = take_leftovers(&catalog, context, job.lease_term, &lease, &draft, &mut note).and_then(|adopted| {
             let (descriptors, catalog, lease) = (&descriptors, &catalog, &lease);
             if look_again {
                 let stored = adopted.iter().map(|volume| ByteCount(volume.file.size)).sum();
@@ -435,12 +436,13 @@ fn end_draft(draft: Draft, error: &RunError, note: &mut impl FnMut(String)) {
     }
 }
 
-/// Takes over what dead runs had finished, and removes the rest of their work: this run has the lease, and they said that
-/// they are over, or nothing has touched their work for a term.
+/// Takes over what dead runs had finished, and removes the rest of their work: this run has the lease, and they (or whoever
+/// broke theirs) said that they are over, or it took theirs over, or nothing has touched their work for a term.
 fn take_leftovers(
     catalog: &Catalog,
     context: &Context<'_>,
     term: Duration,
+    lease: &Lease,
     draft: &Draft,
     note: &mut impl FnMut(String),
 ) -> Result<Vec<Adopted>, RunError> {
@@ -452,7 +454,14 @@ fn take_leftovers(
     let now = catalog.store().now()?;
     for Leftover { run, touched, given_up } in leftovers {
         let silent = Duration::try_from(now.duration_since(touched)).unwrap_or(Duration::ZERO);
-        if silent <= term && !given_up && !context.dead.contains(&run) {
+        let is_taken_over = matches!(lease.taken_over_from(), Some(Holder::Run(claim)) if claim.run == run);
+        if silent <= term && !given_up && !is_taken_over && !context.dead.contains(&run) {
+            note(format!(
+                "the unfinished work of run {} is left for now: it was written to {} ago, so that run may still be at work; after {} of silence the next run takes it over",
+                &run.as_str()[..8],
+                duration_words(silent),
+                duration_words(term),
+            ));
             continue;
         }
         let (finished, passed) = draft.adopt(&run, context.observer)?;
