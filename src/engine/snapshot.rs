@@ -164,7 +164,10 @@ impl Making<'_> {
     fn basis(&self, note: &mut impl FnMut(String)) -> Result<Option<Basis>, RunError> {
         let Some((before, _)) = self.before.clone() else { return Ok(None) };
         let reuse = &self.job.reuse;
-        let Some(mut basis) = Basis::open(self.catalog, before, reuse.max_volumes.get(), note)? else {
+        // what is adopted stays, and counts like what this run writes
+        let adopted: BTreeSet<_> = self.adopted.iter().map(|adopted| &adopted.header().snapshot).collect();
+        let max_runs = reuse.max_volumes.get().saturating_sub(adopted.len() as u32);
+        let Some(mut basis) = Basis::open(self.catalog, before, max_runs, note)? else {
             return Ok(None);
         };
         let age = basis.oldest().map(|oldest| self.started.duration_since(oldest));
