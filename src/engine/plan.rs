@@ -379,15 +379,15 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         let is_simple = found.stat.kind != Kind::Folder && (found.stat.kind != Kind::File || found.stat.links == 1);
         let verdict = if is_simple { verdict(&found, &entry, rules, self.names) } else { Likeness::Other };
         let expected = prior.as_ref().and_then(|prior| self.expected(&found, prior));
+        let is_other = expected.is_some_and(|expected| expected.is_other(&entry));
         self.drop_lines(prior.map_or(0, |prior| prior.lines))?;
         match verdict {
             Likeness::Same => {
-                let is_other = expected.is_some_and(|expected| expected.is_other(&entry));
                 self.push(Piece::Adopted(entry), 0)?;
                 if is_other { self.push(Piece::Skip(silent(&found.path)), 0) } else { Ok(()) }
             }
-            Likeness::Doubtful => self.doubt(found, entry, Of::Adopted),
-            Likeness::Other => {
+            Likeness::Doubtful if !is_other => self.doubt(found, entry, Of::Adopted),
+            Likeness::Doubtful | Likeness::Other => {
                 self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
                 self.store(found, expected)
             }
