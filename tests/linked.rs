@@ -14,9 +14,10 @@ use std::process::Command;
 
 use backup::archive::{Codec, FrameMaker, seek};
 use backup::domain::Digest;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use site::forge::{Forged, guide, sum};
-use site::tree::{assert_same, awkward, noise, picture, set_mtime};
+use site::tree::{assert_same, awkward, noise, picture, set_mtime, sparse};
 use site::{Site, has, names_in};
 
 type Picture = BTreeMap<Vec<u8>, String>;
@@ -304,17 +305,21 @@ fn a_volume_without_a_living_entry_is_not_linked() {
 fn a_fresh_run_is_one_tarball_and_tells_what_changed_without_a_trace() {
     let site = Site::new();
     site.file("rotten", "good content").file("fine", "fine content");
+    sparse(&site.source().join("holes"), 1 << 20, &[(65536, 5000)]);
     site.run(&["--compression", "none"]).exits(0);
     site.file("new", "n");
     // the earlier snapshot is made to hold another content of a file whose times have not moved since
     let mut forged = Forged::read(&site.newest());
-    forged.entry("rotten").sha256 = Some(Digest::of(b"what it was before"));
+    for path in ["rotten", "holes"] {
+        forged.entry(path).sha256 = Some(Digest::of(b"what it was before"));
+    }
+    assert!(forged.entry("holes").sparse);
     forged.write();
     settle(&site.newest());
     let run = site.run(&["--compression", "none"]).exits(0);
     assert_eq!(volumes(&site.newest()).len(), 2, "{}", run.out);
     settle(&site.newest());
-    let fresh = site.run(&["--compression", "none", "--fresh"]).exits(3).says("rotten").says("bit rot");
+    let fresh = site.run(&["--compression", "none", "--fresh"]).exits(3).says("rotten").says("holes").says("bit rot");
     fresh.does_not_say("fine");
     assert_eq!(volumes(&site.newest()).len(), 1);
     site.on_store(&["cat", "latest", "rotten"]).exits(0).says("good content");
@@ -520,9 +525,9 @@ fn where_the_record_is_lost_too_the_names_of_the_volumes_tell_which_run_wrote_th
     site.on_store(&["index", &names[1], "--force"]).exits(4).says("its name tells no run that wrote it");
 }
 
-/// Starts a slow run in volumes of `size` and ends it, by `signal`, when its unfinished work is so far.
-fn stopped_when(site: &Site, size: &str, so_far: impl Fn(&Path) -> bool, signal: rustix::process::Signal) {
-    let mut run = site.start(&["--volume-size", size, "--compression", "zstd:19", "--threads", "1"]);
+/// Starts a slow run, with these options, and ends it, by `signal`, when its unfinished work is so far.
+fn stopped_when(site: &Site, more: &[&str], so_far: impl Fn(&Path) -> bool, signal: Signal) {
+    let mut run = site.start(&[&["--compression", "zstd:19", "--threads", "1"], more].concat());
     let mut out = run.stderr.take().expect("piped");
     let said = std::thread::spawn(move || {
         let mut said = String::new();
@@ -537,15 +542,18 @@ fn stopped_when(site: &Site, size: &str, so_far: impl Fn(&Path) -> bool, signal:
         assert!(run.try_wait().expect("a child").is_none(), "it ended before it was stopped");
         std::thread::yield_now();
     }
-    rustix::process::kill_process(rustix::process::Pid::from_child(&run), signal).expect("signalled");
+    kill_process(Pid::from_child(&run), signal).expect("signalled");
     run.wait().expect("it ends");
     said.join().expect("no panic");
 }
 
 /// A run that was stopped when three of its volumes, of little more than a frame each, were finished.
 fn interrupted(site: &Site) {
-    let three = |partial: &Path| names_in(partial).iter().filter(|name| name.ends_with(".part")).count() >= 3;
-    stopped_when(site, "500kB", three, rustix::process::Signal::TERM);
+    stopped_when(site, &["--volume-size", "500kB"], has_three_volumes, Signal::TERM);
+}
+
+fn has_three_volumes(partial: &Path) -> bool {
+    names_in(partial).iter().filter(|name| name.ends_with(".part")).count() >= 3
 }
 
 fn many_texts(site: &Site) {
@@ -633,12 +641,127 @@ fn what_a_dead_run_had_finished_is_adopted_when_its_lease_is_over() {
     interrupted(&site);
     let partial = site.job().join(&site.leftovers()[0]);
     fs::remove_file(partial.join("given-up")).expect("as if it had died without a word");
-    site.run(&[]).exits(0).does_not_say("adopted");
+    site.run(&[]).exits(0).does_not_say("adopted").says("is left for now").says("that run may still be at work");
     for name in names_in(&partial) {
         set_mtime(&partial.join(name), 1_500_000_000, 0);
     }
     set_mtime(&partial, 1_500_000_000, 0);
     site.run(&["--fresh"]).exits(0).says("adopted");
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+}
+
+/// Whoever holds the lease has it from the run that left the work, or a person decided that this one is over; the work was
+/// passed over without a word, all the same, for as long as a lease's term, and stored a second time.
+#[test]
+fn unfinished_work_is_adopted_however_young_when_its_lease_was_taken_over_or_broken() {
+    for broken in [true, false] {
+        let site = Site::new();
+        many_texts(&site);
+        stopped_when(&site, &["--volume-size", "500kB"], has_three_volumes, Signal::KILL);
+        assert_eq!(site.leftovers().len(), 2, "a lease and a draft");
+        if broken {
+            site.on_store(&["unlock", "--break"]).exits(0);
+            site.run(&[]).exits(0).says("adopted");
+        } else {
+            site.run(&[]).exits(5);
+            set_mtime(&site.job().join(".lease.json"), 1_500_000_000, 0);
+            site.run(&[]).exits(0).says("took over the stale lease").says("adopted");
+        }
+        assert_eq!(site.leftovers(), [""; 0]);
+        assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+        site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    }
+}
+
+#[test]
+fn what_an_interrupted_run_found_to_be_rotten_is_told_by_the_one_that_adopts_it() {
+    let site = Site::new();
+    site.file("aa", "good content").file("several", "good content, too");
+    fs::hard_link(site.source().join("several"), site.source().join("several too")).expect("a link");
+    many_texts(&site);
+    site.run(&["--compression", "none"]).exits(0);
+    // as in the test of fresh runs: what the earlier snapshot holds of them is something else
+    let mut forged = Forged::read(&site.newest());
+    for path in ["aa", "several"] {
+        forged.entry(path).sha256 = Some(Digest::of(b"what it was before"));
+    }
+    forged.write();
+    settle(&site.newest());
+    stopped_when(&site, &["--volume-size", "500kB", "--fresh"], has_three_volumes, Signal::TERM);
+    let ran = site.run(&[]).exits(3).says("adopted").says("bit rot");
+    let skipped = &record(&site.newest())["skipped"];
+    assert_eq!(skipped, 2, "{}", ran.out);
+    let lines: Vec<String> = ran.out.lines().chain(ran.err.lines()).map(str::to_owned).collect();
+    for path in ["aa", "several"] {
+        assert!(lines.iter().any(|line| line.trim_start().starts_with(path)), "{path} is not told in {lines:#?}");
+        site.on_store(&["cat", "latest", path]).exits(0).says("good content");
+    }
+    site.on_store(&["verify", "latest", "--deep"]).exits(0);
+}
+
+#[test]
+fn runs_whose_volumes_are_adopted_count_among_those_that_a_snapshot_may_have() {
+    let site = Site::new();
+    site.file("aa", noise(1, 100_000));
+    site.run(&[]).exits(0);
+    many_texts(&site);
+    interrupted(&site);
+    let (source, store) = (site.source(), site.store());
+    let text = format!(
+        "stores:\n  nas: {{path: {}}}\njobs:\n  upload: {{source: {}, store: nas, max_volumes: 2}}\n",
+        store.display(),
+        source.display()
+    );
+    fs::write(site.path().join("two.yaml"), text).expect("written");
+    let run = site.with_config("two.yaml", &["run", "upload"]).output().expect("the binary starts");
+    site::Ran::from(run).exits(0).says("adopted").says("folded: 1 volume");
+    let record = record(&site.newest());
+    let writers = record["volumes"].as_array().expect("volumes").iter().filter_map(|v| v["written_by"].as_str());
+    assert_eq!(writers.collect::<std::collections::BTreeSet<_>>().len(), 2);
+    assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+}
+
+/// A further name moves the ctime of all of them, and a file with several was then stored anew without a look: a rotation
+/// by `cp -al` stored everything each night.
+#[test]
+fn a_file_with_several_names_whose_ctime_alone_moved_stays_where_it_lies() {
+    let site = Site::new();
+    let large = noise(2, 3 << 20);
+    site.file("a small", noise(1, 50_000)).file("a large", &large).file("a torn", noise(3, 50_000));
+    for name in ["a small", "a large", "a torn"] {
+        fs::hard_link(site.source().join(name), site.source().join(format!("b {name}"))).expect("a link");
+    }
+    site.run(&[]).exits(0);
+    settle(&site.newest());
+    for name in ["a small", "a large", "a torn"] {
+        fs::hard_link(site.source().join(name), site.source().join(format!("c {name}"))).expect("a link");
+    }
+    // under the same times another content: that is seen
+    let times = fs::metadata(site.source().join("a torn")).expect("a file");
+    fs::write(site.source().join("a torn"), noise(4, 50_000)).expect("written");
+    set_mtime(&site.source().join("a torn"), times.mtime(), times.mtime_nsec() as u32);
+    // what was touched within the clock's grain is not believed
+    let touched = fs::metadata(site.source().join("a torn")).expect("a file");
+    let grain_over = jiff::Timestamp::new(touched.ctime(), touched.ctime_nsec() as i32).expect("a time");
+    let grain_over = grain_over.checked_add(jiff::SignedDuration::from_millis(50)).expect("a time");
+    while jiff::Timestamp::now() < grain_over {
+        std::thread::yield_now();
+    }
+    site.run(&[]).exits(0);
+    let own = volumes(&site.newest()).pop().expect("its own");
+    let len = fs::metadata(site.newest().join(own)).expect("a volume").len();
+    assert!((50_000..60_000).contains(&len), "of the contents only the one that changed is stored again: {len}");
+    let now = picture(&site.source());
+    assert_same(&now, &restored(&site, &site.newest()));
+    if has("zstd", "restoring by RESTORE.txt") {
+        assert_same(&now, &guided(&site, &site.newest()));
+    }
+    site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    // and the next builds on it: nothing is in doubt any more
+    settle(&site.newest());
+    fs::remove_file(site.source().join("c a torn")).expect("gone");
+    site.run(&[]).exits(0);
     assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
     site.on_store(&["verify", "--all", "--deep"]).exits(0);
 }
@@ -809,7 +932,7 @@ fn a_run_that_is_stopped_before_a_volume_is_finished_leaves_nothing() {
     let site = Site::new();
     many_texts(&site);
     let begun = |partial: &Path| names_in(partial).iter().any(|name| name.ends_with(".part-unfinished"));
-    stopped_when(&site, "1GB", begun, rustix::process::Signal::TERM);
+    stopped_when(&site, &["--volume-size", "1GB"], begun, Signal::TERM);
     assert_eq!(site.leftovers(), [""; 0]);
     site.run(&[]).exits(0).does_not_say("adopted");
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use backup::archive::Codec;
 use backup::catalog::Catalog;
 use backup::command::Spec;
-use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StoreId, SystemClock, Verdict};
+use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict};
 use backup::engine::{CommandSource, Commands, Context, Job, NoGate, Reuse, run};
 use backup::observe::Silent;
 use backup::restore::content;
@@ -27,7 +27,7 @@ use backup::store::{
 };
 use backup::verify::{Known, Options, verify};
 use backup::wiring::{News, watch_calls};
-use faults::{Fault, Faulty};
+use faults::{Fault, Faulty, bytes_in};
 
 fn folder_store(path: &Path) -> Arc<dyn Store> {
     let (no, permissions) = (RequireMount::No, Permissions::default());
@@ -298,6 +298,60 @@ fn nothing_of_a_draft_is_open_when_it_is_removed_or_gets_its_name() {
         world.clear();
     }
     assert!(adopted > 0);
+}
+
+/// Room was asked for before the lease, and what a killed run had left was removed after that: once it took the room, no
+/// run ever came so far.
+#[test]
+fn what_a_dead_run_left_stands_in_nobodys_way_for_the_room_it_takes() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    let job = world.folder.path().join("store/job");
+    let leave = || {
+        let left = job.join(".partial-00000000000000000000000000000009");
+        fs::create_dir_all(&left).expect("a folder");
+        fs::write(left.join("job-20200101T000000Z.tar"), vec![1; 3_000_000]).expect("a file");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+        for path in [left.join("job-20200101T000000Z.tar"), left.clone()] {
+            fs::File::open(path).expect("there").set_modified(long_ago).expect("a time");
+        }
+        left
+    };
+    let on_disk = |size| Arc::new(Faulty::on_disk(Arc::clone(&world.store), job.clone(), size));
+    let left = leave();
+    let outcome = world.run(1, on_disk(4_000_000));
+    assert_eq!(outcome.verdict(), Verdict::Ok, "{outcome:?}");
+    assert!(!left.exists());
+    // where there is no room without it either, it goes all the same
+    world.clear();
+    let left = leave();
+    let failure = world.run(2, on_disk(2_000_000)).failure.expect("there is no room");
+    assert_eq!(failure.0, StopReason::StoreFull, "{failure:?}");
+    assert!(!left.exists());
+    assert_eq!(world.catalog().snapshots().expect("listed"), []);
+}
+
+#[test]
+fn what_is_adopted_needs_no_room_a_second_time() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    world.job.reuse.volume_size = Some(ByteCount(1 << 20));
+    for number in 0..5 {
+        fs::write(world.job.sources[0].join(format!("more {number}")), vec![number; 1_000_000]).expect("a file");
+    }
+    let counted = Faulty::new(Arc::clone(&world.store), None);
+    let plan = counted.plan();
+    assert_eq!(world.run(1, Arc::new(counted)).verdict(), Verdict::Ok);
+    let job = world.folder.path().join("store/job");
+    let all = bytes_in(&job);
+    world.clear();
+    let fault = Fault { call: plan.calls() / 2, errno: 5, for_ever: false, after: false };
+    assert_eq!(world.run(2, Arc::new(Faulty::new(Arc::clone(&world.store), Some(fault)))).verdict(), Verdict::Failed);
+    assert!(bytes_in(&job) > 2_000_000, "{} of {all} are left for the next", bytes_in(&job));
+    // room for one megabyte more than a whole snapshot, and no snapshot beside what is left
+    let outcome = world.run(3, Arc::new(Faulty::on_disk(Arc::clone(&world.store), job, all + (1 << 20))));
+    assert_eq!(outcome.verdict(), Verdict::Ok, "{outcome:?}");
+    assert!(outcome.notices.iter().any(|notice| notice.contains("adopted")), "{:?}", outcome.notices);
 }
 
 /// A store that counts what is read from volumes.

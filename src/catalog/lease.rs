@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::error::CatalogError;
+use super::layout::GIVEN_UP;
 use super::list::Catalog;
 use crate::domain::{Host, RunId};
 use crate::store::{Key, Store, StoreError, create_whole};
@@ -206,12 +207,22 @@ impl Catalog {
         Ok(Some(LeaseState { holder, silent, term: Duration::from_secs(term_s) }))
     }
 
-    /// Removes the lease whoever holds it: a person decided so. Its holder will publish nothing.
+    /// Removes the lease whoever holds it: a person decided so. Its holder will publish nothing, and its unfinished work is
+    /// given up, so that the next run need not wait until it has grown old.
     ///
     /// # Errors
     /// If the store refuses.
     pub fn break_lease(&self) -> Result<(), CatalogError> {
-        Ok(self.store().remove(&self.layout().lease())?)
+        let key = self.layout().lease();
+        let holder = self.read_claim(&key)?;
+        // in this order: a holder that lives, and comes to its commit now, finds the lease gone
+        self.store().remove(&key)?;
+        let Some(Holder::Run(claim)) = holder else { return Ok(()) };
+        match create_whole(self.store(), &self.layout().partial(&claim.run).join(GIVEN_UP)?, b"") {
+            // it left none, or has said so itself
+            Ok(()) | Err(StoreError::NotThere { .. } | StoreError::AlreadyThere { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read_claim(&self, key: &Key) -> Result<Option<Holder>, CatalogError> {

@@ -4,10 +4,11 @@
 //! changes meanwhile: what it grew is cut, what it lost is padded with zeros, and it is told as changed. The header
 //! says the length it had when it was opened.
 
+use super::likeness::Expected;
 use super::plan::{loss, silent};
 use crate::archive::manifest::{Entry, EntryKind, Placed};
 use crate::archive::{FRAME_BYTES, SparseMap, TarHeader, TarKind, pad};
-use crate::domain::{Digest, EntryPath, Hasher, Owner, Skip, SkipCause, Stat, Xattrs};
+use crate::domain::{EntryPath, Hasher, Owner, Skip, SkipCause, Stat, Xattrs};
 use crate::domain::{Halt, Halted, Turns};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
@@ -21,7 +22,7 @@ pub(super) struct LargeFile {
     sparse: Option<SparseMap>,
     header: Vec<u8>,
     body_len: u64,
-    expected: Option<Digest>,
+    expected: Option<Expected>,
     state: Turns<Reading>,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct LargeDone {
 
 impl LargeFile {
     /// Opens it and settles its header.
-    pub(super) fn open(found: Found, names: &Names, expected: Option<Digest>) -> Result<Self, SourceError> {
+    pub(super) fn open(found: Found, names: &Names, expected: Option<Expected>) -> Result<Self, SourceError> {
         let file = found.place.open(&found.stat)?;
         let stat = file.stat().clone();
         let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
@@ -130,10 +131,6 @@ impl LargeFile {
         }
         skips.extend(loss_found.map(|(cause, why)| loss(&self.path, cause, &why)));
         let sha256 = hasher.finish();
-        let is_other = self.sparse.is_none() && self.expected.is_some_and(|expected| expected != sha256);
-        if is_other && skips.is_empty() {
-            skips.push(silent(&self.path));
-        }
         let changed = skips.iter().any(|skip| matches!(skip.cause, SkipCause::Changed | SkipCause::Incomplete));
         let entry = Entry {
             path: self.path.clone(),
@@ -153,6 +150,9 @@ impl LargeFile {
             // the writer knows where its first part came to lie
             placed: Placed { volume: 0, offset: 0, body: self.header_len(), stored: self.body_len },
         };
+        if skips.is_empty() && self.expected.is_some_and(|expected| expected.is_other(&entry)) {
+            skips.push(silent(&self.path));
+        }
         Ok(Some(LargeDone { entry, skips }))
     }
 

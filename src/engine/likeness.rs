@@ -8,7 +8,7 @@
 //! Pure: values in, a verdict out.
 
 use crate::archive::manifest::{Entry, EntryKind};
-use crate::domain::{FileTime, Kind, Stat};
+use crate::domain::{Digest, FileTime, Kind, Stat};
 
 /// How far before the start of the earlier run a time must lie to be believed: the coarsest clock of a file system in
 /// use is that of FAT, with two seconds.
@@ -69,9 +69,34 @@ fn is_of_kind(stat: &Stat, before: &Entry) -> bool {
     stat.kind == before.kind.kind() && more
 }
 
+/// The content that a file must have, because nothing can have changed it since it was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    sha256: Digest,
+    mtime: FileTime,
+    sparse: bool,
+    stored: u64,
+}
+
+impl Expected {
+    /// Of an entry that was found to be like `before`.
+    pub(super) fn of(before: &Entry, verdict: Likeness) -> Option<Self> {
+        let sha256 = before.sha256.filter(|_| verdict == Likeness::Same)?;
+        Some(Self { sha256, mtime: before.mtime, sparse: before.sparse, stored: before.placed.stored })
+    }
+
+    /// Whether the file, as it was stored now, holds another. The digest of a sparse one covers the map of its holes as
+    /// well, and a map may move alone: one that has another length says nothing. Nor does a file that was written after
+    /// it was listed.
+    pub(super) fn is_other(&self, now: &Entry) -> bool {
+        let is_comparable = (now.mtime, now.sparse, now.placed.stored) == (self.mtime, self.sparse, self.stored);
+        is_comparable && now.sha256.is_some_and(|sha256| sha256 != self.sha256)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Likeness, Rules, likeness};
+    use super::{Expected, Likeness, Rules, likeness};
     use crate::archive::manifest::{Entry, EntryKind, Placed};
     use crate::domain::{Digest, EntryPath, FileTime, Kind, Owner, Stat};
 
@@ -188,6 +213,23 @@ mod tests {
         }
         let rules = Rules::new("1970-01-01T00:16:42.9Z".parse().expect("a time"), true, true);
         assert_eq!(rules.safe_before, FileTime { sec: 1000, nsec: 0 }, "two seconds before 1002.9, rounded down");
+    }
+
+    #[test]
+    fn another_content_is_silent_only_where_nothing_says_that_the_file_or_the_map_of_its_holes_changed() {
+        for sparse in [false, true] {
+            let before = Entry { sparse, ..entry(EntryKind::File) };
+            assert_eq!(Expected::of(&before, Likeness::Doubtful), None);
+            let expected = Expected::of(&before, Likeness::Same).expect("it must be the same");
+            assert!(!expected.is_other(&before));
+            let rotten = Entry { sha256: Some(Digest::of(b"y")), ..before };
+            assert!(expected.is_other(&rotten));
+            let written = Entry { mtime: FileTime { nsec: 8, ..AT }, ..rotten.clone() };
+            assert!(!expected.is_other(&written), "after it was listed");
+            let moved = Entry { placed: Placed { stored: 11, ..rotten.placed }, ..rotten.clone() };
+            assert!(!expected.is_other(&moved));
+            assert!(!expected.is_other(&Entry { sparse: !sparse, ..rotten }));
+        }
     }
 
     #[test]

@@ -141,11 +141,15 @@ impl<'a> Maker<'a> {
                 Piece::Proven(entry) => proven(entry, Of::Earlier, &mut made),
                 Piece::Adopted(entry) => proven(entry, Of::Adopted, &mut made),
                 Piece::Stale { volume, path } => made.lines.push(MadeLine::Stale { volume, path }),
-                Piece::Doubt { found, before, of } => {
+                Piece::Doubt { found, before, of, names } => {
                     let mut read = 0;
                     let same = self.prover.is_proven(&found, &before, &mut read);
                     made.totals.read_bytes.0 += read;
                     if same {
+                        if let Some((names, turn)) = names {
+                            let first = Some((found.path.clone(), found.stat.clone()));
+                            names.take(turn, &self.halt, |stays| *stays = first)?;
+                        }
                         let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
                         proven(Box::new(entry), of, &mut made);
                     } else {
@@ -153,7 +157,7 @@ impl<'a> Maker<'a> {
                             Of::Earlier => MadeLine::Drop(1),
                             Of::Adopted => MadeLine::Stale { volume: before.placed.volume, path: before.path },
                         });
-                        self.entry(Planned { found, names: None, expected: None }, &mut made)?;
+                        self.entry(Planned { found, names, expected: None }, &mut made)?;
                     }
                 }
                 Piece::End => self.raw.extend_from_slice(&END_MARKER),
@@ -199,9 +203,7 @@ impl<'a> Maker<'a> {
         };
         match stored {
             Stored::Yes { entry, mut skips } => {
-                let is_other =
-                    expected.is_some() && entry.sha256.is_some() && !entry.sparse && entry.sha256 != expected;
-                if is_other && skips.is_empty() {
+                if skips.is_empty() && expected.is_some_and(|expected| expected.is_other(&entry)) {
                     skips.push(silent(&entry.path));
                 }
                 entry.count_in(&mut made.totals);

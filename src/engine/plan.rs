@@ -10,14 +10,14 @@ use std::sync::Arc;
 use super::basis::Basis;
 use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, Told, verdict};
 use super::large::LargeFile;
-use super::likeness::{Likeness, Rules};
+use super::likeness::{Expected, Likeness, Rules};
 use super::prove::Prover;
 use super::staged::{FromCommand, Staged};
 use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
-use crate::domain::Turns;
-use crate::domain::{Cancel, Digest, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::domain::{Cancel, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::domain::{Halt, Turns};
 use crate::observe::Observer;
 use crate::source::{Found, Item, Names, SourceError};
 
@@ -41,7 +41,13 @@ pub(super) enum Piece {
     /// The next lines of the earlier manifest do not: what they tell of is stale where it lies.
     Drop(u64),
     /// An entry that may still be what the next line of the earlier manifest says; the worker reads it.
-    Doubt { found: Found, before: Box<Entry>, of: Of },
+    Doubt {
+        found: Found,
+        before: Box<Entry>,
+        of: Of,
+        /// For the first name of a file with several: its turn.
+        names: Option<(Arc<LinkedNames>, u64)>,
+    },
     /// An entry whose content is where the next line of the earlier manifest says, under another ctime or inode.
     Proven(Box<Entry>),
     /// An entry whose content lies in an adopted volume.
@@ -67,7 +73,7 @@ pub(super) struct Planned {
     /// For a file with several names: the names' shared state, and which turn this one has.
     pub(super) names: Option<(Arc<LinkedNames>, u64)>,
     /// The content that it must have, if nothing can have changed it: it is read for other reasons.
-    pub(super) expected: Option<Digest>,
+    pub(super) expected: Option<Expected>,
 }
 
 /// Lines that are kept.
@@ -121,6 +127,8 @@ impl<'a> AdoptedLines<'a> {
                     self.next = Some(entry);
                     return Ok(());
                 }
+                // it was stored as it was found; what it should have been, the earlier manifest tells
+                Line::Skip(skip) if skip.cause == SkipCause::Silent => {}
                 Line::Skip(skip) => self.imperfect = Some(skip.path),
             }
         }
@@ -367,23 +375,28 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
 
     /// What an interrupted run stored of it is taken, if it still is that. A name of a file that has several is not: the
     /// others may lie elsewhere.
-    fn adopt(&mut self, found: Found, entry: Box<Entry>, rules: &Rules, lines: u64) -> Result<(), Break> {
+    fn adopt(&mut self, found: Found, entry: Box<Entry>, rules: &Rules, prior: Option<Prior>) -> Result<(), Break> {
         let is_simple = found.stat.kind != Kind::Folder && (found.stat.kind != Kind::File || found.stat.links == 1);
         let verdict = if is_simple { verdict(&found, &entry, rules, self.names) } else { Likeness::Other };
-        self.drop_lines(lines)?;
+        let expected = prior.as_ref().and_then(|prior| self.expected(&found, prior));
+        let is_other = expected.is_some_and(|expected| expected.is_other(&entry));
+        self.drop_lines(prior.map_or(0, |prior| prior.lines))?;
         match verdict {
-            Likeness::Same => self.push(Piece::Adopted(entry), 0),
-            Likeness::Doubtful => self.doubt(found, entry, Of::Adopted),
-            Likeness::Other => {
+            Likeness::Same => {
+                self.push(Piece::Adopted(entry), 0)?;
+                if is_other { self.push(Piece::Skip(silent(&found.path)), 0) } else { Ok(()) }
+            }
+            Likeness::Doubtful if !is_other => self.doubt(found, entry, Of::Adopted),
+            Likeness::Doubtful | Likeness::Other => {
                 self.push(Piece::Stale { volume: entry.placed.volume, path: entry.path }, 0)?;
-                self.store(found, None)
+                self.store(found, expected)
             }
         }
     }
 
     fn entry(&mut self, found: Found, prior: Option<Prior>) -> Result<(), Break> {
         if let Some((entry, rules)) = self.adopted_until(Some(&found.path))? {
-            return self.adopt(found, entry, &rules, prior.map_or(0, |prior| prior.lines));
+            return self.adopt(found, entry, &rules, prior);
         }
         let Some(Prior { entry, lines, imperfect }) = prior else { return self.store(found, None) };
         let Some(before) = entry else {
@@ -400,9 +413,13 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 self.keep(&before)?;
                 return self.drop_lines(lines - 1);
             }
+            if verdict == Likeness::Doubtful && self.may_begin_group(&found, &before) {
+                self.doubt(found, before, Of::Earlier)?;
+                return self.drop_lines(lines - 1);
+            }
             self.drop_lines(lines)?;
             // in its group a name is stored with its content or as a link: what it must hold is known of a file alone
-            let expected = expected(&before, verdict);
+            let expected = Expected::of(&before, verdict);
             return self.store(found, expected);
         }
         let earlier = self.earlier.as_ref().expect("there is a line of it");
@@ -413,7 +430,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 self.doubt(found, before, Of::Earlier)?;
             }
             _ => {
-                let expected = expected(&before, verdict);
+                let expected = Expected::of(&before, verdict);
                 self.drop_lines(lines)?;
                 return self.store(found, expected);
             }
@@ -425,6 +442,12 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn likeness(&self, found: &Found, before: &Entry) -> Likeness {
         let Some(Earlier { rules, .. }) = &self.earlier else { return Likeness::Other };
         verdict(found, before, rules, self.names)
+    }
+
+    /// The content that the earlier snapshot says it must have.
+    fn expected(&self, found: &Found, prior: &Prior) -> Option<Expected> {
+        let before = prior.entry.as_ref().filter(|_| !prior.imperfect)?;
+        Expected::of(before, self.likeness(found, before))
     }
 
     /// The next line of the earlier manifest stands in this one too.
@@ -455,12 +478,18 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
     fn doubt(&mut self, found: Found, before: Box<Entry>, of: Of) -> Result<(), Break> {
         if found.stat.kind != Kind::File || found.stat.size <= FRAME_BYTES as u64 {
             let estimate = 3 * 512 + found.stat.size.next_multiple_of(512) + 2 * found.path.as_bytes().len() as u64;
-            return self.push(Piece::Doubt { found, before, of }, estimate);
+            let names = (found.stat.kind == Kind::File && found.stat.links > 1).then(|| self.turn(&found));
+            return self.push(Piece::Doubt { found, before, of, names }, estimate);
         }
         let mut read = 0;
         let proven = self.prover.is_proven(&found, &before, &mut read);
         self.totals.counted.read_bytes.0 += read;
         if proven {
+            if found.stat.links > 1 {
+                let (names, turn) = self.turn(&found);
+                let first = Some((found.path.clone(), found.stat.clone()));
+                names.take(turn, &Halt::default(), |stays| *stays = first).expect("the first turn never waits");
+            }
             let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
             return match of {
                 Of::Earlier => self.push(Piece::Proven(Box::new(entry)), 0),
@@ -474,7 +503,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         self.store(found, None)
     }
 
-    fn store(&mut self, found: Found, expected: Option<Digest>) -> Result<(), Break> {
+    fn store(&mut self, found: Found, expected: Option<Expected>) -> Result<(), Break> {
         let stat = &found.stat;
         if stat.kind != Kind::File {
             let estimate = 2 * 512 + 2 * found.path.as_bytes().len() as u64;
@@ -521,6 +550,15 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         stays
     }
 
+    /// Whether the content of a file with several names, if it still is what it was, stays where it lies under this one,
+    /// the first of them: the others become links to it.
+    fn may_begin_group(&self, found: &Found, before: &Entry) -> bool {
+        let earlier = self.earlier.as_ref().expect("there is a line of it");
+        before.kind == EntryKind::File
+            && earlier.basis.linkable(before.placed.volume).is_some()
+            && !self.groups.contains_key(&(found.stat.device, found.stat.inode))
+    }
+
     /// Which turn this name has among the names of its inode.
     fn turn(&mut self, found: &Found) -> (Arc<LinkedNames>, u64) {
         let key = (found.stat.device, found.stat.inode);
@@ -539,16 +577,15 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         &mut self,
         found: Found,
         names: Option<(Arc<LinkedNames>, u64)>,
-        expected: Option<Digest>,
+        expected: Option<Expected>,
     ) -> Result<(), Break> {
         let key = (found.stat.device, found.stat.inode);
         let (path, stat) = (found.path.clone(), found.stat.clone());
-        let unlimited = crate::domain::Halt::default();
         match LargeFile::open(found, self.names, expected) {
             Ok(file) => {
                 if let Some((names, turn)) = &names {
                     let stored = |first: &mut Option<(EntryPath, Stat)>| *first = Some((path.clone(), stat));
-                    names.take(*turn, &unlimited, stored).expect("the first turn never waits");
+                    names.take(*turn, &Halt::default(), stored).expect("the first turn never waits");
                 }
                 let file = Arc::new(file);
                 self.flush()?;
@@ -589,11 +626,6 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         self.estimate = 0;
         if (self.give)(plan) { Ok(()) } else { Err(Break::Stopped) }
     }
-}
-
-/// The content that an entry must have. Of a sparse file nobody knows: its digest covers where its holes lie as well.
-fn expected(before: &Entry, verdict: Likeness) -> Option<Digest> {
-    before.sha256.filter(|_| verdict == Likeness::Same && !before.sparse)
 }
 
 /// An error of the source as part of the outcome.

@@ -20,13 +20,15 @@ const SHRINKS_AT_MOST: u64 = 20;
 /// A run that has less than this before it begins will not get anywhere.
 const ROOM_LEAST: ByteCount = ByteCount(1 << 20);
 
-/// Refuses a run that is sure not to fit, before anything is written.
+/// Refuses a run that is sure not to fit, before anything is written. Of what it needs `stored` is there already, in
+/// volumes that it adopted.
 pub(super) fn check_room(
     job: &Job,
     context: &Context<'_>,
     descriptors: &Arc<Descriptors>,
     catalog: &Catalog,
     before: Option<&(Record, Digest)>,
+    stored: ByteCount,
 ) -> Result<(), RunError> {
     let free = catalog.store().room()?.free;
     let before = before.map(|(record, _)| &record.totals);
@@ -36,14 +38,16 @@ pub(super) fn check_room(
     // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
     // is worth it only where the answer could be a refusal
     let bound = open_roots(&job.sources, job.naming(), descriptors)?.iter().map(Root::file_system_used).sum();
-    let doubtful = free < least_stored(job.codec, before, more_than_held(bound));
+    let needed_for =
+        |bytes| ByteCount(least_stored(job.codec, before, more_than_held(bytes)).0.saturating_sub(stored.0));
+    let doubtful = free < needed_for(bound);
     let mut needed = ROOM_LEAST;
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
         let (entries, bytes) =
             survey(walk(job, catalog.store(), open_roots(&job.sources, job.naming(), descriptors)?), context)?;
         context.observer.notice(&Event::Expected { entries, bytes });
-        needed = needed.max(least_stored(job.codec, before, more_than_held(bytes)));
+        needed = needed.max(needed_for(bytes));
     } else if let Some(totals) = before {
         context.observer.notice(&Event::Expected { entries: totals.entries, bytes: totals.content_bytes });
     }

@@ -1,8 +1,9 @@
 //! One run, step by step, in the order that makes it safe.
 //!
 //! The order: store and source are opened before anything is written, and room is checked before the lease (where somebody
-//! prepares the source under the lease, both come after that); the draft is complete, flushed and read back before
-//! anything is published; whatever goes wrong before the rename removes the draft; whatever happens is an `Outcome`.
+//! prepares the source under the lease, or what dead runs left takes the room, it is checked after that); the draft is
+//! complete, flushed and read back before anything is published; whatever goes wrong before the rename removes the draft;
+//! whatever happens is an `Outcome`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +15,13 @@ use super::room::check_room;
 use super::snapshot::{Done, Making};
 use super::staged::{Commands, NothingCame};
 use crate::archive::Codec;
-use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Lease, Leftover, Record};
+use crate::catalog::{Adopted, Catalog, CatalogError, Claim, Draft, Holder, Lease, Leftover, Record};
 use crate::domain::{
     ByteCount, Cancel, Clock, Digest, Host, JobName, Outcome, RunId, Skips, SnapshotName, Stop, StopReason, Totals,
     Trouble, Verdict,
 };
 use crate::observe::{Event, Observer, Phase};
+use crate::report::duration_words;
 use crate::source::{Descriptors, Excludes, Naming, Root, SourceError, Walk, WalkOptions, open_roots};
 use crate::store::{Store, StoreError};
 
@@ -72,7 +74,7 @@ pub struct Reuse {
     pub full: bool,
     /// Everything is, once the oldest volume in use is older than this; never, if not given.
     pub fresh_every: Option<Duration>,
-    /// More volumes than this one snapshot has not.
+    /// Volumes of more runs than this one snapshot has not.
     pub max_volumes: NonZeroU32,
     /// A volume that has reached this length is followed by another.
     pub volume_size: Option<ByteCount>,
@@ -289,16 +291,9 @@ fn attempt(
     let (store, opened) = open_store()?;
     opened.into_iter().for_each(&mut note);
     let catalog = Catalog::new(store, job.name.clone());
-    let look = || {
-        drop(open_roots(&job.sources, job.naming(), &descriptors)?);
-        let before = previous(&catalog, &mut |_| ())?;
-        check_room(job, context, &descriptors, &catalog, before.as_ref())
-    };
     // where somebody prepares the source, it is not there yet
     let is_prepared = context.gate.is_kept();
-    if !is_prepared {
-        look()?;
-    }
+    let look_again = is_prepared || !is_room_sure(job, context, &descriptors, &catalog)?;
     let claim = Claim {
         run: context.run.clone(),
         host: context.host.clone(),
@@ -313,13 +308,17 @@ fn attempt(
     let result = while_renewed(&lease, || {
         if is_prepared {
             context.gate.before().map_err(|(reason, trouble)| RunError::Refused(reason, trouble))?;
-            look()?;
+            drop(open_roots(&job.sources, job.naming(), &descriptors)?);
         }
         // again, now that nobody else can add to them
         let before = previous(&catalog, &mut note)?;
         let mut draft = Draft::create(&catalog, &context.run)?;
-        let result = take_leftovers(&catalog, context, job.lease_term, &draft, &mut note).and_then(|adopted| {
+        let result = take_leftovers(&catalog, context, job.lease_term, &lease, &draft, &mut note).and_then(|adopted| {
             let (descriptors, catalog, lease) = (&descriptors, &catalog, &lease);
+            if look_again {
+                let stored = adopted.iter().map(|volume| ByteCount(volume.file.size)).sum();
+                check_room(job, context, descriptors, catalog, before.as_ref(), stored)?;
+            }
             let yardstick = yardstick(catalog, before.as_ref())?;
             let making = Making { job, context, descriptors, catalog, lease, started, before, yardstick, adopted };
             making.make(&mut draft, &mut note)
@@ -340,6 +339,27 @@ fn attempt(
         note(format!("the lease could not be given back ({error}); it ends by itself"));
     }
     result
+}
+
+/// Whether there is room as the store is now. Where there is not, and unfinished work lies there, that may be why: it is
+/// adopted or removed under the lease, and room is asked for again.
+fn is_room_sure(
+    job: &Job,
+    context: &Context<'_>,
+    descriptors: &Arc<Descriptors>,
+    catalog: &Catalog,
+) -> Result<bool, RunError> {
+    drop(open_roots(&job.sources, job.naming(), descriptors)?);
+    let before = previous(catalog, &mut |_| ())?;
+    match check_room(job, context, descriptors, catalog, before.as_ref(), ByteCount::ZERO) {
+        Ok(()) => Ok(true),
+        Err(error) if is_lack_of_room(&error) && !catalog.leftovers()?.is_empty() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_lack_of_room(error: &RunError) -> bool {
+    matches!(error, RunError::Store(CatalogError::Store(StoreError::TooSmall { .. } | StoreError::NoRoom { .. })))
 }
 
 /// Works while a thread renews the lease. What becomes of the lease is decided at the commit, not here.
@@ -406,8 +426,7 @@ fn yardstick(catalog: &Catalog, before: Option<&(Record, Digest)>) -> Result<Opt
 /// What becomes of the unfinished work of a run that failed: whole volumes are left to the next run, unless it is for
 /// them that there is no room.
 fn end_draft(draft: Draft, error: &RunError, note: &mut impl FnMut(String)) {
-    let no_room = matches!(error, RunError::Store(CatalogError::Store(StoreError::NoRoom { .. })));
-    match if no_room { Ok(0) } else { draft.leave() } {
+    match if is_lack_of_room(error) { Ok(0) } else { draft.leave() } {
         Ok(0) | Err(_) => {
             if let Err(error) = draft.abandon() {
                 note(format!("the unfinished work could not be removed ({error}); a later run cleans up"));
@@ -417,12 +436,13 @@ fn end_draft(draft: Draft, error: &RunError, note: &mut impl FnMut(String)) {
     }
 }
 
-/// Takes over what dead runs had finished, and removes the rest of their work: this run has the lease, and they said that
-/// they are over, or nothing has touched their work for a term.
+/// Takes over what dead runs had finished, and removes the rest of their work: this run has the lease, and they (or whoever
+/// broke theirs) said that they are over, or it took theirs over, or nothing has touched their work for a term.
 fn take_leftovers(
     catalog: &Catalog,
     context: &Context<'_>,
     term: Duration,
+    lease: &Lease,
     draft: &Draft,
     note: &mut impl FnMut(String),
 ) -> Result<Vec<Adopted>, RunError> {
@@ -434,7 +454,14 @@ fn take_leftovers(
     let now = catalog.store().now()?;
     for Leftover { run, touched, given_up } in leftovers {
         let silent = Duration::try_from(now.duration_since(touched)).unwrap_or(Duration::ZERO);
-        if silent <= term && !given_up && !context.dead.contains(&run) {
+        let is_taken_over = matches!(lease.taken_over_from(), Some(Holder::Run(claim)) if claim.run == run);
+        if silent <= term && !given_up && !is_taken_over && !context.dead.contains(&run) {
+            note(format!(
+                "the unfinished work of run {} is left for now: it was written to {} ago, so that run may still be at work; after {} of silence the next run takes it over",
+                &run.as_str()[..8],
+                duration_words(silent),
+                duration_words(term),
+            ));
             continue;
         }
         let (finished, passed) = draft.adopt(&run, context.observer)?;
@@ -456,11 +483,17 @@ fn take_leftovers(
     Ok(adopted)
 }
 
-/// The name of the snapshot: the second in which the run began, or the first one after the newest snapshot's.
-pub(super) fn choose_name(catalog: &Catalog, started: jiff::Timestamp) -> Result<SnapshotName, RunError> {
+/// The name of the snapshot: the second in which the run began, or the first one after the newest snapshot's, and after
+/// those that adopted volumes are named for.
+pub(super) fn choose_name(
+    catalog: &Catalog,
+    started: jiff::Timestamp,
+    adopted: &[Adopted],
+) -> Result<SnapshotName, RunError> {
     let job = catalog.layout().job();
     let name = SnapshotName::new(job, started);
-    let Some(newest) = catalog.snapshots()?.pop() else { return Ok(name) };
+    let adopted = adopted.iter().map(|volume| volume.header().snapshot.clone()).max();
+    let Some(newest) = catalog.snapshots()?.pop().max(adopted) else { return Ok(name) };
     if newest < name {
         return Ok(name);
     }

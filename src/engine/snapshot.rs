@@ -94,7 +94,7 @@ impl Making<'_> {
     /// Nothing in the draft is open when something of it is removed, or when it gets its name: NFS would leave
     /// `.nfs…` files in the snapshot, and CIFS refuse the rename.
     pub(super) fn make(mut self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
-        let snapshot = choose_name(self.catalog, self.started)?;
+        let snapshot = choose_name(self.catalog, self.started, &self.adopted)?;
         self.context.observer.notice(&Event::Started { snapshot: &snapshot });
         let commands = run_commands(self.job, self.context, draft)?;
         self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
@@ -169,7 +169,10 @@ impl Making<'_> {
     fn basis(&self, note: &mut impl FnMut(String)) -> Result<Option<Basis>, RunError> {
         let Some((before, _)) = self.before.clone() else { return Ok(None) };
         let reuse = &self.job.reuse;
-        let Some(mut basis) = Basis::open(self.catalog, before, reuse.max_volumes.get(), note)? else {
+        // what is adopted stays, and counts like what this run writes
+        let adopted: BTreeSet<_> = self.adopted.iter().map(|adopted| &adopted.header().snapshot).collect();
+        let max_runs = reuse.max_volumes.get().saturating_sub(adopted.len() as u32);
+        let Some(mut basis) = Basis::open(self.catalog, before, max_runs, note)? else {
             return Ok(None);
         };
         let age = basis.oldest().map(|oldest| self.started.duration_since(oldest));

@@ -1,9 +1,11 @@
 //! A store with faults: a coat around any store that fails its Nth call, once or from then on, before doing it or
-//! after (the deed is done and its answer lost); or before whose Nth call somebody else does something. Without a fault planned it is the store, and passes the same suite.
+//! after (the deed is done and its answer lost); or before whose Nth call somebody else does something; or that says how
+//! much room a disk of some size would have. Without a fault planned it is the store, and passes the same suite.
 
 #![allow(dead_code, clippy::allow_attributes, reason = "each test plans its own faults")]
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -27,6 +29,8 @@ pub struct Fault {
 pub struct Faulty {
     inner: Arc<dyn Store>,
     plan: Arc<Plan>,
+    /// The folder in which it lies, and the size of its disk.
+    disk: Option<(PathBuf, u64)>,
 }
 
 /// What somebody else does.
@@ -68,10 +72,13 @@ impl Plan {
 impl Faulty {
     pub fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
         let (open, held) = (Mutex::default(), Mutex::default());
-        Self {
-            inner,
-            plan: Arc::new(Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None), open, held }),
-        }
+        let plan = Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None), open, held };
+        Self { inner, plan: Arc::new(plan), disk: None }
+    }
+
+    /// No fault; but its room is what a disk of `size` bytes has left beside what lies in `folder`.
+    pub fn on_disk(inner: Arc<dyn Store>, folder: PathBuf, size: u64) -> Self {
+        Self { disk: Some((folder, size)), ..Self::new(inner, None) }
     }
 
     /// No fault; but just before the `call`th call somebody else does `deed`.
@@ -181,8 +188,23 @@ impl Store for Faulty {
     }
 
     fn room(&self) -> Result<Room, StoreError> {
-        self.plan.meet("asking the room", || self.inner.room())
+        self.plan.meet("asking the room", || {
+            let Some((folder, size)) = &self.disk else { return self.inner.room() };
+            let free = size.saturating_sub(bytes_in(folder));
+            Ok(Room { free: ByteCount(free), total: ByteCount(*size) })
+        })
     }
+}
+
+/// What all files below a folder hold.
+pub fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries
+        .map(|entry| {
+            let found = entry.metadata().expect("metadata");
+            if found.is_dir() { bytes_in(&entry.path()) } else { found.len() }
+        })
+        .sum()
 }
 
 struct FaultyWriter {
