@@ -284,6 +284,32 @@ fn whoever_holds_at_any_moment_of_a_prune_has_it_or_is_told_and_nothing_held_is_
 }
 
 #[test]
+fn what_is_removed_while_a_plan_is_made_spoils_it_for_no_other() {
+    let site = with_snapshots(3);
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let mut removed = 0;
+    for call in 1_u64.. {
+        copy_of(&master, &site.store());
+        let (other, plain, ours) = (catalog(open(&site)), open(&site), open(&site));
+        let done = Arc::new(Mutex::new(false));
+        let mark = Arc::clone(&done);
+        let coat = Faulty::meanwhile(open(&site), call, move || {
+            prune::prune(&other, &order(&*plain, 1), claim(&*plain), &Cancel::new(), &Silent).expect("pruned");
+            *mark.lock().expect("a lock") = true;
+        });
+        let plan = prune::plan(&catalog(Arc::new(coat)), &order(&*ours, 3));
+        if !*done.lock().expect("a lock") {
+            break;
+        }
+        let judged = plan.unwrap_or_else(|error| panic!("call {call}: {error}")).judgement.verdicts.len();
+        assert!((1..=3).contains(&judged), "call {call}: {judged}");
+        removed += u32::from(judged < 3);
+    }
+    assert!(removed >= 3, "{removed}");
+}
+
+#[test]
 fn a_prune_at_any_moment_of_a_hold_is_seen_and_told() {
     let site = with_snapshots(3);
     let master = site.path().join("master");

@@ -290,6 +290,17 @@ impl Contents {
         }
     }
 
+    /// As [`Contents::blame`], of what lies in several frames: the damaged one is named, and only if none is, it is a
+    /// contradiction.
+    ///
+    /// # Panics
+    /// As [`Contents::raw_range`].
+    pub fn blame_any(&self, volume: u32, frames: Range<usize>, buffers: &mut FrameBuffers, said: &str) -> FrameLoss {
+        let mut blame = |frame| self.blame(volume, frame, buffers, said);
+        let damaged = frames.clone().map(&mut blame).find(|loss| !loss.is_contradiction());
+        damaged.unwrap_or_else(|| blame(frames.start))
+    }
+
     fn stored(&self, volume: u32, frame: usize, into: &mut Vec<u8>) -> Result<(), FrameLoss> {
         let Volume { line, frames, reader } = &self.volumes[volume as usize];
         let frame = &frames[frame];

@@ -321,7 +321,11 @@ impl Draft {
         }
         let parts = store.list(&self.folder)?.iter().filter(|file| file.name.ends_with(PART_ENDING)).count() as u64;
         if parts > 0 {
-            create_whole(store, &self.folder.join(GIVEN_UP)?, b"")?;
+            match create_whole(store, &self.folder.join(GIVEN_UP)?, b"") {
+                // whoever broke its lease has said so already
+                Ok(()) | Err(StoreError::AlreadyThere { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(parts)
     }

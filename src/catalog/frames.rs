@@ -3,6 +3,7 @@
 //! A run does it before it publishes, and `verify` does it ever after: by the checksum in the frame's line of the manifest.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -86,8 +87,8 @@ pub struct WholeCheck {
 /// `asked` names with their own. `frames` follow each other without gaps from the beginning (as
 /// [`super::volumes_with_frames`] gives them); what stands behind them belongs to the file alone.
 ///
-/// Workers read and compare frames beside each other, then take turns at the checksum of the file, which needs its bytes
-/// in order.
+/// Workers read and compare runs of frames beside each other, then take turns at the checksum of the file, which needs its
+/// bytes in order.
 pub fn check_whole(
     reader: &dyn StoreReader,
     frames: &[FrameLine],
@@ -100,36 +101,41 @@ pub fn check_whole(
     let whole = Turns::new(Some(Hasher::new()));
     let halt = Halt::default();
     let damaged = Mutex::new(Vec::new());
+    let runs = runs_of(frames);
     let work = || {
         let mut bytes = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(frame) = frames.get(number) else { return };
-            if cancel.asked().is_some() {
-                return halt.raise();
-            }
-            let read = read_frame(reader, frame, &mut bytes);
-            let is_read = read.is_ok();
-            let fits = read.and_then(|()| {
-                if !asked(frame) || FrameSum::of(&bytes) == frame.xxh128 {
-                    Ok(())
-                } else {
-                    Err(frame_damage(frame, None))
+            let Some(run) = runs.get(number) else { return };
+            let (mut read_to, mut is_read) = (0, true);
+            for frame in &frames[run.clone()] {
+                if cancel.asked().is_some() {
+                    return halt.raise();
                 }
-            });
-            if let Err(damage) = fits {
-                damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+                let read = read_frame(reader, frame, &mut bytes, read_to);
+                is_read &= read.is_ok();
+                read_to += read.as_ref().map_or(0, |stored| stored.len());
+                let fits = read.and_then(|stored| {
+                    if !asked(frame) || FrameSum::of(stored) == frame.xxh128 {
+                        Ok(())
+                    } else {
+                        Err(frame_damage(frame, None))
+                    }
+                });
+                if let Err(damage) = fits {
+                    damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+                }
+                let (bytes, none) = (ByteCount(frame.stored), ByteCount::ZERO);
+                observer.notice(&Event::Advanced { entries: 0, bytes, stored: none });
             }
             let turn = whole.take(number as u64, &halt, |hasher| match hasher {
-                Some(hasher) if is_read => hasher.update(&bytes),
+                Some(hasher) if is_read => hasher.update(&bytes[..read_to]),
                 // a checksum of the rest would be one of nothing
                 _ => *hasher = None,
             });
             if turn.is_err() {
                 return;
             }
-            let (bytes, none) = (ByteCount(frame.stored), ByteCount::ZERO);
-            observer.notice(&Event::Advanced { entries: 0, bytes, stored: none });
         }
     };
     std::thread::scope(|scope| {
@@ -156,6 +162,22 @@ pub fn check_whole(
     WholeCheck { damaged, sha256: hasher.map(Hasher::finish), behind }
 }
 
+/// A worker takes its turn when it has about this much: to wake the next takes as long as to hash some tenth of it.
+const RUN_BYTES: u64 = 4 << 20;
+
+/// Frames that follow each other, in runs of about `RUN_BYTES`.
+fn runs_of(frames: &[FrameLine]) -> Vec<Range<usize>> {
+    let (mut runs, mut start, mut bytes) = (Vec::new(), 0, 0_u64);
+    for (at, frame) in frames.iter().enumerate() {
+        bytes = bytes.saturating_add(frame.stored);
+        if bytes >= RUN_BYTES || at + 1 == frames.len() {
+            runs.push(start..at + 1);
+            (start, bytes) = (at + 1, 0);
+        }
+    }
+    runs
+}
+
 /// What stands behind a volume's frames is read in pieces of this length: somebody may have put a terabyte there.
 const BEHIND_BYTES: u64 = 1 << 20;
 
@@ -164,14 +186,25 @@ fn frame_damage(frame: &FrameLine, error: Option<StoreError>) -> FrameDamage {
 }
 
 fn check_frame(reader: &dyn StoreReader, frame: &FrameLine, bytes: &mut Vec<u8>) -> Result<(), FrameDamage> {
-    read_frame(reader, frame, bytes)?;
-    if FrameSum::of(bytes) == frame.xxh128 { Ok(()) } else { Err(frame_damage(frame, None)) }
+    let stored = read_frame(reader, frame, bytes, 0)?;
+    if FrameSum::of(stored) == frame.xxh128 { Ok(()) } else { Err(frame_damage(frame, None)) }
 }
 
-fn read_frame(reader: &dyn StoreReader, frame: &FrameLine, bytes: &mut Vec<u8>) -> Result<(), FrameDamage> {
+/// Reads it into `bytes` from `at` on. Those grow as needed and never shrink: what is cut must be filled anew.
+fn read_frame<'b>(
+    reader: &dyn StoreReader,
+    frame: &FrameLine,
+    bytes: &'b mut Vec<u8>,
+    at: usize,
+) -> Result<&'b [u8], FrameDamage> {
     if frame.stored > FRAME_BYTES_MAX {
         return Err(frame_damage(frame, None));
     }
-    bytes.resize(frame.stored as usize, 0);
-    reader.read_at(frame.offset, bytes).map_err(|error| frame_damage(frame, Some(error)))
+    let end = at + frame.stored as usize;
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    let stored = &mut bytes[at..end];
+    reader.read_at(frame.offset, stored).map_err(|error| frame_damage(frame, Some(error)))?;
+    Ok(stored)
 }

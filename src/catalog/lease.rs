@@ -208,21 +208,21 @@ impl Catalog {
     }
 
     /// Removes the lease whoever holds it: a person decided so. Its holder will publish nothing, and its unfinished work is
-    /// given up, so that the next run need not wait until it has grown old.
+    /// given up, so that the next run need not wait until it has grown old. Gives why that could not be.
     ///
     /// # Errors
-    /// If the store refuses.
-    pub fn break_lease(&self) -> Result<(), CatalogError> {
+    /// If the store refuses to remove the lease.
+    pub fn break_lease(&self) -> Result<Option<StoreError>, CatalogError> {
         let key = self.layout().lease();
         let holder = self.read_claim(&key)?;
         // in this order: a holder that lives, and comes to its commit now, finds the lease gone
         self.store().remove(&key)?;
-        let Some(Holder::Run(claim)) = holder else { return Ok(()) };
-        match create_whole(self.store(), &self.layout().partial(&claim.run).join(GIVEN_UP)?, b"") {
+        let Some(Holder::Run(claim)) = holder else { return Ok(None) };
+        Ok(match create_whole(self.store(), &self.layout().partial(&claim.run).join(GIVEN_UP)?, b"") {
             // it left none, or has said so itself
-            Ok(()) | Err(StoreError::NotThere { .. } | StoreError::AlreadyThere { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+            Ok(()) | Err(StoreError::NotThere { .. } | StoreError::AlreadyThere { .. }) => None,
+            Err(error) => Some(error),
+        })
     }
 
     fn read_claim(&self, key: &Key) -> Result<Option<Holder>, CatalogError> {

@@ -102,7 +102,7 @@ fn in_scratch(
                 ));
             }
             // names are refused in archives of others only
-            LossCause::NotAsked | LossCause::Refused | LossCause::NotStored => {}
+            LossCause::NotAsked | LossCause::Refused | LossCause::NotStored | LossCause::NotAsItWas => {}
         }
     }
     // what could not be set cannot be compared either

@@ -404,6 +404,7 @@ fn tell_losses(report: &Report) {
         let word = match loss.cause {
             LossCause::Damaged => "DAMAGED",
             LossCause::NotStored => "NOT IN THE SNAPSHOT",
+            LossCause::NotAsItWas => "MAY NOT BE AS IT WAS",
             LossCause::Unwritten => "not written",
             LossCause::NotAsked => "left out",
             LossCause::Refused => "REFUSED",

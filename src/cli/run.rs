@@ -20,7 +20,8 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Make a snapshot
 ///
 /// Of the jobs of the configuration that are named (or its only one), or without any configuration of the folders
-/// given with --source into the store given with --to, which is made on first use.
+/// given with --source into the store given with --to, which is made on first use; then no configuration counts,
+/// neither a file nor the environment's.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// Jobs of the configuration; none needs to be named if it has only one

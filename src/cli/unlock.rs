@@ -30,8 +30,11 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         return Ok(Exit::Ok);
     };
     let remove = lease.is_stale() || verb.break_it;
-    if remove {
-        catalog.break_lease()?;
+    if remove && let Some(error) = catalog.break_lease()? {
+        screen.note(&format!(
+            "that run's unfinished work could not be given up ({error}): it is adopted or removed after {} of silence",
+            duration_words(lease.term)
+        ));
     }
     let silent = duration_words(lease.silent);
     let done = match (remove, lease.is_stale()) {

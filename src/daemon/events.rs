@@ -285,23 +285,19 @@ impl Owner {
     pub(super) fn proven(&mut self, name: &JobName, snapshot: &SnapshotName, proof: Proof) {
         let at_work = self.proving.take();
         let now = self.clock.now();
-        let proof = match proof {
-            Proof::Left(why, _) => {
-                if let Some((_, left)) = at_work {
-                    self.left_proofs.insert((name.clone(), snapshot.clone()), left);
-                }
-                Proof::Failed(why)
-            }
-            proof => proof,
-        };
+        let is_left = matches!(proof, Proof::Left(..));
+        if let (true, Some((_, left))) = (is_left, at_work) {
+            self.left_proofs.insert((name.clone(), snapshot.clone()), left);
+        }
+        let is_failed = is_left || matches!(proof, Proof::Failed(_));
         let job = self.settings.jobs.get(name).cloned();
         let level = job.as_ref().and_then(|job| job.verify.as_ref()).map(|verify| verify.level);
         let plan = job.as_ref().and_then(|job| job.verify_plan(&self.host));
-        let is_cut_off = self.stopping.is_some() && matches!(proof, Proof::Failed(_));
+        let is_cut_off = self.stopping.is_some() && is_failed;
         match (&mut self.job_kept(name).verify_agenda, plan) {
             // the slot stays open: the next daemon makes up for it once
             _ if is_cut_off => {}
-            (Some(agenda), Some(plan)) => drop(agenda.ended(&plan, now, matches!(proof, Proof::Failed(_)))),
+            (Some(agenda), Some(plan)) => drop(agenda.ended(&plan, now, is_failed)),
             (Some(agenda), None) => drop(agenda.withdraw()),
             (None, _) => {}
         }
@@ -339,7 +335,9 @@ impl Owner {
             Proof::Failed(_) | Proof::Left(..) if self.stopping.is_some() => {}
             Proof::Failed(why) | Proof::Left(why, _) => {
                 let what = format!("{snapshot} could not be verified");
-                let advice = "its turn comes again at the next slot; `backup verify` tells more".to_owned();
+                let left = self.settings.stores.get(&store).filter(|_| is_left).and_then(|store| self.left_in(store));
+                let again = || "its turn comes again at the next slot; `backup verify` tells more".to_owned();
+                let advice = left.map_or_else(again, |left| left.advice);
                 let trouble = Some(Trouble { what, causes: vec![why], advice });
                 self.tell(Tale { trouble, subject: Some(Subject::Verify), ..self.tale_of(Kind::Trouble, name, store) });
             }

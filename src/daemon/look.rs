@@ -213,17 +213,19 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
     Ok(SeenJob { job: job.job.clone(), at: now, store: store.id().clone(), snapshots, trashed, runs })
 }
 
-/// A snapshot's record, or what is damaged; none if the snapshot was removed meanwhile. What cannot be asked now, for a
-/// right or a server, is no damage: then nothing is known of the job.
+/// A snapshot's record, or what is wrong with it; none if the snapshot was removed meanwhile. Where a right is missing or the
+/// server is gone, nothing is known of the job; whatever else hides one record says nothing of the others.
 fn record_of(catalog: &Catalog, name: &SnapshotName) -> Result<Option<Result<Record, String>>, CatalogError> {
     match catalog.record(name) {
         Ok((record, _)) => Ok(Some(Ok(record))),
-        Err(error @ CatalogError::Damaged { .. }) => Ok(Some(Err(error.to_string()))),
         Err(CatalogError::Store(error @ StoreError::NotThere { .. })) => {
             let is_there = catalog.snapshots()?.contains(name);
             Ok(is_there.then(|| Err(error.to_string())))
         }
-        Err(error) => Err(error),
+        Err(CatalogError::Store(error)) if error.is_absent() || matches!(error, StoreError::Refused { .. }) => {
+            Err(error.into())
+        }
+        Err(error) => Ok(Some(Err(error.to_string()))),
     }
 }
 
@@ -254,6 +256,6 @@ mod tests {
         assert!(matches!(record_of(&catalog, &name), Ok(Some(Err(_)))), "it is no record");
         std::fs::remove_file(snapshot.join("snapshot.json")).expect("removable");
         std::fs::create_dir(snapshot.join("snapshot.json")).expect("a folder");
-        assert!(record_of(&catalog, &name).is_err(), "it cannot be read");
+        assert!(matches!(record_of(&catalog, &name), Ok(Some(Err(_)))), "it cannot be read, and hides no other");
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! planner (one) ── bounded ──▶ workers (several) ── bounded ──▶ writer (the caller's thread)
-//!      ▲                                                             │
-//!      └────────────────────── a token for each frame in flight ─────┘
+//!                                  ▲                                 │
+//!                                  └── a token for each frame made ──┘
 //! ```
 //!
-//! Memory is bounded by the tokens: a frame's plan needs one, and gives it back when the frame is written. If any
-//! part fails or panics, `Halt` is raised, the channels close, and all threads end before `store_all` returns.
+//! Memory is bounded by the tokens: a worker needs one before it takes a plan, and it comes back when the frame is written.
+//! Plans are taken in their order, so the frame that the writer waits for always has one. If any part fails or panics,
+//! `Halt` is raised, the channels close, and all threads end before `store_all` returns.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -79,7 +80,7 @@ pub(super) fn store_all<'w>(
     let in_flight = workers * FRAMES_PER_WORKER;
     let halt = Halt::default();
     let (give_token, take_token) = bounded::<()>(in_flight);
-    let (give_plan, take_plan) = bounded::<FramePlan>(in_flight);
+    let (give_plan, take_plan) = bounded::<FramePlan>(workers);
     let (give_made, take_made) = bounded::<Made>(in_flight);
     let (give_buffer, take_buffer) = bounded::<StoredFrame>(in_flight);
     for _ in 0..in_flight {
@@ -87,7 +88,7 @@ pub(super) fn store_all<'w>(
     }
     std::thread::scope(|scope| {
         let planner = scope.spawn(|| {
-            let give = |plan| take_token.recv().is_ok() && give_plan.send(plan).is_ok();
+            let give = |plan| give_plan.send(plan).is_ok();
             let Work { names, cancel, observer, .. } = *work;
             let circumstances = Circumstances { names, prover: work.prover(), cancel, observer };
             let planner = Planner::new(circumstances, earlier, adopted, work.commands, work.roots.clone(), give);
@@ -97,15 +98,15 @@ pub(super) fn store_all<'w>(
             }
             // closing this channel lets the workers end
             drop(give_plan);
-            drop(take_token);
             end
         });
         for _ in 0..workers {
-            let (take_plan, give_made, take_buffer) = (take_plan.clone(), give_made.clone(), take_buffer.clone());
+            let (take_token, take_plan) = (take_token.clone(), take_plan.clone());
+            let (give_made, take_buffer) = (give_made.clone(), take_buffer.clone());
             let halt = &halt;
-            scope.spawn(move || run_worker(work, &take_plan, &give_made, &take_buffer, halt));
+            scope.spawn(move || run_worker(work, &take_token, &take_plan, &give_made, &take_buffer, halt));
         }
-        drop((take_plan, give_made));
+        drop((take_token, take_plan, give_made));
         let written = write_all(&mut writer, &take_made, &give_token, &give_buffer, work.cancel, &halt);
         if written.is_err() {
             halt.raise();
@@ -129,13 +130,16 @@ pub(super) fn store_all<'w>(
 
 fn run_worker(
     work: &Work<'_>,
+    take_token: &Receiver<()>,
     take_plan: &Receiver<FramePlan>,
     give_made: &Sender<Made>,
     take_buffer: &Receiver<StoredFrame>,
     halt: &Halt,
 ) {
     let mut maker = Maker::new(work, halt.clone());
-    for plan in take_plan {
+    loop {
+        // both end with those who give: the writer, the planner
+        let (Ok(()), Ok(plan)) = (take_token.recv(), take_plan.recv()) else { return };
         if halt.is_raised() {
             return;
         }

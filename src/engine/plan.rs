@@ -87,8 +87,6 @@ pub(super) struct Kept {
 pub(super) struct AdoptedLines<'a> {
     lines: RawLines<'a, StoredBytes>,
     next: Option<Box<Entry>>,
-    /// In order of paths, after the entry: whether it was stored other than it should have been.
-    imperfect: Option<EntryPath>,
     number: u32,
     rules: Rules,
     begun: bool,
@@ -97,42 +95,40 @@ pub(super) struct AdoptedLines<'a> {
 impl<'a> AdoptedLines<'a> {
     /// Of the manifest of an adopted volume that has this number now.
     pub(super) fn new(manifest: &'a OpenManifest, number: u32, rules: Rules) -> Self {
-        Self { lines: manifest.raw_lines(), next: None, imperfect: None, number, rules, begun: false }
+        Self { lines: manifest.raw_lines(), next: None, number, rules, begun: false }
     }
 
     /// The next entry whose path is not after `path`; any, without one.
     fn next_until(&mut self, path: Option<&EntryPath>) -> Result<Option<Box<Entry>>, LinesError> {
         if !self.begun {
             self.begun = true;
-            self.read()?;
+            self.read(None)?;
         }
         if self.next.as_ref().is_none_or(|next| path.is_some_and(|path| next.path > *path)) {
             return Ok(None);
         }
-        let entry = self.next.take();
-        self.read()?;
-        Ok(entry.map(|mut entry| {
-            // what stands behind it says that it was not stored as it should have been
-            entry.changed |= self.imperfect.take().is_some_and(|path| path == entry.path);
-            entry.placed.volume = self.number;
-            entry
-        }))
+        let Some(mut entry) = self.next.take() else { return Ok(None) };
+        entry.changed |= self.read(Some(&entry.path))?;
+        entry.placed.volume = self.number;
+        Ok(Some(entry))
     }
 
-    fn read(&mut self) -> Result<(), LinesError> {
-        self.next = None;
+    /// Goes on to the next entry. Whether what stands before it says that the entry `of` was not stored as it should have
+    /// been.
+    fn read(&mut self, of: Option<&EntryPath>) -> Result<bool, LinesError> {
+        let mut imperfect = false;
         while let Some(line) = self.lines.next_parsed()? {
             match line {
                 Line::Entry(entry) => {
                     self.next = Some(entry);
-                    return Ok(());
+                    break;
                 }
                 // it was stored as it was found; what it should have been, the earlier manifest tells
                 Line::Skip(skip) if skip.cause == SkipCause::Silent => {}
-                Line::Skip(skip) => self.imperfect = Some(skip.path),
+                Line::Skip(skip) => imperfect |= of == Some(&skip.path),
             }
         }
-        Ok(())
+        Ok(imperfect)
     }
 }
 

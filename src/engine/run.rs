@@ -426,11 +426,16 @@ fn yardstick(catalog: &Catalog, before: Option<&(Record, Digest)>) -> Result<Opt
 /// What becomes of the unfinished work of a run that failed: whole volumes are left to the next run, unless it is for
 /// them that there is no room.
 fn end_draft(draft: Draft, error: &RunError, note: &mut impl FnMut(String)) {
-    match if is_lack_of_room(error) { Ok(0) } else { draft.leave() } {
-        Ok(0) | Err(_) => {
+    let is_full = matches!(error, RunError::Store(CatalogError::Store(StoreError::NoRoom { .. })));
+    match if is_full { Ok(0) } else { draft.leave() } {
+        Ok(0) => {
             if let Err(error) = draft.abandon() {
                 note(format!("the unfinished work could not be removed ({error}); a later run cleans up"));
             }
+        }
+        // what may hold whole volumes is not removed because a store did not answer
+        Err(error) => {
+            note(format!("the unfinished work was left as it is ({error}); a later run adopts it or cleans up"))
         }
         Ok(volumes) => note(format!("{volumes} finished volumes are left for the next run, which adopts them")),
     }
@@ -483,20 +488,25 @@ fn take_leftovers(
     Ok(adopted)
 }
 
-/// The name of the snapshot: the second in which the run began, or the first one after the newest snapshot's, and after
-/// those that adopted volumes are named for.
+/// The name of the snapshot: the second in which the run began, or the first one after the newest snapshot's, that no
+/// adopted volume is named for.
 pub(super) fn choose_name(
     catalog: &Catalog,
     started: jiff::Timestamp,
     adopted: &[Adopted],
 ) -> Result<SnapshotName, RunError> {
     let job = catalog.layout().job();
-    let name = SnapshotName::new(job, started);
-    let adopted = adopted.iter().map(|volume| volume.header().snapshot.clone()).max();
-    let Some(newest) = catalog.snapshots()?.pop().max(adopted) else { return Ok(name) };
-    if newest < name {
-        return Ok(name);
+    let next = |name: &SnapshotName| {
+        let later = name.at().checked_add(Duration::from_secs(1)).unwrap_or(started);
+        SnapshotName::new(job, later)
+    };
+    let mut name = SnapshotName::new(job, started);
+    if let Some(newest) = catalog.snapshots()?.pop().filter(|newest| *newest >= name) {
+        name = next(&newest);
     }
-    let later = newest.at().checked_add(Duration::from_secs(1)).unwrap_or(started);
-    Ok(SnapshotName::new(job, later))
+    // not after them: a dead run whose clock was years ahead would have all later ones named for the future
+    while adopted.iter().any(|volume| volume.header().snapshot == name) {
+        name = next(&name);
+    }
+    Ok(name)
 }

@@ -223,6 +223,7 @@ impl Desk {
     #[must_use]
     pub fn that_stays(mut self) -> Self {
         self.stays = true;
+        self.outbox.lift_once();
         self
     }
 

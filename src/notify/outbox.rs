@@ -96,8 +96,8 @@ pub struct Outbox {
     /// Those that do not wait for the end of their time, until their next attempt. Of this process only: what the files
     /// say may be changed only under the lock.
     at_once: BTreeSet<LetterId>,
-    /// Whether the folder has been read.
-    is_read: bool,
+    /// Whether the next reading of the folder lifts what waits for a person.
+    lifts: bool,
     lost: Lost,
 }
 
@@ -114,9 +114,15 @@ impl Outbox {
             in_memory: BTreeSet::new(),
             quiet: BTreeMap::new(),
             at_once: BTreeSet::new(),
-            is_read: false,
+            lifts: false,
             lost: Lost::default(),
         }
+    }
+
+    /// When the folder is read next, what waits for a person is due at once: for a program that starts and then stays. One
+    /// that ends at once, and is started every few minutes, would knock with a wrong password each time.
+    pub fn lift_once(&mut self) {
+        self.lifts = true;
     }
 
     /// Asks for the lock. None while another process has it.
@@ -161,7 +167,7 @@ impl Outbox {
         self.letters = found;
         self.in_memory = in_memory.into_iter().filter(|id| self.letters.contains_key(id)).collect();
         self.at_once.retain(|id| self.letters.contains_key(id));
-        if !std::mem::replace(&mut self.is_read, true) {
+        if std::mem::take(&mut self.lifts) {
             let to_be_mended = self.letters.iter().filter(|(_, letter)| letter.is_to_be_mended);
             self.at_once.extend(to_be_mended.map(|(id, _)| id.clone()));
         }
@@ -492,7 +498,11 @@ mod tests {
         outbox.settle(&due[0].0, &Delivery::once_mended("a wrong token".to_owned()), at(1));
         let wish = Delivery::Later { why: "429".to_owned(), after: Some(Duration::from_secs(900)) };
         outbox.settle(&due[1].0, &wish, at(1));
+        let mut passing = Outbox::new(folder.path().to_owned());
+        passing.refresh(at(2));
+        assert!(passing.due(at(2)).is_empty(), "a program that does not stay knocks no sooner");
         let mut again = Outbox::new(folder.path().to_owned());
+        again.lift_once();
         again.refresh(at(2));
         again.refresh(at(3));
         assert_eq!(numbers(&again.due(at(3))), [1], "what the receiver asked for is kept");

@@ -20,6 +20,7 @@ use crate::catalog::{
 use crate::domain::{ByteCount, Cancel, SnapshotName, Verdict};
 use crate::observe::{Event, Observer};
 use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
+use crate::store::StoreError;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -85,8 +86,15 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks, moves: &dyn Fn()) -
             // what cannot be read is not known to be superfluous
             Err(_) => None,
         };
-        files.insert(name.clone(), catalog.files_of(&catalog.layout().snapshot(&name))?);
-        records.insert(name, record);
+        match catalog.files_of(&catalog.layout().snapshot(&name)) {
+            Ok(found) => {
+                files.insert(name.clone(), found);
+                records.insert(name, record);
+            }
+            // somebody removed it meanwhile, which is no trouble of the others
+            Err(CatalogError::Store(StoreError::NotThere { .. })) if !catalog.snapshots()?.contains(&name) => {}
+            Err(error) => return Err(error),
+        }
         moves();
     }
     let stored = records.iter().map(|(name, record)| {

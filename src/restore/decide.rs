@@ -45,13 +45,15 @@ pub(super) enum Decision {
     Blocked,
 }
 
-/// Decides for anything but a folder.
-pub(super) fn decide(entry: &Entry, there: Option<&There>, overwrite: Overwrite) -> Decision {
+/// Decides for anything but a folder. Where an earlier restore is continued (`resumed`), what has the length of a file is
+/// looked at, whatever its time is: a file system may not hold times as they were. But a time is set last: without it
+/// nobody knows whether attributes were.
+pub(super) fn decide(entry: &Entry, there: Option<&There>, overwrite: Overwrite, resumed: bool) -> Decision {
     let Some(there) = there else { return Decision::Make };
     if there.kind == Kind::Folder {
         return Decision::Blocked;
     }
-    if is_same(entry, there) {
+    if is_same(entry, there, resumed) {
         return Decision::Same;
     }
     match overwrite {
@@ -63,9 +65,12 @@ pub(super) fn decide(entry: &Entry, there: Option<&There>, overwrite: Overwrite)
 
 /// A file of the same length and time may be the same: a time is set only on a file that is whole. But after a power cut
 /// a file system may hold length and time without the bytes, so its content is compared before that is believed.
-fn is_same(entry: &Entry, there: &There) -> bool {
+fn is_same(entry: &Entry, there: &There, resumed: bool) -> bool {
     match &entry.kind {
-        EntryKind::File => there.kind == Kind::File && there.size == entry.size && there.mtime == entry.mtime,
+        EntryKind::File => {
+            let may_be_whole = there.mtime == entry.mtime || (resumed && entry.xattrs.is_none());
+            there.kind == Kind::File && there.size == entry.size && may_be_whole
+        }
         EntryKind::Symlink { target } => there.target.as_ref() == Some(target) && there.mtime == entry.mtime,
         EntryKind::Fifo => there.kind == Kind::Fifo,
         _ => false,
@@ -76,7 +81,7 @@ fn is_same(entry: &Entry, there: &There) -> bool {
 mod tests {
     use super::{Decision, Overwrite, There, decide};
     use crate::archive::manifest::{Entry, EntryKind, Placed};
-    use crate::domain::{EntryPath, FileTime, Kind, Owner};
+    use crate::domain::{Digest, EntryPath, FileTime, Kind, Owner};
 
     fn file(size: u64, sec: i64) -> Entry {
         Entry {
@@ -123,7 +128,15 @@ mod tests {
             (there(Kind::Symlink, 7, 100), [Replace, Keep, Keep, Replace]),
             (there(Kind::Folder, 7, 100), [Blocked; 4]),
         ] {
-            assert_eq!(all.map(|overwrite| decide(&file(7, 100), there.as_ref(), overwrite)), expected, "{there:?}");
+            let decided = all.map(|overwrite| decide(&file(7, 100), there.as_ref(), overwrite, false));
+            assert_eq!(decided, expected, "{there:?}");
         }
+        let (rounded, cut) = (there(Kind::File, 7, 99), there(Kind::File, 6, 100));
+        let resumed =
+            |there: Option<There>| all.map(|overwrite| decide(&file(7, 100), there.as_ref(), overwrite, true));
+        assert_eq!(resumed(rounded), [Same; 4], "its content is compared");
+        assert_eq!(resumed(cut), [Replace, Keep, Keep, Replace]);
+        let dressed = Entry { xattrs: Some(Digest::of(b"x")), ..file(7, 100) };
+        assert_eq!(decide(&dressed, there(Kind::File, 7, 99).as_ref(), Overwrite::Refuse, true), Replace);
     }
 }

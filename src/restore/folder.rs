@@ -226,9 +226,15 @@ impl Folder {
     }
 
     /// A new file for content that is known to be right, which is then written in one go. In a folder that this
-    /// restore made, which nobody else may enter before it is done, it has its own name from the start.
-    pub(super) fn create_known(self: &Arc<Self>, name: &[u8], metadata: &Metadata) -> io::Result<Unplaced> {
-        if !self.is_new {
+    /// restore made, which nobody else may enter before it is done, it has its own name from the start, if `may_be_cut`:
+    /// should this process die, the next finds it cut under its own name, and has to be one that replaces it.
+    pub(super) fn create_known(
+        self: &Arc<Self>,
+        name: &[u8],
+        metadata: &Metadata,
+        may_be_cut: bool,
+    ) -> io::Result<Unplaced> {
+        if !self.is_new || !may_be_cut {
             return self.create();
         }
         // what sets ids is set last
@@ -394,9 +400,9 @@ impl Folder {
         Ok(fs.f_bavail.saturating_mul(fs.f_frsize))
     }
 
-    /// Makes everything durable that was written to its file system.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.fd)?)
+    /// A handle that outlives it, by which all that was written to its file system can be made durable.
+    pub(super) fn flusher(&self) -> io::Result<Flusher> {
+        Ok(Flusher(self.fd.try_clone()?))
     }
 
     /// Writes a small file of ours in it.
@@ -418,6 +424,16 @@ impl Folder {
         let len = rustix::io::pread(&fd, &mut bytes[..], 0)?;
         bytes.truncate(len);
         Ok(Some(bytes))
+    }
+}
+
+/// A file system that was written to.
+pub(super) struct Flusher(OwnedFd);
+
+impl Flusher {
+    /// Makes everything durable that was written to it.
+    pub(super) fn flush(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 
@@ -662,12 +678,41 @@ fn set_xattrs(
         }
         match set(&xattr.name, &xattr.value) {
             Ok(()) => {}
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::INVAL) => {
+            // these would be said of any write
+            Err(errno @ (Errno::IO | Errno::ROFS | Errno::STALE)) => return Err(errno.into()),
+            // each file system has its own words for what it does not take: ext4 says that there is no room, of an
+            // attribute that is longer than a block; a disk that is full shows itself at the next write
+            Err(_) => {
                 let space = xattr.name.split(|b| *b == b'.').next().unwrap_or_default();
                 tally.fall_short(path, Shortfall::Attribute(space.escape_ascii().to_string()));
             }
-            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::{Permit, Tally, set_xattrs};
+    use crate::domain::{EntryPath, Xattr, Xattrs};
+
+    /// ext4 says ENOSPC of an attribute that is longer than a block: that ended the restore, each time it was tried.
+    #[test]
+    fn an_attribute_that_is_not_taken_costs_itself_and_only_what_any_write_would_hear_costs_more() {
+        let xattr = Xattr { name: b"user.long".as_slice().into(), value: vec![1; 5000].into() };
+        let (xattrs, permit) = (Xattrs::new(vec![xattr]), Permit { privileged: false });
+        let set = |errno| {
+            let tally = Tally::default();
+            let done = set_xattrs(&xattrs, &EntryPath::root(), permit, &tally, |_, _| Err(errno));
+            (done.is_ok(), tally.lock().notes().len())
+        };
+        for errno in [Errno::NOSPC, Errno::TOOBIG, Errno::RANGE, Errno::OPNOTSUPP, Errno::PERM, Errno::DQUOT] {
+            assert_eq!(set(errno), (true, 1), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ROFS, Errno::STALE] {
+            assert_eq!(set(errno), (false, 0), "{errno}");
+        }
+    }
 }

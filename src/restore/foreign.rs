@@ -106,7 +106,7 @@ pub fn restore_archive<R: Read>(
     let ended = work.all(&mut reader, cancel);
     work.finish();
     let root = work.way.swap_remove(0).1;
-    root.sync().map_err(|error| target(error, "flushing"))?;
+    root.flusher().and_then(|flusher| flusher.flush()).map_err(|error| target(error, "flushing"))?;
     let mut report = work.report();
     let was_empty = work.entries == 0;
     match ended {
@@ -627,6 +627,7 @@ impl Foreign<'_> {
             counts: self.counts,
             losses,
             losses_count: tallied.losses_count,
+            damaged_count: tallied.damaged_count,
             notes: tallied.notes(),
             resumed: false,
             extras: Vec::new(),

@@ -134,9 +134,7 @@ impl LargeFile {
             // every frame of it could be decoded: if the bytes of all are as published, the manifest lies
             let mut buffers = FrameBuffers::default();
             let why = format!("the content of {} is another", item.entry.path);
-            let mut blame = |frame| shared.contents.blame(self.volume, frame, &mut buffers, &why);
-            let damaged = self.frames.clone().map(&mut blame).find(|loss| !loss.is_contradiction());
-            let loss = damaged.unwrap_or_else(|| blame(self.frames.start));
+            let loss = shared.contents.blame_any(self.volume, self.frames.clone(), &mut buffers, &why);
             shared.lose_frame(&item.path, loss);
             return false;
         }

@@ -152,7 +152,7 @@ impl<'a, 'h> Planner<'a, 'h> {
                 if above.is_taken() || self.terms.selection.stand(&path, false, above).is_taken() {
                     self.taken += 1;
                     let why = format!("when the snapshot was made it {}: {why}", cause.words());
-                    self.shared.tally.lose(&path, LossCause::NotStored, why);
+                    self.shared.tally.lose(&path, LossCause::of_skip(cause), why);
                 }
             }
             Line::Entry(entry) => self.entry(entry),
@@ -242,7 +242,7 @@ impl<'a, 'h> Planner<'a, 'h> {
         }
         self.taken += 1;
         if let State::Open(folder) = &self.stack[0].state
-            && (folder.is_new() || self.replaces())
+            && (folder.is_new() || self.mends())
         {
             let folder = Arc::clone(folder);
             self.stack[0].mtime = Some(entry.mtime);
@@ -250,9 +250,15 @@ impl<'a, 'h> Planner<'a, 'h> {
         }
     }
 
-    /// Whether what is there is given what the snapshot says.
+    /// Whether what is there gives way to what the snapshot has.
     fn replaces(&self) -> bool {
         matches!(self.terms.overwrite, Overwrite::Always | Overwrite::Refuse)
+    }
+
+    /// Whether what is there, and seems to be what the snapshot has, is made to be it. What is there of an earlier restore
+    /// of the same was ours.
+    fn mends(&self) -> bool {
+        self.replaces() || self.terms.resumed
     }
 
     /// Opens the folders on the way, the last of them with those above it.
@@ -332,7 +338,7 @@ impl<'a, 'h> Planner<'a, 'h> {
                         let _ = folder.sweep();
                     }
                 }
-                let taken = self.stack[at].standing.is_taken() && self.replaces();
+                let taken = self.stack[at].standing.is_taken() && self.mends();
                 if (folder.is_new() || taken)
                     && let Some(entry) = self.stack[at].entry.take()
                 {
@@ -403,7 +409,7 @@ impl<'a, 'h> Planner<'a, 'h> {
             Ok(there) => there,
             Err(error) => return self.shared.lose_here(&entry.path, error),
         };
-        let decision = decide(&entry, there.as_ref(), self.terms.overwrite);
+        let decision = decide(&entry, there.as_ref(), self.terms.overwrite, self.terms.resumed);
         if let Hands::Show(show) = &mut self.hands {
             let size = entry.size;
             show(&Planned { path: &entry.path, kind: entry.kind.kind(), size, decision: decision.into() });
@@ -426,10 +432,11 @@ impl<'a, 'h> Planner<'a, 'h> {
             }
             Decision::Same => {
                 let there = there.expect("it is the same as something");
-                if matches!(entry.kind, EntryKind::File) && self.replaces() {
+                if matches!(entry.kind, EntryKind::File) && self.mends() {
                     let (path, metadata) = (entry.path.clone(), self.metadata(&entry));
+                    let quick = self.terms.quick_check && there.mtime == entry.mtime;
                     let item = Item { entry, path, folder, metadata, decision };
-                    return self.send(Task::There { item, there, quick: self.terms.quick_check });
+                    return self.send(Task::There { item, there, quick });
                 }
                 self.counts.same += 1;
             }

@@ -1,6 +1,6 @@
 //! What a restore did, and what it could not do.
 
-use crate::domain::{ByteCount, EntryPath};
+use crate::domain::{ByteCount, EntryPath, SkipCause};
 
 /// What was done, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +49,10 @@ impl Counts {
 pub enum LossCause {
     /// Its bytes in the store are damaged.
     Damaged,
-    /// The snapshot does not have it, or not as it was: the run that made it said so.
+    /// The snapshot does not have it: the run that made it said so.
     NotStored,
+    /// It is here as the snapshot has it, and the run that made that said that it may not be as it was.
+    NotAsItWas,
     /// It could not be written here.
     Unwritten,
     /// What it is called, or links to, is not let in.
@@ -60,11 +62,17 @@ pub enum LossCause {
 }
 
 impl LossCause {
+    /// Of what the run that made the snapshot told.
+    pub(super) fn of_skip(cause: SkipCause) -> Self {
+        if cause.is_stored() { Self::NotAsItWas } else { Self::NotStored }
+    }
+
     /// The word for people and for JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Damaged => "damaged",
             Self::NotStored => "not-stored",
+            Self::NotAsItWas => "not-as-it-was",
             Self::Unwritten => "unwritten",
             Self::Refused => "refused",
             Self::NotAsked => "not-asked",
@@ -98,6 +106,8 @@ pub struct Report {
     pub losses: Vec<Loss>,
     /// How many there are.
     pub losses_count: u64,
+    /// How many of them are damaged in the store.
+    pub damaged_count: u64,
     /// Worth knowing: what this user or this file system cannot take.
     pub notes: Vec<String>,
     /// It went on where an earlier one ended.
@@ -109,7 +119,7 @@ pub struct Report {
 impl Report {
     /// Whether stored bytes were found damaged.
     pub fn is_damaged(&self) -> bool {
-        self.losses.iter().any(|loss| loss.cause == LossCause::Damaged)
+        self.damaged_count > 0
     }
 
     /// Whether everything that was asked for is there, as it was.

@@ -16,7 +16,7 @@ use super::select::Selection;
 use super::work::{Shared, Tally, Task, Worker};
 use crate::archive::manifest::{Entry, Line, ManifestError};
 use crate::catalog::{Catalog, Contents, OpenManifest};
-use crate::domain::{ByteCount, Cancel, EntryPath, Halt, Kind, SnapshotName};
+use crate::domain::{ByteCount, Cancel, EntryPath, FileTime, Halt, Kind, SnapshotName};
 use crate::observe::{Event, Observer, Phase};
 use crate::store::StoreError;
 
@@ -119,8 +119,7 @@ pub fn restore(
     }
     source.check_paths(&order.selection)?;
     let root = target(&order.to, Folder::root(&order.to, true), "opening")?.expect("it is made if it is not there");
-    let resumed = source.begin(&root, order)?;
-    let marked = target(&order.to, root.there(UNFINISHED), "looking at")?.is_some();
+    let Begun { resumed, marked } = source.begin(&root, order)?;
     source.check_room(&root, order)?;
     let trailer = source.manifest.trailer();
     let entries = trailer.entries.lines.saturating_sub(trailer.skipped);
@@ -155,7 +154,8 @@ pub fn restore(
         }
     };
     if !shared.halt.is_raised() {
-        link_all(&rest, &root, &shared);
+        let mtime_of = |first: &EntryPath| source.find(first).ok().flatten().map(|entry| entry.mtime);
+        link_all(&rest, &root, &mtime_of, &shared);
     }
     if let Some(error) = shared.fatal.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
@@ -169,14 +169,17 @@ pub fn restore(
         }
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
-    target(&order.to, root.sync(), "flushing")?;
-    let mut report = report(name, rest, &tally, resumed);
-    report.notes.extend(source.contents.wrong_lengths());
+    let flusher = target(&order.to, root.flusher(), "opening")?;
+    target(&order.to, flusher.flush(), "flushing")?;
     // it came to its end: what is lost is told, and what others put here from now on is theirs
     if marked {
         target(&order.to, root.unlink(UNFINISHED), "cleaning up in")?;
     }
+    // last of all, since the mark lay in it; what cannot be set is told as of any other folder
     root.leave(Permit { privileged: order.privileged }, &tally);
+    target(&order.to, flusher.flush(), "flushing")?;
+    let mut report = report(name, rest, &tally, resumed);
+    report.notes.extend(source.contents.wrong_lengths());
     Ok(report)
 }
 
@@ -206,6 +209,9 @@ pub fn preview(
         extras: order.extras,
     };
     let rest = source.plan(terms, &shared, Hands::Show(show), root)?;
+    if let Some(stop) = cancel.asked() {
+        return Err(RestoreError::Stopped(stop));
+    }
     if rest.taken == 0 {
         return Err(RestoreError::Nothing { wanted: order.selection.words() });
     }
@@ -229,6 +235,14 @@ pub fn remove_extras(to: &Path, extras: &[EntryPath]) -> Result<u64, RestoreErro
         removed += 1;
     }
     Ok(removed)
+}
+
+/// What a restore finds where it is to restore to.
+struct Begun {
+    /// An earlier restore is continued.
+    resumed: bool,
+    /// A mark of this restore lies there. That of another is for its own.
+    marked: bool,
 }
 
 /// A snapshot, opened for restoring.
@@ -256,6 +270,7 @@ impl<'c> Source<'c> {
         Shared {
             contents: &self.contents,
             permit: Permit { privileged: order.privileged },
+            replaces: matches!(order.overwrite, Overwrite::Refuse | Overwrite::Always),
             tally,
             halt: Halt::default(),
             fatal: Mutex::new(None),
@@ -274,8 +289,8 @@ impl<'c> Source<'c> {
         Ok(())
     }
 
-    /// Makes sure that the folder may be restored into. True if an earlier restore is continued.
-    fn begin(&self, root: &Arc<Folder>, order: &Order) -> Result<bool, RestoreError> {
+    /// Makes sure that the folder may be restored into.
+    fn begin(&self, root: &Arc<Folder>, order: &Order) -> Result<Begun, RestoreError> {
         let found = target(&order.to, root.read_small(UNFINISHED), "reading the state of")?;
         if let Some(bytes) = found {
             let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -283,7 +298,7 @@ impl<'c> Source<'c> {
             let is_this = value["wanted"].as_str() == Some(order.selection.words().as_str());
             if of == self.name.as_str() && is_this {
                 target(&order.to, root.sweep(), "sweeping")?;
-                return Ok(true);
+                return Ok(Begun { resumed: true, marked: true });
             }
             if order.overwrite == Overwrite::Refuse {
                 return Err(RestoreError::OtherUnfinished { path: order.to.clone(), snapshot: of });
@@ -299,10 +314,10 @@ impl<'c> Source<'c> {
         });
         if !is_empty {
             // a folder that others live in gets no such mark: it would let a later restore replace what is theirs
-            return Ok(false);
+            return Ok(Begun { resumed: false, marked: false });
         }
         target(&order.to, root.put_small(UNFINISHED, format!("{text}\n").as_bytes()), "writing in")?;
-        Ok(false)
+        Ok(Begun { resumed: false, marked: true })
     }
 
     /// Refuses what cannot fit, before anything is written.
@@ -401,18 +416,20 @@ impl<'c> Source<'c> {
     }
 }
 
+/// The time of a file, as the manifest has it.
+type TimeOf<'a> = &'a dyn Fn(&EntryPath) -> Option<FileTime>;
+
 /// Makes the further names of files, now that the files are there.
-fn link_all(rest: &Rest, root: &Arc<Folder>, shared: &Shared<'_>) {
-    let lost: HashSet<EntryPath> = shared.tally.lock().losses.iter().map(|loss| loss.path.clone()).collect();
+fn link_all(rest: &Rest, root: &Arc<Folder>, mtime_of: TimeOf<'_>, shared: &Shared<'_>) {
+    let lost = shared.tally.lost();
     let (mut ways, mut ways_to_first) = (Ways::new(root), Ways::new(root));
     for link in &rest.links {
         if shared.cancel.asked().is_some() {
             return;
         }
-        if lost.contains(&link.first) {
+        if let Some(cause) = lost.get(&link.first) {
             let why = format!("it is a further name of `{}`, which could not be restored", link.first);
-            let cause = shared.tally.cause_of(&link.first);
-            shared.tell(&link.path, cause, why);
+            shared.tell(&link.path, *cause, why);
             continue;
         }
         if rest.left.contains(&link.first) {
@@ -423,7 +440,7 @@ fn link_all(rest: &Rest, root: &Arc<Folder>, shared: &Shared<'_>) {
             shared.tell(&link.path, LossCause::Unwritten, why);
             continue;
         }
-        match make_link(link, &mut ways, &mut ways_to_first) {
+        match make_link(link, &mut ways, &mut ways_to_first, mtime_of) {
             Ok(true) => {
                 let mut tallied = shared.tally.lock();
                 tallied.counts.hard_links += 1;
@@ -436,7 +453,7 @@ fn link_all(rest: &Rest, root: &Arc<Folder>, shared: &Shared<'_>) {
 }
 
 /// False if it is there already.
-fn make_link(link: &Link, ways: &mut Ways, ways_to_first: &mut Ways) -> io::Result<bool> {
+fn make_link(link: &Link, ways: &mut Ways, ways_to_first: &mut Ways, mtime_of: TimeOf<'_>) -> io::Result<bool> {
     let parent = |path: &EntryPath| path.parent().unwrap_or_else(EntryPath::root);
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     let folder = ways.to(&parent(&link.path))?.ok_or_else(gone)?;
@@ -453,7 +470,9 @@ fn make_link(link: &Link, ways: &mut Ways, ways_to_first: &mut Ways) -> io::Resu
     let had = folder.open_for_names()?;
     // what was restored is a file with this time, as this file system keeps it (links never leave one); anything else was
     // put there meanwhile, by somebody else
-    if there.mtime != link.mtime && there.mtime != folder.time_as_kept(link.mtime)? {
+    let is_restored = |mtime| Ok::<_, io::Error>(there.mtime == mtime || there.mtime == folder.time_as_kept(mtime)?);
+    // a file that was written while its names were listed has another time than its further names
+    if !is_restored(link.mtime)? && !mtime_of(&link.first).map_or(Ok(false), is_restored)? {
         return Err(stranger());
     }
     let made = folder.link_to(&first_folder, first)?;
@@ -515,6 +534,7 @@ fn report(name: &SnapshotName, rest: Rest, tally: &Tally, resumed: bool) -> Repo
         counts,
         losses,
         losses_count: tallied.losses_count,
+        damaged_count: tallied.damaged_count,
         notes: tallied.notes(),
         resumed,
         extras: rest.extras,

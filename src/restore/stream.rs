@@ -3,6 +3,7 @@
 //! What lies in one frame is compared before its first byte goes out. Of a larger file the bytes go out as they come,
 //! and whether they were the right ones is known at its end: then this fails, and a tar stream ends without its mark.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use super::error::RestoreError;
@@ -14,7 +15,7 @@ use crate::archive::manifest::{Entry, EntryKind, Line};
 use crate::archive::tar::{Member, TarLimits, TarReader};
 use crate::archive::{END_MARKER, SparseMap, TarHeader, TarKind, pad};
 use crate::catalog::{Catalog, FrameBuffers, FrameLoss};
-use crate::domain::{Cancel, EntryPath, Hasher, SnapshotName};
+use crate::domain::{Cancel, EntryPath, Hasher, Kind, SnapshotName};
 
 /// Writes what is selected as a tar stream. Entries that are damaged are left out and named.
 ///
@@ -33,6 +34,8 @@ pub fn to_tar(
     let mut stack: Vec<(EntryPath, Standing)> = Vec::new();
     let mut stand_ins: std::collections::HashMap<EntryPath, EntryPath> = std::collections::HashMap::new();
     let (mut counts, mut losses, mut bytes) = (Counts::default(), Vec::new(), Vec::new());
+    // files that are not in the stream: a further name of one would lead nowhere
+    let mut lost: HashSet<EntryPath> = HashSet::new();
     let mut taken = 0_u64;
     for line in source.lines(selection) {
         if let Some(stop) = cancel.asked() {
@@ -49,7 +52,7 @@ pub fn to_tar(
                 if above.is_taken() || selection.stand(&skip.path, false, above).is_taken() {
                     taken += 1;
                     let why = format!("when the snapshot was made it {}: {}", skip.cause.words(), skip.why);
-                    losses.push(Loss { path: skip.path, cause: LossCause::NotStored, why });
+                    losses.push(Loss { path: skip.path, cause: LossCause::of_skip(skip.cause), why });
                 }
                 continue;
             }
@@ -65,6 +68,9 @@ pub fn to_tar(
         }
         taken += 1;
         let done = match &entry.kind {
+            EntryKind::HardLink { first } if lost.contains(stand_ins.get(first).unwrap_or(first)) => {
+                Err(Gone::Stored(format!("it is a further name of `{first}`, whose content is lost")))
+            }
             EntryKind::HardLink { first } => match stand_ins.get(first) {
                 // its first name is not selected: the first of the names that are carries the content
                 None if !selection.is_all() && !selection.takes(first) => {
@@ -89,16 +95,22 @@ pub fn to_tar(
                 counts.folders += u64::from(is_folder);
                 counts.bytes.0 += entry.size;
             }
-            Err(gone) => losses.push(gone.into_loss(&entry.path)?),
+            Err(gone) => {
+                losses.push(gone.into_loss(&entry.path)?);
+                if entry.kind.kind() == Kind::File {
+                    lost.insert(entry.path);
+                }
+            }
         }
     }
     if taken == 0 {
         return Err(RestoreError::Nothing { wanted: selection.words() });
     }
     out.write_all(&END_MARKER).and_then(|()| out.flush()).map_err(out_failed)?;
-    let losses_count = losses.len() as u64;
+    let (losses_count, of) = (losses.len() as u64, name.to_string());
+    let damaged_count = losses.iter().filter(|loss| loss.cause == LossCause::Damaged).count() as u64;
     let (notes, extras) = (Vec::new(), Vec::new());
-    Ok(Report { of: name.to_string(), counts, losses, losses_count, notes, resumed: false, extras })
+    Ok(Report { of, counts, losses, losses_count, damaged_count, notes, resumed: false, extras })
 }
 
 /// Writes the content of one file; holes are zeros.

@@ -3,8 +3,9 @@
 //! A frame that cannot be read costs the entries in it, each named. A frame that is as it was published and still
 //! says something else than the manifest is a lie of one of the two: that ends the restore.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FileType, Mode};
@@ -57,6 +58,8 @@ pub(super) struct Tallied {
     pub(super) counts: Counts,
     pub(super) losses: Vec<Loss>,
     pub(super) losses_count: u64,
+    /// Of these, what is damaged in the store.
+    pub(super) damaged_count: u64,
     pub(super) losses_bytes: usize,
     owners: u64,
     set_gids: u64,
@@ -73,16 +76,18 @@ impl Tally {
     pub(super) fn lose(&self, path: &EntryPath, cause: LossCause, why: String) {
         let mut tallied = self.lock();
         tallied.losses_count += 1;
+        tallied.damaged_count += u64::from(cause == LossCause::Damaged);
         tallied.losses_bytes += path.as_bytes().len() + why.len() + 64;
         if tallied.losses.len() < LOSSES_MAX && tallied.losses_bytes < LOSSES_BYTES_MAX {
             tallied.losses.push(Loss { path: path.clone(), cause, why });
         }
     }
 
-    /// Why an entry was lost.
-    pub(super) fn cause_of(&self, path: &EntryPath) -> LossCause {
+    /// Those of which nothing is here.
+    pub(super) fn lost(&self) -> HashMap<EntryPath, LossCause> {
         let tallied = self.lock();
-        tallied.losses.iter().find(|loss| loss.path == *path).map_or(LossCause::Unwritten, |loss| loss.cause)
+        let gone = tallied.losses.iter().filter(|loss| loss.cause != LossCause::NotAsItWas);
+        gone.map(|loss| (loss.path.clone(), loss.cause)).collect()
     }
 
     /// Something of an entry could not be set.
@@ -124,6 +129,8 @@ impl Tallied {
 pub(super) struct Shared<'a> {
     pub(super) contents: &'a Contents,
     pub(super) permit: Permit,
+    /// Whether the next restore, should this one die, replaces what it finds of it.
+    pub(super) replaces: bool,
     pub(super) tally: &'a Tally,
     pub(super) halt: Halt,
     pub(super) fatal: Mutex<Option<RestoreError>>,
@@ -233,19 +240,19 @@ impl<'a> Worker<'a> {
                 bytes = u64::saturating_add(bytes, item.entry.size);
                 let from = (item.entry.placed.offset - begin) as usize;
                 let result = write_from(&self.raw[from..], &item, shared);
-                self.settle(&item, volume, frame, result);
+                self.settle(&item, volume, frame..frame + 1, result);
             }
             item.folder.leave(shared.permit, shared.tally);
         }
         shared.advanced(count, bytes);
     }
 
-    fn settle(&mut self, item: &Item, volume: u32, frame: usize, result: Result<(), Trouble>) {
+    fn settle(&mut self, item: &Item, volume: u32, frames: Range<usize>, result: Result<(), Trouble>) {
         match result {
             Ok(()) => self.count(item),
             Err(Trouble::Here(error)) => self.shared.lose_here(&item.path, error),
             Err(Trouble::Stored(why)) => {
-                let loss = self.shared.contents.blame(volume, frame, &mut self.buffers, &why);
+                let loss = self.shared.contents.blame_any(volume, frames, &mut self.buffers, &why);
                 self.shared.lose_frame(&item.path, loss);
             }
             Err(Trouble::Frame(loss)) => self.shared.lose_frame(&item.path, loss),
@@ -285,7 +292,9 @@ impl<'a> Worker<'a> {
             return item.folder.leave(shared.permit, shared.tally);
         }
         let metadata = &item.metadata;
-        let differs = there.mode != metadata.mode || metadata.owner.is_some_and(|owner| owner != there.owner);
+        let differs = there.mode != metadata.mode
+            || there.mtime != metadata.mtime
+            || metadata.owner.is_some_and(|owner| owner != there.owner);
         // its other names may be somebody else's: it gets a file of its own
         let is_ours = !differs || there.links == 1;
         if is_ours && (quick || self.is_as_published(&item, there)) {
@@ -355,7 +364,6 @@ impl<'a> Worker<'a> {
         if !self.shared.halt.is_raised() {
             let volume = item.entry.placed.volume;
             let frames = self.shared.contents.frames_of(&item.entry.placed).expect("the planner looked");
-            let first = frames.start;
             let range = item.entry.placed.offset..end_of(&item.entry);
             let mut input = self.shared.contents.stream(volume, range, &mut self.buffers, &mut self.raw);
             let result = write_whole(&mut input, &item, self.shared);
@@ -363,7 +371,7 @@ impl<'a> Worker<'a> {
                 Some((_, loss)) => Err(Trouble::Frame(loss)),
                 None => result,
             };
-            self.settle(&item, volume, first, result);
+            self.settle(&item, volume, frames, result);
         }
         item.folder.leave(self.shared.permit, self.shared.tally);
         self.shared.advanced(1, 0);
@@ -405,7 +413,7 @@ fn write_from(raw: &[u8], item: &Item, shared: &Shared<'_>) -> Result<(), Troubl
             if Some(Digest::of(stored)) != item.entry.sha256 {
                 return Err(Trouble::Stored(format!("the content of {} is another", item.entry.path)));
             }
-            let file = item.folder.create_known(item.path.name(), &metadata)?;
+            let file = item.folder.create_known(item.path.name(), &metadata, shared.replaces)?;
             match &member.extents {
                 None => file.write_at(0, stored)?,
                 Some(extents) => {
@@ -522,4 +530,22 @@ impl<R: Read> Read for Hashing<R> {
 /// The bytes of an entry with its header and padding.
 pub(super) fn end_of(entry: &Entry) -> u64 {
     entry.placed.body + entry.placed.stored + padding(entry.placed.stored) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOSSES_MAX, LossCause, Tally};
+    use crate::domain::EntryPath;
+
+    #[test]
+    fn damage_counts_however_much_else_was_lost_before_it() {
+        let tally = Tally::default();
+        for _ in 0..=LOSSES_MAX {
+            tally.lose(&EntryPath::root().join(b"a"), LossCause::NotStored, String::new());
+        }
+        tally.lose(&EntryPath::root().join(b"b"), LossCause::Damaged, String::new());
+        let tallied = tally.lock();
+        assert_eq!((tallied.losses.len(), tallied.losses_count), (LOSSES_MAX, LOSSES_MAX as u64 + 2));
+        assert_eq!(tallied.damaged_count, 1);
+    }
 }

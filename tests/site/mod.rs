@@ -87,6 +87,14 @@ impl Site {
         self.with_state(command)
     }
 
+    /// `run` of the same job into the same store, which the environment describes: with `more` variables of it.
+    pub fn run_by_environment(&self, more: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        let mut command = self.command(["run"]);
+        command.args(arguments).env("BACKUP_SOURCES", self.source()).env("BACKUP_ARCHIVE", self.store());
+        command.envs(more.iter().copied());
+        self.with_state(command).output().expect("the binary starts").into()
+    }
+
     fn with_state(&self, mut command: Command) -> Command {
         command.env_remove("BACKUP_STATE_DIR").arg("--state-dir").arg(self.path().join("state"));
         command

@@ -244,6 +244,7 @@ fn a_verification_that_was_left_behind_is_told_and_holds_up_its_own_store_and_no
     owner.hear(News::Proven { job: upload(), snapshot: snapshot(1), proof });
     let line = next(&logged, "trouble");
     assert!(line["causes"].as_str().is_some_and(|causes| causes.contains("has not answered for 300 s")), "{line}");
+    assert!(line["advice"].as_str().is_some_and(|advice| advice.contains("nothing starts in this store")), "{line}");
     assert!(owner.proving.is_none(), "others may begin");
     owner.start_proofs(later(4));
     assert!(owner.proving.is_none(), "not in that store");

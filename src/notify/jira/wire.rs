@@ -13,14 +13,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::channel::Delivery;
+use super::super::channel::{Delivery, UNTIL_MENDED};
 use super::super::http::{Answer, Http, Method, Request};
 use super::issue::Complaint;
 use super::settings::{Settings, SignIn};
 use crate::domain::Secret;
-
-/// What a person has to put right is not tried again sooner.
-const UNTIL_MENDED: Duration = Duration::from_secs(3600);
 
 /// Why a request is no success.
 #[derive(Debug)]
