@@ -692,6 +692,27 @@ fn what_is_whole_but_for_its_time_is_not_written_again_by_a_restore_that_goes_on
     assert_same(&picture(&site.source()), &picture(&to));
 }
 
+/// What a careful person says at the second try would keep the files that the first one cut.
+#[test]
+fn a_restore_that_was_begun_to_replace_what_is_there_is_not_continued_by_one_that_leaves_it() {
+    let site = Site::new();
+    site.file("a", "content").run(&[]).exits(0);
+    let to = out(&site);
+    restore(&site, &to, &[]).exits(0);
+    mark(&site, &to);
+    for policy in ["never", "older"] {
+        restore(&site, &to, &["--overwrite", policy]).exits(2).says("files of it may be cut").says("as it was begun");
+    }
+    // begun so, it leaves what somebody changed meanwhile, also if it is as long
+    fs::remove_file(to.join(UNFINISHED)).expect("removed");
+    let name = site.newest().file_name().expect("a name").to_string_lossy().into_owned();
+    let mark = serde_json::json!({"snapshot": name, "wanted": "everything", "replaces": false});
+    fs::write(to.join(UNFINISHED), mark.to_string()).expect("a mark");
+    fs::write(to.join("a"), "CONTENT").expect("written");
+    restore(&site, &to, &["--overwrite", "never"]).exits(0).says("1 left as they are");
+    assert_eq!(fs::read(to.join("a")).expect("a file"), b"CONTENT");
+}
+
 #[test]
 fn the_mark_of_another_restore_is_left_to_it() {
     let site = Site::new();

@@ -98,7 +98,9 @@ impl From<RestoreError> for Failure {
             RestoreError::Archive { .. } | RestoreError::Damaged { .. } | RestoreError::Contradiction { .. } => {
                 Exit::Damage
             }
-            RestoreError::NotEmpty { .. } | RestoreError::OtherUnfinished { .. } => Exit::Usage,
+            RestoreError::NotEmpty { .. }
+            | RestoreError::OtherUnfinished { .. }
+            | RestoreError::BegunToReplace { .. } => Exit::Usage,
             RestoreError::Stopped(Stop::Interrupted) => Exit::Interrupted,
             RestoreError::Stopped(Stop::Terminated) => Exit::Terminated,
             RestoreError::Output(_)

@@ -262,7 +262,9 @@ fn failure(error: &RunError) -> (StopReason, Trouble) {
                 Stop::Interrupted => "the run was interrupted (SIGINT)",
                 Stop::Terminated => "the run was stopped (SIGTERM)",
             };
-            let advice = "the unfinished work was removed; run again when it suits".to_owned();
+            let advice =
+                "run again when it suits: volumes that were finished are left for that run, the rest was removed"
+                    .to_owned();
             ((*stop).into(), Trouble { what: what.to_owned(), causes: Vec::new(), advice })
         }
         RunError::Unsound(_) | RunError::Panicked => {

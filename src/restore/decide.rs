@@ -16,6 +16,13 @@ pub enum Overwrite {
     Always,
 }
 
+impl Overwrite {
+    /// Whether whatever differs gives way.
+    pub(super) fn replaces(self) -> bool {
+        matches!(self, Self::Always | Self::Refuse)
+    }
+}
+
 /// What has the entry's name now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct There {
@@ -45,15 +52,15 @@ pub(super) enum Decision {
     Blocked,
 }
 
-/// Decides for anything but a folder. Where an earlier restore is continued (`resumed`), what has the length of a file is
-/// looked at, whatever its time is: a file system may not hold times as they were. But a time is set last: without it
-/// nobody knows whether attributes were.
+/// Decides for anything but a folder. Where an earlier restore is continued (`resumed`) that replaces what differs, what has
+/// the length of a file is looked at, whatever its time is: a file system may not hold times as they were. But a time is
+/// set last: without it nobody knows whether attributes were.
 pub(super) fn decide(entry: &Entry, there: Option<&There>, overwrite: Overwrite, resumed: bool) -> Decision {
     let Some(there) = there else { return Decision::Make };
     if there.kind == Kind::Folder {
         return Decision::Blocked;
     }
-    if is_same(entry, there, resumed) {
+    if is_same(entry, there, resumed && overwrite.replaces()) {
         return Decision::Same;
     }
     match overwrite {
@@ -65,10 +72,10 @@ pub(super) fn decide(entry: &Entry, there: Option<&There>, overwrite: Overwrite,
 
 /// A file of the same length and time may be the same: a time is set only on a file that is whole. But after a power cut
 /// a file system may hold length and time without the bytes, so its content is compared before that is believed.
-fn is_same(entry: &Entry, there: &There, resumed: bool) -> bool {
+fn is_same(entry: &Entry, there: &There, at_any_time: bool) -> bool {
     match &entry.kind {
         EntryKind::File => {
-            let may_be_whole = there.mtime == entry.mtime || (resumed && entry.xattrs.is_none());
+            let may_be_whole = there.mtime == entry.mtime || (at_any_time && entry.xattrs.is_none());
             there.kind == Kind::File && there.size == entry.size && may_be_whole
         }
         EntryKind::Symlink { target } => there.target.as_ref() == Some(target) && there.mtime == entry.mtime,
@@ -134,7 +141,7 @@ mod tests {
         let (rounded, cut) = (there(Kind::File, 7, 99), there(Kind::File, 6, 100));
         let resumed =
             |there: Option<There>| all.map(|overwrite| decide(&file(7, 100), there.as_ref(), overwrite, true));
-        assert_eq!(resumed(rounded), [Same; 4], "its content is compared");
+        assert_eq!(resumed(rounded), [Same, Keep, Replace, Same], "its content is compared, or it is left");
         assert_eq!(resumed(cut), [Replace, Keep, Keep, Replace]);
         let dressed = Entry { xattrs: Some(Digest::of(b"x")), ..file(7, 100) };
         assert_eq!(decide(&dressed, there(Kind::File, 7, 99).as_ref(), Overwrite::Refuse, true), Replace);

@@ -38,6 +38,12 @@ pub enum RestoreError {
         /// Of which snapshot.
         snapshot: String,
     },
+    /// It holds the beginning of this restore, under which files may be cut, and what is there is not to be replaced.
+    #[error("{path} holds the beginning of this restore, which was to replace what is there: files of it may be cut")]
+    BegunToReplace {
+        /// The folder.
+        path: PathBuf,
+    },
     /// What is to be restored cannot fit.
     #[error("{path} has {free} free, and the snapshot holds {needed}")]
     TooSmall {
@@ -108,6 +114,9 @@ impl Advise for RestoreError {
             }
             Self::OtherUnfinished { .. } => {
                 "restore into another folder, or finish that one first by restoring that snapshot into it".into()
+            }
+            Self::BegunToReplace { .. } => {
+                "finish it first as it was begun, without `--overwrite never` or `older`, or restore into another folder".into()
             }
             Self::TooSmall { .. } => "restore into a larger disk, or only a part of it (PATH, --include)".into(),
             Self::Nothing { .. } => "`backup ls` shows what is in a snapshot, `backup find NAME` in which snapshots something is".into(),

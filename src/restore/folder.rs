@@ -501,9 +501,14 @@ impl Unplaced {
         }
         let mut full = format!("/proc/self/fd/{}/", fd.as_raw_fd()).into_bytes();
         full.extend_from_slice(name);
-        set_xattrs(&metadata.xattrs, path, permit, tally, |name, value| {
-            rustix::fs::lsetxattr(&*full, name, value, XattrFlags::empty())
-        })?;
+        set_xattrs(
+            &metadata.xattrs,
+            path,
+            permit,
+            tally,
+            || has_room(fd),
+            |name, value| rustix::fs::lsetxattr(&*full, name, value, XattrFlags::empty()),
+        )?;
         Ok(rustix::fs::utimensat(fd, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
@@ -657,10 +662,20 @@ fn dress(
             tally.fall_short(path, Shortfall::SetGid);
         }
     }
-    set_xattrs(&metadata.xattrs, path, permit, tally, |name, value| {
-        rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())
-    })?;
+    set_xattrs(
+        &metadata.xattrs,
+        path,
+        permit,
+        tally,
+        || has_room(fd),
+        |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()),
+    )?;
     Ok(rustix::fs::futimens(fd, &times(metadata.mtime))?)
+}
+
+/// Whether a file system has room for some attributes more.
+fn has_room(fd: &OwnedFd) -> bool {
+    rustix::fs::fstatvfs(fd).is_ok_and(|fs| fs.f_bavail > 64 && (fs.f_files == 0 || fs.f_favail > 64))
 }
 
 fn set_xattrs(
@@ -668,6 +683,7 @@ fn set_xattrs(
     path: &EntryPath,
     permit: Permit,
     tally: &Tally,
+    has_room: impl Fn() -> bool,
     set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>,
 ) -> io::Result<()> {
     for xattr in xattrs.iter() {
@@ -679,9 +695,10 @@ fn set_xattrs(
         match set(&xattr.name, &xattr.value) {
             Ok(()) => {}
             // these would be said of any write
-            Err(errno @ (Errno::IO | Errno::ROFS | Errno::STALE)) => return Err(errno.into()),
-            // each file system has its own words for what it does not take: ext4 says that there is no room, of an
-            // attribute that is longer than a block; a disk that is full shows itself at the next write
+            Err(errno @ (Errno::IO | Errno::ROFS | Errno::STALE | Errno::DQUOT)) => return Err(errno.into()),
+            // ext4 says so too of an attribute that is longer than a block
+            Err(Errno::NOSPC) if !has_room() => return Err(Errno::NOSPC.into()),
+            // each file system has its own words for what it does not take
             Err(_) => {
                 let space = xattr.name.split(|b| *b == b'.').next().unwrap_or_default();
                 tally.fall_short(path, Shortfall::Attribute(space.escape_ascii().to_string()));
@@ -703,16 +720,17 @@ mod tests {
     fn an_attribute_that_is_not_taken_costs_itself_and_only_what_any_write_would_hear_costs_more() {
         let xattr = Xattr { name: b"user.long".as_slice().into(), value: vec![1; 5000].into() };
         let (xattrs, permit) = (Xattrs::new(vec![xattr]), Permit { privileged: false });
-        let set = |errno| {
+        let set = |errno, room: bool| {
             let tally = Tally::default();
-            let done = set_xattrs(&xattrs, &EntryPath::root(), permit, &tally, |_, _| Err(errno));
+            let done = set_xattrs(&xattrs, &EntryPath::root(), permit, &tally, || room, |_, _| Err(errno));
             (done.is_ok(), tally.lock().notes().len())
         };
-        for errno in [Errno::NOSPC, Errno::TOOBIG, Errno::RANGE, Errno::OPNOTSUPP, Errno::PERM, Errno::DQUOT] {
-            assert_eq!(set(errno), (true, 1), "{errno}");
+        for errno in [Errno::NOSPC, Errno::TOOBIG, Errno::RANGE, Errno::OPNOTSUPP, Errno::PERM] {
+            assert_eq!(set(errno, true), (true, 1), "{errno}");
         }
-        for errno in [Errno::IO, Errno::ROFS, Errno::STALE] {
-            assert_eq!(set(errno), (false, 0), "{errno}");
+        for errno in [Errno::IO, Errno::ROFS, Errno::STALE, Errno::DQUOT] {
+            assert_eq!(set(errno, true), (false, 0), "{errno}");
         }
+        assert_eq!(set(Errno::NOSPC, false), (false, 0), "a full disk: the file is written again when there is room");
     }
 }

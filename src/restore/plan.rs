@@ -242,7 +242,7 @@ impl<'a, 'h> Planner<'a, 'h> {
         }
         self.taken += 1;
         if let State::Open(folder) = &self.stack[0].state
-            && (folder.is_new() || self.mends())
+            && (folder.is_new() || self.dresses())
         {
             let folder = Arc::clone(folder);
             self.stack[0].mtime = Some(entry.mtime);
@@ -252,12 +252,11 @@ impl<'a, 'h> Planner<'a, 'h> {
 
     /// Whether what is there gives way to what the snapshot has.
     fn replaces(&self) -> bool {
-        matches!(self.terms.overwrite, Overwrite::Always | Overwrite::Refuse)
+        self.terms.overwrite.replaces()
     }
 
-    /// Whether what is there, and seems to be what the snapshot has, is made to be it. What is there of an earlier restore
-    /// of the same was ours.
-    fn mends(&self) -> bool {
+    /// Whether folders that are there are dressed: those that an earlier restore of the same made are not yet.
+    fn dresses(&self) -> bool {
         self.replaces() || self.terms.resumed
     }
 
@@ -338,7 +337,7 @@ impl<'a, 'h> Planner<'a, 'h> {
                         let _ = folder.sweep();
                     }
                 }
-                let taken = self.stack[at].standing.is_taken() && self.mends();
+                let taken = self.stack[at].standing.is_taken() && self.dresses();
                 if (folder.is_new() || taken)
                     && let Some(entry) = self.stack[at].entry.take()
                 {
@@ -432,7 +431,7 @@ impl<'a, 'h> Planner<'a, 'h> {
             }
             Decision::Same => {
                 let there = there.expect("it is the same as something");
-                if matches!(entry.kind, EntryKind::File) && self.mends() {
+                if matches!(entry.kind, EntryKind::File) && self.replaces() {
                     let (path, metadata) = (entry.path.clone(), self.metadata(&entry));
                     let quick = self.terms.quick_check && there.mtime == entry.mtime;
                     let item = Item { entry, path, folder, metadata, decision };

@@ -177,8 +177,11 @@ pub fn restore(
     }
     // last of all, since the mark lay in it; what cannot be set is told as of any other folder
     root.leave(Permit { privileged: order.privileged }, &tally);
-    target(&order.to, flusher.flush(), "flushing")?;
+    let dressed = flusher.flush();
     let mut report = report(name, rest, &tally, resumed);
+    if let Err(error) = dressed {
+        report.notes.push(format!("the mode and the time of the folder itself may not outlast a power cut ({error})"));
+    }
     report.notes.extend(source.contents.wrong_lengths());
     Ok(report)
 }
@@ -270,7 +273,7 @@ impl<'c> Source<'c> {
         Shared {
             contents: &self.contents,
             permit: Permit { privileged: order.privileged },
-            replaces: matches!(order.overwrite, Overwrite::Refuse | Overwrite::Always),
+            replaces: order.overwrite.replaces(),
             tally,
             halt: Halt::default(),
             fatal: Mutex::new(None),
@@ -297,6 +300,10 @@ impl<'c> Source<'c> {
             let of = value["snapshot"].as_str().unwrap_or("something that cannot be read").to_owned();
             let is_this = value["wanted"].as_str() == Some(order.selection.words().as_str());
             if of == self.name.as_str() && is_this {
+                // what is not said was so before it was asked
+                if value["replaces"].as_bool().unwrap_or(true) && !order.overwrite.replaces() {
+                    return Err(RestoreError::BegunToReplace { path: order.to.clone() });
+                }
                 target(&order.to, root.sweep(), "sweeping")?;
                 return Ok(Begun { resumed: true, marked: true });
             }
@@ -310,6 +317,7 @@ impl<'c> Source<'c> {
         }
         let text = serde_json::json!({
             "type": "unfinished-restore", "snapshot": self.name, "wanted": order.selection.words(), "job": self.catalog.layout().job(),
+            "replaces": order.overwrite.replaces(),
             "note": "the restore into this folder is not complete; give the same command again, or remove this file",
         });
         if !is_empty {

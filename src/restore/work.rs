@@ -295,8 +295,9 @@ impl<'a> Worker<'a> {
         let differs = there.mode != metadata.mode
             || there.mtime != metadata.mtime
             || metadata.owner.is_some_and(|owner| owner != there.owner);
-        // its other names may be somebody else's: it gets a file of its own
-        let is_ours = !differs || there.links == 1;
+        // its other names may be somebody else's: it gets a file of its own. And a mode means another thing with an ACL
+        // and without, which is not set on what is there
+        let is_ours = !differs || (there.links == 1 && item.entry.xattrs.is_none());
         if is_ours && (quick || self.is_as_published(&item, there)) {
             self.counts.same += 1;
             if differs && let Err(error) = item.folder.redress(there, &item.path, metadata, shared.permit, shared.tally)
