@@ -712,8 +712,23 @@ fn set_xattrs(
 mod tests {
     use rustix::io::Errno;
 
-    use super::{Permit, Tally, set_xattrs};
-    use crate::domain::{EntryPath, Xattr, Xattrs};
+    use super::{Folder, Metadata, Permit, TEMP_PREFIX, Tally, set_xattrs};
+    use crate::domain::{EntryPath, FileTime, Xattr, Xattrs};
+
+    #[test]
+    fn what_would_be_kept_as_it_is_found_has_its_name_only_when_it_is_whole() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::root(&place.path().join("new"), true).expect("made").expect("there");
+        let metadata = Metadata { mode: 0o644, owner: None, mtime: FileTime::default(), xattrs: Xattrs::default() };
+        for may_be_cut in [true, false] {
+            let file = folder.create_known(b"a", &metadata, may_be_cut).expect("made");
+            let names = folder.names().expect("listed");
+            assert_eq!((&*names[0] == b"a", names[0].starts_with(TEMP_PREFIX)), (may_be_cut, !may_be_cut));
+            file.place(b"a", false).expect("placed");
+            assert_eq!(folder.names().expect("listed"), [(*b"a").into()]);
+            folder.unlink(b"a").expect("removed");
+        }
+    }
 
     /// ext4 says ENOSPC of an attribute that is longer than a block: that ended the restore, each time it was tried.
     #[test]
