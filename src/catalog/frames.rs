@@ -162,7 +162,7 @@ pub fn check_whole(
     WholeCheck { damaged, sha256: hasher.map(Hasher::finish), behind }
 }
 
-/// A worker takes its turn when it has about this much: to wake the next takes as long as to hash some tenth of it.
+/// A worker takes its turn when it has about this much, so that few turns are waited for.
 const RUN_BYTES: u64 = 4 << 20;
 
 /// Frames that follow each other, in runs of about `RUN_BYTES`.
