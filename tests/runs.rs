@@ -164,8 +164,9 @@ fn a_run_that_shows_no_progress_fails_within_its_deadline() {
     let child: i32 = children.split_whitespace().next().expect("a child").parse().expect("a number");
     let pid = rustix::process::Pid::from_raw(child).expect("a process");
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stopped");
-    assert_eq!(run.wait().expect("it ends").code(), Some(6));
+    let ended = run.wait().expect("it ends").code();
     let said = said.join().expect("no panic");
+    assert_eq!(ended, Some(6), "{said}");
     assert!(said.contains("has not answered for 2 s") && said.contains("its process was ended"), "{said}");
     assert_eq!(site.snapshots().len(), 0);
     assert_eq!(names_in(&site.path().join("state/outcomes")).len(), 1, "the outcome is kept for the next run");

@@ -9,8 +9,8 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::archive::Codec;
@@ -18,7 +18,7 @@ use backup::catalog::Catalog;
 use backup::command::Spec;
 use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict};
 use backup::engine::{CommandSource, Commands, Context, Job, NoGate, Reuse, run};
-use backup::observe::Silent;
+use backup::observe::{Event, Observer, Phase, Silent};
 use backup::restore::content;
 use backup::source::Excludes;
 use backup::store::{
@@ -166,6 +166,10 @@ impl World {
     }
 
     fn run(&self, number: u64, store: Arc<dyn Store>) -> backup::domain::Outcome {
+        self.run_watched(number, store, &Silent)
+    }
+
+    fn run_watched(&self, number: u64, store: Arc<dyn Store>, observer: &dyn Observer) -> backup::domain::Outcome {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());
         let (clock, cancel) = (SystemClock::new(), Cancel::new());
@@ -178,7 +182,7 @@ impl World {
             store_name: "a store".into(),
             clock: &clock,
             cancel: &cancel,
-            observer: &Silent,
+            observer,
             gate: &NoGate,
         };
         run(&self.job, || Ok((store, Vec::new())), &context)
@@ -298,6 +302,36 @@ fn nothing_of_a_draft_is_open_when_it_is_removed_or_gets_its_name() {
         world.clear();
     }
     assert!(adopted > 0);
+}
+
+/// Notes what a run is doing, and how often the store had been called when it began to.
+struct Phases(Arc<faults::Plan>, Mutex<Vec<(Phase, u64)>>);
+
+impl Observer for Phases {
+    fn notice(&self, event: &Event<'_>) {
+        if let Event::Entered { phase } = event {
+            self.1.lock().expect("no test panics in here").push((*phase, self.0.calls()));
+        }
+    }
+}
+
+/// Who watches blames the source for a silence while it is looked through. Up to where the first byte was stored, the
+/// store's own silence, of the lease for one, was the source's fault.
+#[test]
+fn the_source_is_looked_through_without_the_store_and_then_the_store_is_waited_for_again() {
+    let mut world = World::new();
+    world.job.survey = true;
+    let store = Faulty::new(Arc::clone(&world.store), None);
+    let phases = Phases(store.plan(), Mutex::default());
+    assert_eq!(world.run_watched(1, Arc::new(store), &phases).verdict(), Verdict::Ok);
+    let seen = phases.1.into_inner().expect("no panic");
+    let [(Phase::Opening, _), (Phase::Surveying, before), (Phase::Opening, after), (Phase::Storing, storing), ..] =
+        seen[..]
+    else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(before, after, "the store was called while the source was looked through");
+    assert!(storing > after, "the lease was taken and the draft made in between");
 }
 
 /// Room was asked for before the lease, and what a killed run had left was removed after that: once it took the room, no

@@ -46,6 +46,8 @@ pub(super) fn check_room(
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
         let (entries, bytes) =
             survey(walk(job, catalog.store(), open_roots(&job.sources, job.naming(), descriptors)?), context)?;
+        // from here the store is waited for again: whoever watches shall not blame the source for its silence
+        context.observer.notice(&Event::Entered { phase: Phase::Opening });
         context.observer.notice(&Event::Expected { entries, bytes });
         needed = needed.max(needed_for(bytes));
     } else if let Some(totals) = before {
