@@ -493,11 +493,6 @@ fn where_the_record_is_lost_too_the_names_of_the_volumes_tell_which_run_wrote_th
     let snapshot = site.newest();
     let names: Vec<String> =
         site.snapshots().iter().map(|s| s.file_name().expect("a name").to_string_lossy().into_owned()).collect();
-    let writers = |snapshot: &Path| -> Vec<String> {
-        let record = record(snapshot);
-        let volumes = record["volumes"].as_array().expect("volumes").iter();
-        volumes.map(|volume| volume["written_by"].as_str().expect("a name").to_owned()).collect()
-    };
     assert_eq!(writers(&snapshot), names);
     // a record that knows another folder's volumes is no better than none
     let mut lying = record(&snapshot);
@@ -557,6 +552,17 @@ fn interrupted(site: &Site) {
     stopped_when(site, &["--volume-size", "500kB"], has_three_volumes, Signal::TERM);
 }
 
+/// The runs that wrote its volumes, in the order of these.
+fn writers(snapshot: &Path) -> Vec<String> {
+    let record = record(snapshot);
+    let volumes = record["volumes"].as_array().expect("volumes").iter();
+    volumes.map(|volume| volume["written_by"].as_str().expect("a name").to_owned()).collect()
+}
+
+fn different(names: Vec<String>) -> usize {
+    names.into_iter().collect::<std::collections::BTreeSet<_>>().len()
+}
+
 fn has_three_volumes(partial: &Path) -> bool {
     names_in(partial).iter().filter(|name| name.ends_with(".part")).count() >= 3
 }
@@ -590,10 +596,7 @@ fn what_an_interrupted_run_had_finished_is_adopted_by_the_next() {
     if has("zstd", "restoring by RESTORE.txt") {
         assert_same(&now, &guided(&site, &snapshot));
     }
-    let record = record(&snapshot);
-    let writers: std::collections::BTreeSet<&str> =
-        record["volumes"].as_array().expect("volumes").iter().filter_map(|v| v["written_by"].as_str()).collect();
-    assert_eq!(writers.len(), 2, "the interrupted run's and this one's");
+    assert_eq!(different(writers(&snapshot)), 2, "the interrupted run's and this one's");
     site.on_store(&["verify", "--all", "--deep"]).exits(0);
     // and the next builds on all of them
     site.file("zz/last", "changed");
@@ -737,9 +740,7 @@ fn runs_whose_volumes_are_adopted_count_among_those_that_a_snapshot_may_have() {
     fs::write(site.path().join("two.yaml"), text).expect("written");
     let run = site.with_config("two.yaml", &["run", "upload"]).output().expect("the binary starts");
     site::Ran::from(run).exits(0).says("adopted").says("folded: 1 volume");
-    let record = record(&site.newest());
-    let writers = record["volumes"].as_array().expect("volumes").iter().filter_map(|v| v["written_by"].as_str());
-    assert_eq!(writers.collect::<std::collections::BTreeSet<_>>().len(), 2);
+    assert_eq!(different(writers(&site.newest())), 2);
     assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use backup::domain::Secret;
 use backup::notify::http::{Address, Http, HttpOptions};
 use backup::notify::jira::{Flavour, Jira, JiraMemory, Settings, SignIn};
-use backup::notify::{Delivery, Slack, Templates};
+use backup::notify::{Delivery, Slack, Templates, Wait};
 use backup::report::{Kind, Message};
 use jiff::Timestamp;
 use receiver::jira::{Flavour as Real, Site, Status};
@@ -101,9 +101,9 @@ fn delivered(answer: &str) -> Delivery {
     Delivery::Delivered { answer: answer.to_owned() }
 }
 
-fn later(delivery: &Delivery) -> (String, Option<Duration>) {
+fn later(delivery: &Delivery) -> (String, Wait) {
     match delivery {
-        Delivery::Later { why, after } => (why.clone(), *after),
+        Delivery::Later { why, wait } => (why.clone(), *wait),
         other => panic!("not for later: {other:?}"),
     }
 }
@@ -171,8 +171,8 @@ async fn a_ticket_made_without_an_answer_is_waited_for_and_found() {
         let mut pauses = Vec::new();
         let answer = loop {
             match desk.deliver(&message).await {
-                Delivery::Later { after, .. } => {
-                    pauses.push(after.expect("it says for how long"));
+                Delivery::Later { wait, .. } => {
+                    pauses.push(wait.known().expect("it says for how long"));
                     desk.now = desk.now.checked_add(pauses[pauses.len() - 1]).expect("a time");
                 }
                 other => break other,
@@ -209,8 +209,8 @@ async fn a_lost_memory_makes_no_second_ticket() {
         assert_eq!(desk.tell(Kind::Failed).await, delivered("OPS-1 created"));
         desk.memory = JiraMemory::begun(desk.now);
         let message = desk.message(Kind::Failed);
-        let (_, after) = later(&desk.deliver(&message).await);
-        assert!(after.is_some_and(|after| after <= Duration::from_secs(600)));
+        let (_, wait) = later(&desk.deliver(&message).await);
+        assert!(wait.known().is_some_and(|long| long <= Duration::from_secs(600)));
         desk.now = desk.now.checked_add(Duration::from_secs(480)).expect("a time");
         assert_eq!(desk.deliver(&message).await, delivered("OPS-1 commented"));
         desk.is_in_order();
@@ -370,7 +370,7 @@ async fn a_limit_is_kept_as_long_as_it_is_asked_for() {
         let mut desk = Desk::new(Site::new(Real::Cloud)).await;
         let message = desk.message(Kind::Failed);
         desk.break_next([None, Some(Fault::Limit(name, value))]);
-        assert_eq!(later(&desk.deliver(&message).await).1, Some(Duration::from_secs(90)));
+        assert_eq!(later(&desk.deliver(&message).await).1, Wait::Asked(Duration::from_secs(90)));
         // it was refused, so there is nothing to wait for besides
         assert_eq!(desk.deliver(&message).await, delivered("OPS-1 created"));
         desk.is_in_order();
@@ -381,9 +381,9 @@ async fn a_limit_is_kept_as_long_as_it_is_asked_for() {
 async fn a_token_that_is_refused_is_told_without_showing_it_and_tried_again() {
     for real in BOTH {
         let mut desk = Desk::new(Site { is_locked: true, ..Site::new(real) }).await;
-        let (why, after) = later(&desk.tell(Kind::Failed).await);
+        let (why, wait) = later(&desk.tell(Kind::Failed).await);
         assert!(why.contains("renew the token") && !why.contains("canary") && !why.contains("cloud-token"), "{why}");
-        assert_eq!(after, Some(Duration::from_secs(3600)));
+        assert_eq!(wait, Wait::Mended);
         desk.site(|site| site.is_locked = false);
         assert_eq!(desk.tell(Kind::Failed).await, delivered("OPS-1 created"));
     }
@@ -465,7 +465,7 @@ async fn slack_takes_what_we_post_with_names_that_are_markup_and_a_link_to_the_t
     });
     let failed = message(Kind::Failed, "a", start());
     later(&slack.deliver(&http(), &failed, None, start()).await);
-    assert_eq!(later(&slack.deliver(&http(), &failed, None, start()).await).1, Some(Duration::from_secs(7)));
+    assert_eq!(later(&slack.deliver(&http(), &failed, None, start()).await).1, Wait::Asked(Duration::from_secs(7)));
 }
 
 /// What a story found (seed 3): beside a memory that was lost, an older ticket that is closed is found at once, and the

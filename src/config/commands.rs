@@ -1,7 +1,8 @@
 //! `commands` and `hooks`: what is started, from lists of maps to specs that can be started.
 //!
 //! The danger here is a secret: values of variables are not shown, nor what is filled in in arguments, and the files that
-//! hold secrets are not read before their command is started. The other is a name that takes the place of something else in the snapshot.
+//! hold secrets are not read before their command is started. The other is a name that takes the place of something else
+//! in the snapshot.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -9,7 +9,6 @@ use super::log::Weight;
 use super::news::News;
 use super::owner::Owner;
 use super::runs::STOP_WITHIN;
-use super::telling::Tale;
 use crate::config::Settings;
 use crate::domain::{Clock, Stop, Trouble};
 use crate::report::Subject;
@@ -74,7 +73,8 @@ impl Owner {
                 let what = "the new configuration was not taken; the one before stays at work".to_owned();
                 let mut causes = vec![trouble.what];
                 causes.extend(trouble.causes);
-                self.tell(Tale::trouble(Subject::Config, Trouble { what, causes, advice: trouble.advice }));
+                let trouble = Trouble { what, causes, advice: trouble.advice };
+                self.tell(self.trouble(Subject::Config, trouble));
             }
         }
         self.supervisor.ready();

@@ -13,11 +13,10 @@ use super::owner::Owner;
 use super::proofs::{self, DamageNews, Found, Turn};
 use super::runs::{Left, start_proof};
 use super::stores::{StoreWatch, TOLD_AFTER, Word};
-use super::telling::Tale;
 use crate::config::JobSettings;
 use crate::domain::{Clock, JobName, Level, Outcome, Skips, SnapshotName, StopReason, Totals, Trouble, Verdict};
 use crate::page::Unlisted;
-use crate::report::{Kind, RunRecord, Subject};
+use crate::report::{Kind, Message, RunRecord, Subject};
 use crate::schedule::{Agenda, Missed, Plan, Start, Why};
 use crate::supervise::{End, Ended};
 
@@ -80,25 +79,25 @@ impl Owner {
             Verdict::Skipped | Verdict::Missed => Kind::Missed,
         };
         let job = self.kept.jobs.get(name);
-        let tale = Tale {
+        let message = Message {
             size_before: job.and_then(|job| job.size_before(&record.run)),
             snapshot: record.snapshot.clone(),
             outcome: Some(Box::new(record)),
-            ..self.tale_of(kind, name, store)
+            ..self.about_job(kind, name, store)
         };
-        self.tell(tale);
+        self.tell(message);
     }
 
     /// What is known of a job, for whatever is told of it.
-    pub(super) fn tale_of(&self, kind: Kind, name: &JobName, store: String) -> Tale {
+    pub(super) fn about_job(&self, kind: Kind, name: &JobName, store: String) -> Message {
         let job = self.kept.jobs.get(name);
-        Tale {
+        Message {
             job: Some(name.clone()),
             store: Some(store),
             next_run: self.next_run(name, self.clock.now()),
             last_success: job.and_then(|job| job.last_success),
             in_a_row: job.map_or(0, |job| job.failures_in_a_row),
-            ..Tale::of(kind)
+            ..self.message(kind)
         }
     }
 
@@ -178,7 +177,7 @@ impl Owner {
         let advice = "one run makes up for all of them, if `catch_up` allows; nothing else needs to be done".to_owned();
         let store = self.settings.jobs.get(name).map(|job| job.store.clone()).unwrap_or_default();
         let trouble = Some(Trouble { what, causes: Vec::new(), advice });
-        self.tell(Tale { trouble, ..self.tale_of(Kind::Missed, name, store) });
+        self.tell(Message { trouble, ..self.about_job(Kind::Missed, name, store) });
     }
 
     /// Tells of jobs that have not the good snapshot they should have: it is too old, or damaged, or gone.
@@ -204,7 +203,7 @@ impl Owner {
                 "see what its last runs met, and what is in the store: `backup status`, `backup list`".to_owned();
             let store = self.settings.jobs.get(&name).map(|job| job.store.clone()).unwrap_or_default();
             let trouble = Some(Trouble { what, causes: Vec::new(), advice });
-            self.tell(Tale { trouble, ..self.tale_of(Kind::Overdue, &name, store) });
+            self.tell(Message { trouble, ..self.about_job(Kind::Overdue, &name, store) });
         }
     }
 
@@ -273,8 +272,8 @@ impl Owner {
             let advice =
                 "its turn comes again at the next slot; `backup list` as the daemon's user tells more".to_owned();
             let trouble = Some(Trouble { what, causes: vec![why], advice });
-            let about = self.tale_of(Kind::Trouble, &job.name, job.store.clone());
-            self.tell(Tale { trouble, subject: Some(Subject::Verify), ..about });
+            let about = self.about_job(Kind::Trouble, &job.name, job.store.clone());
+            self.tell(Message { trouble, subject: Some(Subject::Verify), ..about });
         } else {
             let values = [("job", json!(job.name))];
             self.say(Weight::Warning, "verify-nothing", "there is nothing to verify yet", &values);
@@ -329,8 +328,8 @@ impl Owner {
                         .to_owned();
                 let trouble = Some(Trouble { what, causes, advice });
                 let (subject, particular) = (Some(Subject::Damage), Some(particular(snapshot, 1)));
-                let about = Tale { snapshot: Some(snapshot.clone()), ..self.tale_of(Kind::Damage, name, store) };
-                self.tell(Tale { trouble, subject, particular, ..about });
+                let about = Message { snapshot: Some(snapshot.clone()), ..self.about_job(Kind::Damage, name, store) };
+                self.tell(Message { trouble, subject, particular, ..about });
             }
             Proof::Failed(_) | Proof::Left(..) if self.stopping.is_some() => {}
             Proof::Failed(why) | Proof::Left(why, _) => {
@@ -339,7 +338,11 @@ impl Owner {
                 let again = || "its turn comes again at the next slot; `backup verify` tells more".to_owned();
                 let advice = left.map_or_else(again, |left| left.advice);
                 let trouble = Some(Trouble { what, causes: vec![why], advice });
-                self.tell(Tale { trouble, subject: Some(Subject::Verify), ..self.tale_of(Kind::Trouble, name, store) });
+                self.tell(Message {
+                    trouble,
+                    subject: Some(Subject::Verify),
+                    ..self.about_job(Kind::Trouble, name, store)
+                });
             }
         }
     }
@@ -389,7 +392,7 @@ impl Owner {
                     let what = format!("the store {store} has not been usable for {for_so_long}");
                     let advice = "until it is back no run can store anything there: `backup doctor`".to_owned();
                     let trouble = Trouble { what, causes: vec![why], advice };
-                    self.tell(Tale { store: Some(store), ..Tale::trouble(Subject::Store, trouble) });
+                    self.tell(Message { store: Some(store), ..self.trouble(Subject::Store, trouble) });
                 }
                 Word::Back => self.tell_well(None, Some(&store), Subject::Store),
             }
@@ -434,13 +437,13 @@ impl Owner {
         let trouble = Some(Trouble { what, causes, advice });
         let (subject, snapshot) = (Some(Subject::Damage), Some(newest.clone()));
         let particular = Some(format!("gone/{}", particular(newest, vanished.len())));
-        let about = self.tale_of(Kind::Damage, name, store.to_owned());
-        self.tell(Tale { trouble, subject, particular, snapshot, ..about });
+        let about = self.about_job(Kind::Damage, name, store.to_owned());
+        self.tell(Message { trouble, subject, particular, snapshot, ..about });
     }
 
     /// Tells what a look found damaged that nobody was told of, and that nothing is damaged any more.
     fn tell_damage(&mut self, name: &JobName, store: &str, news: DamageNews) {
-        let about = Tale { subject: Some(Subject::Damage), ..self.tale_of(Kind::Damage, name, store.to_owned()) };
+        let about = Message { subject: Some(Subject::Damage), ..self.about_job(Kind::Damage, name, store.to_owned()) };
         if let Some((snapshot, why)) = news.found.first() {
             let what = match news.found.len() {
                 1 => format!("{snapshot} is damaged: {why}"),
@@ -452,9 +455,9 @@ impl Owner {
                           the next run reads what is damaged from the source again";
             let trouble = Some(Trouble { what, causes, advice: advice.to_owned() });
             let particular = Some(particular(snapshot, news.found.len()));
-            self.tell(Tale { trouble, particular, snapshot: Some(snapshot.clone()), ..about });
+            self.tell(Message { trouble, particular, snapshot: Some(snapshot.clone()), ..about });
         } else if news.is_over {
-            self.tell(Tale { kind: Kind::Recovered, ..about });
+            self.tell(Message { kind: Kind::Recovered, ..about });
         }
     }
 }

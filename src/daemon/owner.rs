@@ -27,7 +27,6 @@ use super::people::People;
 use super::runs::{Left, Proving, Running};
 use super::stores::{Eyes, StoreWatch};
 use super::supervisor::Supervisor;
-use super::telling::Tale;
 use crate::config::{JobSettings, Settings, StoreSettings};
 use crate::domain::{Advise, Cancel, Clock, Host, JobName, RunId, SnapshotName, StopReason, SystemClock, Trouble};
 use crate::report::Subject;
@@ -467,7 +466,7 @@ impl Owner {
             (Err(error), false) => {
                 let trouble = Trouble::from(&error);
                 self.state_trouble = Some(in_one_line(&trouble));
-                self.tell(Tale::trouble(Subject::State, trouble));
+                self.tell(self.trouble(Subject::State, trouble));
             }
         }
     }

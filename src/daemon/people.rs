@@ -18,9 +18,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::log::{Log, Weight};
 use super::owner::Owner;
-use super::telling::Tale;
+use super::telling;
 use crate::config::Settings;
-use crate::domain::{Clock, JobName, SystemClock};
+use crate::domain::{Clock, JobName, SystemClock, Trouble};
 use crate::notify::{Beginnings, Delivery, Desk, Pass};
 use crate::page::SilentChannel;
 use crate::report::{Kind, Message, Subject};
@@ -317,14 +317,21 @@ impl Thread {
 
 impl Owner {
     /// Logs it, and hands it to the notifiers.
-    pub(super) fn tell(&mut self, tale: Tale) {
-        let now = self.clock.now();
-        tale.log(&self.log, now);
-        if !tale.is_for_people() {
-            return;
+    pub(super) fn tell(&mut self, message: Message) {
+        telling::log_message(&message, &self.log);
+        if telling::is_for_people(&message) {
+            self.hand_over(message);
         }
-        let message = tale.message(self.people.sender.message(Kind::Test, now));
-        self.hand_over(message);
+    }
+
+    /// From this daemon and of now; about nothing yet.
+    pub(super) fn message(&self, kind: Kind) -> Message {
+        self.people.sender.message(kind, self.clock.now())
+    }
+
+    /// Trouble that is no run's.
+    pub(super) fn trouble(&self, subject: Subject, trouble: Trouble) -> Message {
+        Message { trouble: Some(trouble), subject: Some(subject), ..self.message(Kind::Trouble) }
     }
 
     fn hand_over(&mut self, message: Message) {
@@ -335,9 +342,8 @@ impl Owner {
 
     /// Trouble of this subject is over, if there was any: only whoever was told of it hears that.
     pub(super) fn tell_well(&mut self, job: Option<&JobName>, store: Option<&str>, subject: Subject) {
-        let empty = self.people.sender.message(Kind::Recovered, self.clock.now());
         let store = store.map(str::to_owned);
-        let message = Message { job: job.cloned(), store, subject: Some(subject), ..empty };
+        let message = Message { job: job.cloned(), store, subject: Some(subject), ..self.message(Kind::Recovered) };
         self.hand_over(message);
     }
 

@@ -9,9 +9,8 @@ use serde_json::json;
 
 use super::log::Weight;
 use super::owner::Owner;
-use super::telling::Tale;
 use crate::domain::{Clock, JobName};
-use crate::report::{Kind, Subject};
+use crate::report::{Kind, Message, Subject};
 use crate::supervise::Retention;
 
 /// After so many runs in a row people are told: once may be a store that was away for a moment.
@@ -37,7 +36,7 @@ impl Owner {
                     return;
                 }
                 let (trouble, subject) = (Some(trouble), Some(Subject::Retention));
-                self.tell(Tale { trouble, subject, ..self.tale_of(Kind::Trouble, name, store.to_owned()) });
+                self.tell(Message { trouble, subject, ..self.about_job(Kind::Trouble, name, store.to_owned()) });
             }
         }
     }

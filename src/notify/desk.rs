@@ -110,7 +110,7 @@ impl Beginnings {
                 continue;
             }
             let answer = tokio::time::timeout(patience, ping.start(http, job, now)).await;
-            let late = || Delivery::Later { why: "the ping was not answered in time".to_owned(), after: None };
+            let late = || Delivery::later("the ping was not answered in time");
             answers.push((*channel, answer.unwrap_or_else(|_| late())));
         }
         answers
@@ -345,13 +345,12 @@ impl Desk {
             let name = listener.channel.name();
             let attempt = self.attempt(&listener.channel).filter(|_| channel.is_none_or(|wanted| wanted == name));
             let Some(attempt) = attempt else { continue };
-            let later = |why: &str| Delivery::Later { why: why.to_owned(), after: None };
             // two that write down what they know of tickets would each lose what the other knows
             let answer = if matches!((&lock, &attempt.channel), (Lock::Others, Channel::Jira(_))) {
-                later("another process of this program is telling JIRA at this moment: try again")
+                Delivery::later("another process of this program is telling JIRA at this moment: try again")
             } else {
                 let answer = tokio::time::timeout(patience, attempt.deliver(message, now)).await;
-                answer.unwrap_or_else(|_| later("there was no answer in time"))
+                answer.unwrap_or_else(|_| Delivery::later("there was no answer in time"))
             };
             answers.push((name, answer));
         }
@@ -493,8 +492,7 @@ impl Desk {
                 // a channel that panics is one that did not deliver: its letter waits as any other
                 Ok(Some(Err(error))) => {
                     if let Some((channel, id)) = tasks.get(&error.id()).and_then(|name| busy.remove_entry(name)) {
-                        let why = "the program failed on this message: please report it".to_owned();
-                        let delivery = Delivery::Later { why, after: None };
+                        let delivery = Delivery::later("the program failed on this message: please report it");
                         self.outbox.settle(&id, &delivery, clock.now());
                         pass.tried.push((channel, delivery));
                     }
@@ -515,8 +513,7 @@ impl Desk {
                 }
                 Err(_) => {
                     for (channel, id) in busy {
-                        let why = "there was no answer in the time that was left".to_owned();
-                        let delivery = Delivery::Later { why, after: None };
+                        let delivery = Delivery::later("there was no answer in the time that was left");
                         self.outbox.settle(&id, &delivery, clock.now());
                         pass.tried.push((channel, delivery));
                     }

@@ -73,7 +73,7 @@ impl Email {
         match tokio::time::timeout(self.timeout, transport.send(letter)).await {
             Ok(Ok(answer)) => Delivery::Delivered { answer: answer.code().to_string() },
             Ok(Err(error)) => self.refused(&error),
-            Err(_) => Delivery::Later { why: format!("{} did not answer in time", self.host), after: None },
+            Err(_) => Delivery::later(format!("{} did not answer in time", self.host)),
         }
     }
 
@@ -85,17 +85,13 @@ impl Email {
                 "{host} answered {code}: check the user, the password and whether it wants a protected line"
             )),
             Some(code) if error.is_permanent() => Delivery::Never { why: format!("{host} answered {code}") },
-            Some(code) => Delivery::Later { why: format!("{host} answered {code}"), after: None },
-            None if error.is_tls() => {
-                Delivery::Later { why: format!("no protected line to {host} could be made"), after: None }
-            }
-            None if error.is_timeout() => {
-                Delivery::Later { why: format!("{host} did not answer in time"), after: None }
-            }
+            Some(code) => Delivery::later(format!("{host} answered {code}")),
+            None if error.is_tls() => Delivery::later(format!("no protected line to {host} could be made")),
+            None if error.is_timeout() => Delivery::later(format!("{host} did not answer in time")),
             None if error.is_client() => {
-                Delivery::Later { why: format!("{host} does not offer what is needed to write there"), after: None }
+                Delivery::later(format!("{host} does not offer what is needed to write there"))
             }
-            None => Delivery::Later { why: format!("the connection to {host} failed"), after: None },
+            None => Delivery::later(format!("the connection to {host} failed")),
         }
     }
 

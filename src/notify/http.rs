@@ -21,6 +21,7 @@ use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::channel::Wait;
 use crate::domain::Secret;
 
 /// No answer that we read is longer; what follows is not read.
@@ -343,9 +344,14 @@ impl Answer {
         matches!(self.status, 408 | 425 | 429 | 500..=599)
     }
 
+    /// How long a message waits that this answer refuses for now.
+    pub fn wait(&self, now: Timestamp) -> Wait {
+        self.asked(now).map_or(Wait::Growing, Wait::Asked)
+    }
+
     /// How long the receiver asks us to wait: seconds, an HTTP date or an ISO time (JIRA's `X-RateLimit-Reset`); never
     /// more than a day.
-    pub fn after(&self, now: Timestamp) -> Option<Duration> {
+    fn asked(&self, now: Timestamp) -> Option<Duration> {
         let text = self.retry_after.as_deref()?.trim();
         let asked = match text.parse::<u64>() {
             Ok(seconds) => Duration::from_secs(seconds),
@@ -501,7 +507,7 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date_and_never_more_than_a_day() {
         let now = "2026-11-21T02:00:00Z".parse().expect("a time");
-        let after = |text: &str| answer(text).after(now);
+        let after = |text: &str| answer(text).asked(now);
         assert_eq!(after("30"), Some(Duration::from_secs(30)));
         assert_eq!(after("Sat, 21 Nov 2026 02:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(after("Sat, 21 Nov 2020 02:01:00 GMT"), Some(Duration::ZERO));

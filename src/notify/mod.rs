@@ -16,7 +16,7 @@ mod template;
 mod webhook;
 mod words;
 
-pub use channel::Delivery;
+pub use channel::{Delivery, Wait};
 pub use desk::{Beginnings, Channel, Desk, Listener, Pass};
 pub use email::{Email, Protection};
 pub use outbox::{Letter, LetterId, Lost, Outbox, OutboxLock, wait_after};

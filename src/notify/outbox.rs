@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::channel::{Delivery, UNTIL_MENDED};
+use super::channel::{Delivery, Wait};
 use crate::report::{Message, SkipRecord};
 
 /// More than a year of one message a day for two channels: beyond that nobody reads them.
@@ -273,18 +273,19 @@ impl Outbox {
                 self.lost.refused += 1;
                 self.remove(id);
             }
-            Delivery::Later { why, after } => {
+            Delivery::Later { why, wait } => {
                 let Some(mut letter) = self.letters.get(id).cloned() else { return };
                 letter.attempts = letter.attempts.saturating_add(1);
-                let wait = wait_after(letter.attempts, *after);
-                letter.not_before = later(now, wait);
-                letter.is_to_be_mended = *after == Some(UNTIL_MENDED);
+                let known = wait.known();
+                let long = wait_after(letter.attempts, known);
+                letter.not_before = later(now, long);
+                letter.is_to_be_mended = *wait == Wait::Mended;
                 self.at_once.remove(id);
                 letter.last = Some(why.clone());
                 // another job's letter to a receiver that is not there would wait for nothing
                 self.leave_alone(
                     &letter.channel.clone(),
-                    wait.min(Duration::from_secs(60)).max(after.unwrap_or_default()),
+                    long.min(Duration::from_secs(60)).max(known.unwrap_or_default()),
                     now,
                 );
                 // where it cannot be written the file that is there says the same but for the number of attempts
@@ -404,7 +405,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::words::tests::message;
-    use super::{AGE_MAX, Delivery, Duration, Letter, MESSAGES_MAX, Message, Outbox, Timestamp, wait_after};
+    use super::{AGE_MAX, Delivery, Duration, Letter, MESSAGES_MAX, Message, Outbox, Timestamp, Wait, wait_after};
     use crate::report::Kind;
 
     fn at(seconds: i64) -> Timestamp {
@@ -416,7 +417,7 @@ mod tests {
     }
 
     fn later() -> Delivery {
-        Delivery::Later { why: "no answer".to_owned(), after: None }
+        Delivery::later("no answer")
     }
 
     fn numbers(due: &[(super::LetterId, Letter)]) -> Vec<u32> {
@@ -476,7 +477,7 @@ mod tests {
         let mut outbox = Outbox::new(folder.path().to_owned());
         outbox.put("slack", numbered(1, "a"), |_| false, at(0)).expect("writable");
         let id = outbox.due(at(0))[0].0.clone();
-        let wish = Delivery::Later { why: "429".to_owned(), after: Some(Duration::from_secs(90)) };
+        let wish = Delivery::Later { why: "429".to_owned(), wait: Wait::Asked(Duration::from_secs(90)) };
         outbox.settle(&id, &wish, at(0));
         outbox.put("slack", numbered(2, "b"), |_| false, at(1)).expect("writable");
         assert!(outbox.due(at(89)).is_empty(), "the wish is the channel's, not the letter's");
@@ -496,7 +497,7 @@ mod tests {
         outbox.put("jira", numbered(2, "a"), |_| false, at(1)).expect("writable");
         let due = outbox.due(at(1));
         outbox.settle(&due[0].0, &Delivery::once_mended("a wrong token".to_owned()), at(1));
-        let wish = Delivery::Later { why: "429".to_owned(), after: Some(Duration::from_secs(900)) };
+        let wish = Delivery::Later { why: "429".to_owned(), wait: Wait::Asked(Duration::from_secs(3600)) };
         outbox.settle(&due[1].0, &wish, at(1));
         let mut passing = Outbox::new(folder.path().to_owned());
         passing.refresh(at(2));

@@ -64,8 +64,8 @@ impl Rules {
     }
 
     /// Judges one event of `job` and remembers it. `particular` is what of its kind it is, where several can be wrong at
-    /// once: the reason for which its run failed, the snapshot that is damaged. `in_a_row` is what the caller counted, this event with it; the
-    /// larger of that and the memory's own count is believed.
+    /// once: the reason for which its run failed, the snapshot that is damaged. `in_a_row` is what the caller counted,
+    /// this event with it; the larger of that and the memory's own count is believed.
     pub fn judge(
         &self,
         memory: &mut Memory,

@@ -194,7 +194,7 @@ fn escaped(text: &str, max: usize) -> String {
 fn read_answer(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => return Delivery::Later { why: error.to_string(), after: None },
+        Err(error) => return Delivery::later(error.to_string()),
     };
     let said = answer.body.trim();
     let is_said = |word: &&&str| said == **word || said.starts_with(&format!("{word}:"));
@@ -212,7 +212,7 @@ fn read_answer(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
         _ if to_mend.is_some() || matches!(answer.status, 401 | 403 | 404 | 407 | 410) => {
             Delivery::once_mended(format!("{why}: check the webhook, its channel and the proxy"))
         }
-        _ if answer.is_for_later() || answer.is_good() => Delivery::Later { why, after: answer.after(now) },
+        _ if answer.is_for_later() || answer.is_good() => Delivery::Later { why, wait: answer.wait(now) },
         _ => Delivery::Never { why },
     }
 }
@@ -221,7 +221,7 @@ fn read_answer(answer: Result<Answer, HttpError>, now: Timestamp) -> Delivery {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::channel::UNTIL_MENDED;
+    use super::super::channel::Wait;
     use super::super::words::tests::{HOSTILE, message};
     use super::{Address, Answer, Delivery, Duration, Kind, Slack, Templates, Ticket, Value, read_answer};
 
@@ -317,13 +317,13 @@ mod tests {
             (302, ""),
             (407, "<html>who are you"),
         ] {
-            assert!(matches!(read(status, body), Delivery::Later { after: Some(UNTIL_MENDED), .. }), "{status} {body}");
+            assert!(matches!(read(status, body), Delivery::Later { wait: Wait::Mended, .. }), "{status} {body}");
         }
         for (status, body) in [(200, "<html>sign in"), (500, "rollup_error"), (503, ""), (502, "ok")] {
-            assert!(matches!(read(status, body), Delivery::Later { after: None, .. }), "{status} {body}");
+            assert!(matches!(read(status, body), Delivery::Later { wait: Wait::Growing, .. }), "{status} {body}");
         }
         assert!(
-            matches!(read(429, "rate_limited"), Delivery::Later { after: Some(after), .. } if after == Duration::from_secs(7))
+            matches!(read(429, "rate_limited"), Delivery::Later { wait: Wait::Asked(asked), .. } if asked == Duration::from_secs(7))
         );
         let page = read(404, "no such page: /services/T0/B0/canary");
         assert!(!format!("{page:?}").contains("canary"), "{page:?}");

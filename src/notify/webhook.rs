@@ -52,7 +52,7 @@ fn signature(secret: &Secret, timestamp: &str, body: &[u8]) -> String {
 /// What a status means where only the status counts. The body is not shown: it may repeat the address.
 pub(super) fn read_answer(answer: Result<Answer, HttpError>, who: &str, now: Timestamp) -> Delivery {
     match answer {
-        Err(error) => Delivery::Later { why: error.to_string(), after: None },
+        Err(error) => Delivery::later(error.to_string()),
         Ok(answer) if answer.is_good() => Delivery::Delivered { answer: answer.status.to_string() },
         Ok(answer) => {
             let why = format!("{who} answered {}", answer.status);
@@ -60,7 +60,7 @@ pub(super) fn read_answer(answer: Result<Answer, HttpError>, who: &str, now: Tim
                 300..=399 => Delivery::once_mended(format!("{why}; redirects are not followed: correct its address")),
                 401 | 403 | 407 => Delivery::once_mended(format!("{why}: check its address, its secret and the proxy")),
                 404 | 405 | 410 => Delivery::once_mended(format!("{why}: check its address")),
-                _ if answer.is_for_later() => Delivery::Later { why, after: answer.after(now) },
+                _ if answer.is_for_later() => Delivery::Later { why, wait: answer.wait(now) },
                 _ => Delivery::Never { why },
             }
         }
@@ -69,6 +69,7 @@ pub(super) fn read_answer(answer: Result<Answer, HttpError>, who: &str, now: Tim
 
 #[cfg(test)]
 mod tests {
+    use super::super::channel::Wait;
     use super::{Answer, Delivery, Secret, Timestamp, read_answer, signature};
 
     #[test]
@@ -78,11 +79,11 @@ mod tests {
             read_answer(Ok(answer), "the receiver", Timestamp::UNIX_EPOCH)
         };
         for status in [301, 307, 401, 403, 404, 405, 407, 410] {
-            let Delivery::Later { why, after } = read(status) else { panic!("{status} is for ever") };
-            assert!(after == Some(super::super::channel::UNTIL_MENDED) && why.contains(&status.to_string()), "{why}");
+            let Delivery::Later { why, wait } = read(status) else { panic!("{status} is for ever") };
+            assert!(wait == Wait::Mended && why.contains(&status.to_string()), "{why}");
         }
         for status in [408, 425, 429, 500, 503] {
-            assert!(matches!(read(status), Delivery::Later { after: None, .. }), "{status}");
+            assert!(matches!(read(status), Delivery::Later { wait: Wait::Growing, .. }), "{status}");
         }
         for status in [400, 413, 415, 422] {
             assert!(matches!(read(status), Delivery::Never { .. }), "{status}");

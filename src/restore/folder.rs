@@ -483,8 +483,7 @@ impl Unplaced {
     fn dress_by_name(&self, path: &EntryPath, metadata: &Metadata, permit: Permit, tally: &Tally) -> io::Result<()> {
         let (fd, name) = (&self.folder.fd, &*self.name);
         let kind = self.folder.there(name)?.map(|there| there.kind);
-        if let Some((uid, gid)) = metadata.owner {
-            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        if let Some((uid, gid)) = metadata.owner.map(ids) {
             owner_is_set(rustix::fs::chownat(fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW), path, tally)?;
         }
         if kind != Some(Kind::Symlink) {
@@ -501,14 +500,8 @@ impl Unplaced {
         }
         let mut full = format!("/proc/self/fd/{}/", fd.as_raw_fd()).into_bytes();
         full.extend_from_slice(name);
-        set_xattrs(
-            &metadata.xattrs,
-            path,
-            permit,
-            tally,
-            || has_room(fd),
-            |name, value| rustix::fs::lsetxattr(&*full, name, value, XattrFlags::empty()),
-        )?;
+        let set = |name: &[u8], value: &[u8]| rustix::fs::lsetxattr(&*full, name, value, XattrFlags::empty());
+        set_xattrs(&metadata.xattrs, path, permit, tally, || has_room(fd), set)?;
         Ok(rustix::fs::utimensat(fd, name, &times(metadata.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
@@ -624,6 +617,11 @@ fn times(mtime: FileTime) -> Timestamps {
     }
 }
 
+/// As the kernel takes them.
+fn ids((uid, gid): (u32, u32)) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+}
+
 fn owner_is_set(done: Result<(), Errno>, path: &EntryPath, tally: &Tally) -> io::Result<()> {
     match done {
         // a squashed root, or a number that the user namespace does not have
@@ -649,8 +647,8 @@ fn dress(
         // inherited from the folder it was made in; the snapshot's own is set below
         let _ = rustix::fs::fremovexattr(fd, c"system.posix_acl_access");
     }
-    if let Some((uid, gid)) = metadata.owner.filter(|owner| has.is_none_or(|(_, has)| has != *owner)) {
-        owner_is_set(rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))), path, tally)?;
+    if let Some((uid, gid)) = metadata.owner.filter(|owner| has.is_none_or(|(_, has)| has != *owner)).map(ids) {
+        owner_is_set(rustix::fs::fchown(fd, uid, gid), path, tally)?;
     }
     let allowed = if is_folder || permit.privileged { 0o7777 } else { 0o1777 };
     if metadata.mode & !allowed != 0 {
@@ -662,14 +660,8 @@ fn dress(
             tally.fall_short(path, Shortfall::SetGid);
         }
     }
-    set_xattrs(
-        &metadata.xattrs,
-        path,
-        permit,
-        tally,
-        || has_room(fd),
-        |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()),
-    )?;
+    let set = |name: &[u8], value: &[u8]| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty());
+    set_xattrs(&metadata.xattrs, path, permit, tally, || has_room(fd), set)?;
     Ok(rustix::fs::futimens(fd, &times(metadata.mtime))?)
 }
 

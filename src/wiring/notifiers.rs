@@ -202,7 +202,7 @@ impl Notifiers {
     pub fn test(&mut self, channel: Option<&str>) -> Vec<(&'static str, Delivery)> {
         let now = self.clock.now();
         let message = self.sender.message(Kind::Test, now);
-        let nobody = || Delivery::Later { why: "this machine gives no event queue or thread".to_owned(), after: None };
+        let nobody = || Delivery::later("this machine gives no event queue or thread");
         wait(self.desk.test(channel, &message, now, TEST_PATIENCE)).unwrap_or_else(|| vec![("all", nobody())])
     }
 

@@ -314,9 +314,9 @@ impl Story {
                 self.memory = self.disk.lock().expect("no panic").clone();
             }
             Some(Delivery::Delivered { .. }) => drop(self.queue.pop_front()),
-            Some(Delivery::Later { after, .. }) => {
+            Some(Delivery::Later { wait, .. }) => {
                 let least = Duration::from_secs(1 + self.dice.below(60) as u64);
-                self.pass(after.unwrap_or_default().max(least));
+                self.pass(wait.known().unwrap_or_default().max(least));
             }
             Some(Delivery::Never { why }) => panic!("{}: {why}", self.name),
         }

@@ -10,7 +10,7 @@ use backup::domain::{Clock, Host, Secret, Trouble};
 use backup::notify::http::{Address, Http, HttpOptions};
 use backup::notify::jira::{Flavour, Jira, Settings, SignIn};
 use backup::notify::{
-    Channel, Delivery, Desk, Email, Listener, Pass, Ping, Protection, Rules, Slack, Templates, Webhook,
+    Channel, Delivery, Desk, Email, Listener, Pass, Ping, Protection, Rules, Slack, Templates, Wait, Webhook,
 };
 use backup::report::{Kind, Message};
 use hmac::{Hmac, KeyInit, Mac};
@@ -121,7 +121,7 @@ async fn a_receiver_that_asks_for_patience_gets_it_also_over_a_restart() {
     let (ear, clock) = (Ear::new(&[Reply::Say(429, "retry-after: 90\r\n", "rate_limited"), OK]), Hand::new());
     let mut first = desk(folder.path(), vec![slack(&ear)]);
     let pass = first.work(vec![event(1, Kind::Failed, &clock)], &clock, PATIENCE).await;
-    assert!(matches!(pass.tried[..], [("slack", Delivery::Later { after: Some(_), .. })]), "{pass:?}");
+    assert!(matches!(pass.tried[..], [("slack", Delivery::Later { wait: Wait::Asked(_), .. })]), "{pass:?}");
     assert_eq!((pass.waiting, ear.heard().len()), (1, 1));
     drop(first);
     let mut second = desk(folder.path(), vec![slack(&ear)]);
@@ -189,7 +189,7 @@ async fn a_redirect_is_not_followed() {
     let ear = Ear::new(&[Reply::Say(307, location, "")]);
     let mut desk = desk(folder.path(), vec![slack(&ear), webhook(&ear)]);
     let pass = desk.work(vec![event(1, Kind::Failed, &clock)], &clock, PATIENCE).await;
-    let waits = |delivery: &Delivery| matches!(delivery, Delivery::Later { after: Some(_), .. });
+    let waits = |delivery: &Delivery| matches!(delivery, Delivery::Later { wait: Wait::Mended, .. });
     assert!(pass.tried.iter().all(|(_, delivery)| waits(delivery)), "somebody can correct the address: {pass:?}");
     assert_eq!((pass.tried.len(), pass.waiting, other.heard().len()), (2, 2, 0));
 }

@@ -6,6 +6,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::channel::Wait;
 use super::super::http::Answer;
 use super::issue::Issue;
 use super::label::Label;
@@ -48,7 +49,7 @@ pub(super) async fn by_key(wire: &Wire<'_>, key: &str) -> Result<Option<Found>, 
             None => Err(not_json(&answer)),
         };
     }
-    Err(Fault::later(format!("{key} is too long to be read"), None))
+    Err(Fault::later(format!("{key} is too long to be read"), Wait::Growing))
 }
 
 /// The ticket with this label: one that is open, else the newest.

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::channel::Delivery;
+use super::super::channel::{Delivery, Wait};
 use super::find::{Found, by_key, by_label, is_in_comments, json_of};
 use super::issue::{Transition, created_key, transitions, way_to};
 use super::judge::{Deed, judge, unsettled};
@@ -94,7 +94,7 @@ impl<'a> Visit<'a> {
                     pending.looks += 1;
                 }
                 let why = "a ticket may exist that the search does not show yet; it is looked for again".to_owned();
-                Err(Fault::later(why, Some(pause)))
+                Err(Fault::later(why, Wait::Asked(pause)))
             }
             (Deed::Comment, Some(found)) => {
                 let is_new = self.comment(&found, None).await?;

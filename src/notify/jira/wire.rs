@@ -8,12 +8,10 @@
 //!   by an hour, for JIRA locks out whoever tries too often.
 //! * Nothing that the address or the headers hold stands in a fault's words.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::super::channel::{Delivery, UNTIL_MENDED};
+use super::super::channel::{Delivery, Wait};
 use super::super::http::{Answer, Http, Method, Request};
 use super::issue::Complaint;
 use super::settings::{Settings, SignIn};
@@ -34,9 +32,9 @@ pub(super) struct Fault {
 
 impl Fault {
     /// Nothing was done, and the message waits.
-    pub(super) fn later(why: String, after: Option<Duration>) -> Self {
+    pub(super) fn later(why: String, wait: Wait) -> Self {
         let complaint = Complaint::default();
-        Self { delivery: Delivery::Later { why, after }, is_unsure: false, status: None, complaint }
+        Self { delivery: Delivery::Later { why, wait }, is_unsure: false, status: None, complaint }
     }
 
     /// The words.
@@ -90,7 +88,9 @@ impl Wire<'_> {
         match self.http.send(request).await {
             Ok(answer) if answer.is_good() => Ok(answer),
             Ok(answer) => Err(refusal(&answer, self.now)),
-            Err(error) => Err(Fault { is_unsure: error.may_have_arrived(), ..Fault::later(error.to_string(), None) }),
+            Err(error) => {
+                Err(Fault { is_unsure: error.may_have_arrived(), ..Fault::later(error.to_string(), Wait::Growing) })
+            }
         }
     }
 }
@@ -98,7 +98,7 @@ impl Wire<'_> {
 /// A success whose text is not what was expected; a page to sign in with, for example.
 pub(super) fn not_json(answer: &Answer) -> Fault {
     let why = format!("JIRA answered {} with something that is not its own: is the address right?", answer.status);
-    Fault { is_unsure: true, status: Some(answer.status), ..Fault::later(why, None) }
+    Fault { is_unsure: true, status: Some(answer.status), ..Fault::later(why, Wait::Growing) }
 }
 
 /// What an answer that is no success means.
@@ -106,21 +106,23 @@ fn refusal(answer: &Answer, now: Timestamp) -> Fault {
     let status = answer.status;
     let complaint = Complaint::read(&answer.body);
     let said = complaint.words().map(|words| format!(" ({words})")).unwrap_or_default();
-    let long = Some(UNTIL_MENDED);
-    let (why, after) = match status {
+    let (why, wait) = match status {
         300..=399 => {
-            (format!("JIRA leads elsewhere ({status}): the address in the configuration is not its root"), long)
+            (format!("JIRA leads elsewhere ({status}): the address in the configuration is not its root"), Wait::Mended)
         }
-        401 => (format!("JIRA does not accept the user or the token (401){said}: renew the token"), long),
-        403 => (format!("JIRA does not allow it (403){said}: check what the user may do in this project"), long),
-        404 => {
-            (format!("JIRA does not know this (404){said}: check its address and whether the user may see it"), None)
+        401 => (format!("JIRA does not accept the user or the token (401){said}: renew the token"), Wait::Mended),
+        403 => {
+            (format!("JIRA does not allow it (403){said}: check what the user may do in this project"), Wait::Mended)
         }
+        404 => (
+            format!("JIRA does not know this (404){said}: check its address and whether the user may see it"),
+            Wait::Growing,
+        ),
         410 => (
             format!("JIRA has no such request any more (410){said}: is it Cloud where Data Center is configured?"),
-            long,
+            Wait::Mended,
         ),
-        408 | 425 | 429 | 500.. => (format!("JIRA answered {status}{said}"), answer.after(now)),
+        408 | 425 | 429 | 500.. => (format!("JIRA answered {status}{said}"), answer.wait(now)),
         _ => {
             let said = complaint.words().unwrap_or_else(|| "without saying why".to_owned());
             let delivery = Delivery::Never { why: format!("JIRA refused it ({status}): {said}") };
@@ -128,7 +130,7 @@ fn refusal(answer: &Answer, now: Timestamp) -> Fault {
         }
     };
     let is_unsure = matches!(status, 408 | 500..);
-    Fault { delivery: Delivery::Later { why, after }, is_unsure, status: Some(status), complaint }
+    Fault { delivery: Delivery::Later { why, wait }, is_unsure, status: Some(status), complaint }
 }
 
 fn authorization(sign_in: &SignIn) -> Secret {
@@ -157,8 +159,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{base64, refusal};
-    use crate::notify::Delivery;
     use crate::notify::http::Answer;
+    use crate::notify::{Delivery, Wait};
 
     fn answer(status: u16, retry_after: Option<&str>, body: &str) -> Answer {
         Answer { status, retry_after: retry_after.map(str::to_owned), body: body.to_owned(), is_cut: false }
@@ -185,10 +187,10 @@ mod tests {
     fn a_limit_says_for_how_long() {
         let now = "2026-11-21T02:00:00Z".parse().expect("a time");
         for text in ["90", "Sat, 21 Nov 2026 02:01:30 GMT"] {
-            let Delivery::Later { after, .. } = refusal(&answer(429, Some(text), ""), now).delivery else {
+            let Delivery::Later { wait, .. } = refusal(&answer(429, Some(text), ""), now).delivery else {
                 panic!("it is for later");
             };
-            assert_eq!(after, Some(Duration::from_secs(90)), "{text}");
+            assert_eq!(wait, Wait::Asked(Duration::from_secs(90)), "{text}");
         }
     }
 
