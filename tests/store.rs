@@ -407,10 +407,11 @@ impl StoreReader for CountingReader {
         self.0.len()
     }
 
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+    fn read_pieces_at(&self, offset: u64, into: &mut [std::io::IoSliceMut<'_>]) -> Result<(), StoreError> {
         self.1.reads.fetch_add(1, Ordering::Relaxed);
-        self.1.bytes.fetch_add(into.len() as u64, Ordering::Relaxed);
-        self.0.read_at(offset, into)
+        let len: usize = into.iter().map(|piece| piece.len()).sum();
+        self.1.bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.0.read_pieces_at(offset, into)
     }
 }
 

@@ -6,6 +6,8 @@
 //!
 //! Decoding never gives more than the length it was promised, whatever the input. No threads, no I/O.
 
+use std::io::IoSliceMut;
+
 use twox_hash::XxHash64;
 use zstd_safe::{CCtx, CParameter, DCtx};
 
@@ -96,7 +98,7 @@ impl StoredFrame {
     /// Its bytes, piece by piece.
     pub fn pieces(&self) -> Vec<&[u8]> {
         match &self.blocks {
-            Some(blocks) => blocks.pieces(&self.own, &self.raw).collect(),
+            Some(blocks) => blocks.pieces(&self.own, &self.raw),
             None => vec![&self.own],
         }
     }
@@ -111,32 +113,66 @@ struct Blocks {
     lead: usize,
     /// Before each other.
     between: usize,
-    checksum: u32,
+    /// Behind the last.
+    tail: usize,
 }
 
 impl Blocks {
-    /// Writes what stands before, between and behind the blocks of `raw` to `own`, whose former content is dropped.
-    fn around(codec: Codec, raw: &[u8], own: &mut Vec<u8>) -> Self {
-        own.clear();
+    fn of(codec: Codec) -> Self {
         match codec {
-            Codec::None => Self { len: FRAME_BYTES_MAX as usize, lead: 0, between: 0, checksum: 0 },
-            Codec::Zstd { .. } => zstd_around(raw, own),
-            Codec::Gzip { .. } => gzip_around(raw, own),
+            Codec::None => Self { len: FRAME_BYTES_MAX as usize, lead: 0, between: 0, tail: 0 },
+            Codec::Zstd { .. } => Self { len: ZSTD_BLOCK_MAX, lead: 4 + 1 + 4 + 3, between: 3, tail: 4 },
+            Codec::Gzip { .. } => {
+                Self { len: DEFLATE_BLOCK_MAX, lead: GZIP_HEADER_LEN + 5, between: 5, tail: GZIP_TAIL_LEN }
+            }
         }
     }
 
+    /// How much stands around the blocks of so many bytes.
+    fn around_len(self, raw_len: usize) -> usize {
+        self.cuts(raw_len).map(|(before, _)| before).sum::<usize>() + self.tail
+    }
+
+    /// For each block how much stands before it, and its length.
+    fn cuts(self, raw_len: usize) -> impl Iterator<Item = (usize, usize)> {
+        let before = std::iter::once(self.lead).chain(std::iter::repeat(self.between));
+        before.zip(lengths(raw_len, self.len).map(|(len, _)| len))
+    }
+
     /// All of the frame's bytes, in their order; none of the pieces is empty.
-    fn pieces<'b>(&self, own: &'b [u8], raw: &'b [u8]) -> impl Iterator<Item = &'b [u8]> {
-        let (lead, rest) = own.split_at(self.lead);
-        let blocks = raw.chunks(self.len);
-        let (between, tail) = rest.split_at(blocks.len().saturating_sub(1) * self.between);
-        // the first block has no header here: it is the end of what leads
-        let mut headers = between.chunks(self.between.max(1));
-        let inner = blocks.enumerate().flat_map(move |(nth, block)| {
-            let header = if nth > 0 { headers.next().unwrap_or_default() } else { &[] };
-            [header, block]
-        });
-        [lead].into_iter().chain(inner).chain([tail]).filter(|piece| !piece.is_empty())
+    fn pieces<'b>(self, mut own: &'b [u8], mut raw: &'b [u8]) -> Vec<&'b [u8]> {
+        let mut pieces = Vec::new();
+        for (before, len) in self.cuts(raw.len()) {
+            pieces.extend([own.split_off(..before), raw.split_off(..len)].into_iter().flatten());
+        }
+        pieces.push(own);
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
+    }
+
+    /// The same, to be filled.
+    fn pieces_mut<'b>(self, mut own: &'b mut [u8], mut raw: &'b mut [u8]) -> Vec<IoSliceMut<'b>> {
+        let mut pieces = Vec::new();
+        for (before, len) in self.cuts(raw.len()) {
+            let two = [own.split_off_mut(..before), raw.split_off_mut(..len)];
+            pieces.extend(two.into_iter().flatten().map(IoSliceMut::new));
+        }
+        pieces.push(IoSliceMut::new(own));
+        pieces
+    }
+}
+
+/// Writes what stands around the blocks of `raw` to `own`, whose former content is dropped. Gives what the seek table
+/// says of the frame.
+fn around(codec: Codec, raw: &[u8], own: &mut Vec<u8>) -> u32 {
+    own.clear();
+    match codec {
+        Codec::None => 0,
+        Codec::Zstd { .. } => zstd_around(raw, own),
+        Codec::Gzip { .. } => {
+            gzip_around(raw, own);
+            0
+        }
     }
 }
 
@@ -187,11 +223,12 @@ impl FrameMaker {
     /// for the seek table (0 where the codec has none). Equal input gives equal bytes.
     pub fn make(&mut self, raw: &[u8], out: &mut Vec<u8>) -> u32 {
         self.pack(raw, out).unwrap_or_else(|| {
-            let blocks = Blocks::around(self.codec, raw, &mut self.scratch);
+            let checksum = around(self.codec, raw, &mut self.scratch);
             out.clear();
             out.reserve(self.scratch.len() + raw.len());
-            blocks.pieces(&self.scratch, raw).for_each(|piece| out.extend_from_slice(piece));
-            blocks.checksum
+            let pieces = Blocks::of(self.codec).pieces(&self.scratch, raw);
+            pieces.into_iter().for_each(|piece| out.extend_from_slice(piece));
+            checksum
         })
     }
 
@@ -203,9 +240,8 @@ impl FrameMaker {
             return checksum;
         }
         std::mem::swap(raw, &mut frame.raw);
-        let blocks = Blocks::around(self.codec, &frame.raw, &mut frame.own);
-        frame.blocks = Some(blocks);
-        blocks.checksum
+        frame.blocks = Some(Blocks::of(self.codec));
+        around(self.codec, &frame.raw, &mut frame.own)
     }
 
     /// Compresses `raw` into `out`, if it shrinks. What stands in `out` otherwise is of no use.
@@ -269,25 +305,25 @@ fn zstd_context(level: i32, checksum: bool) -> CCtx<'static> {
 
 /// Around the blocks of a zstd frame that holds them raw: single segment, 4 bytes of content size, content checksum
 /// (RFC 8878, 3.1.1).
-fn zstd_around(raw: &[u8], own: &mut Vec<u8>) -> Blocks {
+fn zstd_around(raw: &[u8], own: &mut Vec<u8>) -> u32 {
     own.extend_from_slice(&ZSTD_MAGIC);
     own.push(0b1010_0100);
     own.extend_from_slice(&u32::try_from(raw.len()).expect("a frame is far below 4 GiB").to_le_bytes());
     // a frame of nothing has one block of nothing
-    for (len, last) in lengths(raw, ZSTD_BLOCK_MAX) {
+    for (len, last) in lengths(raw.len(), ZSTD_BLOCK_MAX) {
         let header = u32::from(last) | u32::try_from(len).expect("a block is at most 128 KiB") << 3;
         own.extend_from_slice(&header.to_le_bytes()[..3]);
     }
     let checksum = XxHash64::oneshot(0, raw) as u32;
     own.extend_from_slice(&checksum.to_le_bytes());
-    Blocks { len: ZSTD_BLOCK_MAX, lead: 4 + 1 + 4 + 3, between: 3, checksum }
+    checksum
 }
 
 /// Around the blocks of a gzip member that stores them (RFC 1951, 3.2.4).
-fn gzip_around(raw: &[u8], own: &mut Vec<u8>) -> Blocks {
-    let blocks = lengths(raw, DEFLATE_BLOCK_MAX).count();
+fn gzip_around(raw: &[u8], own: &mut Vec<u8>) {
+    let blocks = lengths(raw.len(), DEFLATE_BLOCK_MAX).count();
     gzip_header(GZIP_HEADER_LEN + blocks * 5 + raw.len() + GZIP_TAIL_LEN, raw.len(), own);
-    for (len, last) in lengths(raw, DEFLATE_BLOCK_MAX) {
+    for (len, last) in lengths(raw.len(), DEFLATE_BLOCK_MAX) {
         let len = u16::try_from(len).expect("a block is below 64 KiB");
         // a bit for the last, two of zero for "stored", and the rest of the byte is passed over
         own.push(u8::from(last));
@@ -295,13 +331,12 @@ fn gzip_around(raw: &[u8], own: &mut Vec<u8>) -> Blocks {
         own.extend_from_slice(&(!len).to_le_bytes());
     }
     gzip_tail(raw, own);
-    Blocks { len: DEFLATE_BLOCK_MAX, lead: GZIP_HEADER_LEN + 5, between: 5, checksum: 0 }
 }
 
-/// The length of each block, and whether it is the last. At least one.
-fn lengths(raw: &[u8], max: usize) -> impl Iterator<Item = (usize, bool)> {
-    let blocks = raw.len().div_ceil(max).max(1);
-    (1..=blocks).map(move |nth| if nth < blocks { (max, false) } else { (raw.len() - (blocks - 1) * max, true) })
+/// The length of each block of so many bytes, and whether it is the last. At least one.
+fn lengths(raw_len: usize, max: usize) -> impl Iterator<Item = (usize, bool)> {
+    let blocks = raw_len.div_ceil(max).max(1);
+    (1..=blocks).map(move |nth| if nth < blocks { (max, false) } else { (raw_len - (blocks - 1) * max, true) })
 }
 
 /// The lengths that a gzip member of ours tells of itself: of the whole member, and of its content.
@@ -331,6 +366,8 @@ fn gzip_tail(raw: &[u8], out: &mut Vec<u8>) {
 pub struct FrameReader {
     zstd: DCtx<'static>,
     gzip: libdeflater::Decompressor,
+    /// What stands around blocks, as it was found and as it should be.
+    around: [Vec<u8>; 2],
 }
 
 impl std::fmt::Debug for FrameReader {
@@ -348,7 +385,39 @@ impl Default for FrameReader {
 impl FrameReader {
     /// Ready for any codec.
     pub fn new() -> Self {
-        Self { zstd: DCtx::create(), gzip: libdeflater::Decompressor::new() }
+        Self { zstd: DCtx::create(), gzip: libdeflater::Decompressor::new(), around: Default::default() }
+    }
+
+    /// Reads a frame whose content lies in it as it is to where that is wanted, `out`, whose former content is dropped:
+    /// `read` fills pieces with the frame's bytes, from the first to the last. False if this is no such frame, or not
+    /// quite as we make them: it may be sound all the same, and is for [`FrameReader::read`].
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn read_blocks<E>(
+        &mut self,
+        codec: Codec,
+        stored_len: u64,
+        raw_len: u64,
+        out: &mut Vec<u8>,
+        read: impl FnOnce(&mut [IoSliceMut<'_>]) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        // what shrank is shorter than its content
+        if raw_len > FRAME_BYTES_MAX || stored_len < raw_len {
+            return Ok(false);
+        }
+        let blocks = Blocks::of(codec);
+        let around_len = blocks.around_len(raw_len as usize);
+        if stored_len - raw_len != around_len as u64 {
+            return Ok(false);
+        }
+        let [found, expected] = &mut self.around;
+        found.resize(around_len, 0);
+        // no more of it is cleared than has not been used yet
+        out.resize(raw_len as usize, 0);
+        read(&mut blocks.pieces_mut(found, out))?;
+        around(codec, out, expected);
+        Ok(found == expected)
     }
 
     /// Decodes one frame that holds exactly `raw_len` bytes into `out`, whose former content is dropped.
@@ -392,7 +461,7 @@ impl FrameReader {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Codec, FRAME_BYTES, FrameMaker, FrameReader, StoredFrame};
+    use super::{Codec, FRAME_BYTES, FrameMaker, FrameReader, IoSliceMut, StoredFrame};
 
     /// Bytes that no compressor shrinks, the same each time.
     fn noise(len: usize) -> Vec<u8> {
@@ -409,6 +478,18 @@ mod tests {
 
     const ALL: [Codec; 3] = [Codec::Zstd { level: 3 }, Codec::Gzip { level: 6 }, Codec::None];
 
+    fn read_blocks(reader: &mut FrameReader, codec: Codec, stored: &[u8], raw_len: usize, out: &mut Vec<u8>) -> bool {
+        let fill = |pieces: &mut [IoSliceMut<'_>]| {
+            let mut rest = stored;
+            for piece in pieces {
+                let from = rest.split_off(..piece.len()).expect("no more than there is");
+                piece.copy_from_slice(from);
+            }
+            if rest.is_empty() { Ok(()) } else { Err("too few are asked for") }
+        };
+        reader.read_blocks(codec, stored.len() as u64, raw_len as u64, out, fill).expect("all of it")
+    }
+
     fn round_trip(codec: Codec, raw: &[u8]) -> usize {
         let (mut stored, mut back) = (Vec::new(), Vec::new());
         let checksum = FrameMaker::new(codec).make(raw, &mut stored);
@@ -418,6 +499,9 @@ mod tests {
         assert!(frame.pieces().concat() == stored, "{codec:?}: the pieces of a frame are the frame");
         FrameReader::new().read(codec, &stored, raw.len() as u64, &mut back).expect("a whole frame");
         assert!(back == raw, "{codec:?}, {} bytes", raw.len());
+        let is_as_it_is = read_blocks(&mut FrameReader::new(), codec, &stored, raw.len(), &mut back);
+        assert_eq!(is_as_it_is, stored.len() >= raw.len(), "{codec:?}, {} bytes", raw.len());
+        assert!(back == raw);
         stored.len()
     }
 
@@ -453,16 +537,19 @@ mod tests {
 
     #[test]
     fn a_frame_with_any_bit_flipped_is_refused_or_reads_the_same() {
-        let raw = [noise(600), vec![b'a'; 600]].concat();
-        for codec in [Codec::Zstd { level: 3 }, Codec::Gzip { level: 6 }] {
+        let (packed, as_it_is) = ([noise(600), vec![b'a'; 600]].concat(), noise(1200));
+        let both = [Codec::Zstd { level: 3 }, Codec::Gzip { level: 6 }];
+        for (codec, raw) in both.into_iter().flat_map(|codec| [(codec, &packed), (codec, &as_it_is)]) {
             let (mut stored, mut back) = (Vec::new(), Vec::new());
-            FrameMaker::new(codec).make(&raw, &mut stored);
+            FrameMaker::new(codec).make(raw, &mut stored);
             for bit in 0..stored.len() * 8 {
                 let mut harmed = stored.clone();
                 harmed[bit / 8] ^= 1 << (bit % 8);
                 let read = FrameReader::new().read(codec, &harmed, raw.len() as u64, &mut back);
                 // unused header bits change nothing that is read; the checksum in the manifest notices those
-                assert!(read.is_err() || back == raw, "{codec:?}, bit {bit}");
+                assert!(read.is_err() || back == *raw, "{codec:?}, bit {bit}");
+                let is_as_it_is = read_blocks(&mut FrameReader::new(), codec, &harmed, raw.len(), &mut back);
+                assert!(!is_as_it_is, "{codec:?}, bit {bit}");
             }
         }
     }

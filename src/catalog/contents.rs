@@ -6,7 +6,7 @@
 //!
 //! Does not look at what a frame holds: headers and content are compared by whoever asked.
 
-use std::io::{self, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::ops::Range;
 
 use super::error::CatalogError;
@@ -220,6 +220,12 @@ impl Contents {
         buffers: &mut FrameBuffers,
         raw: &mut Vec<u8>,
     ) -> Result<(), FrameLoss> {
+        let (line, at, reader) = self.find(volume, frame)?;
+        let fill = |pieces: &mut [IoSliceMut<'_>]| reader.read_pieces_at(at.offset, pieces);
+        let read = buffers.reader.read_blocks(line.codec, at.stored, at.raw, raw, fill);
+        if read.map_err(|source| unread(line, at, source))? {
+            return Ok(());
+        }
         self.stored(volume, frame, &mut buffers.stored)?;
         self.decode(volume, frame, buffers, raw)
     }
@@ -302,6 +308,13 @@ impl Contents {
     }
 
     fn stored(&self, volume: u32, frame: usize, into: &mut Vec<u8>) -> Result<(), FrameLoss> {
+        let (line, frame, reader) = self.find(volume, frame)?;
+        into.resize(frame.stored as usize, 0);
+        reader.read_at(frame.offset, into).map_err(|source| unread(line, frame, source))
+    }
+
+    /// Where a frame is to be read.
+    fn find(&self, volume: u32, frame: usize) -> Result<(&VolumeLine, &FrameLine, &dyn StoreReader), FrameLoss> {
         let Volume { line, frames, reader } = &self.volumes[volume as usize];
         let frame = &frames[frame];
         let volume = || line.name.clone();
@@ -309,10 +322,12 @@ impl Contents {
         if frame.offset.saturating_add(frame.stored) > reader.len() {
             return Err(FrameLoss::Cut { volume: volume(), frame: frame.frame, found: reader.len(), size: line.size });
         }
-        into.resize(frame.stored as usize, 0);
-        let unread = |source| FrameLoss::Unread { volume: volume(), frame: frame.frame, source };
-        reader.read_at(frame.offset, into).map_err(unread)
+        Ok((line, frame, &**reader))
     }
+}
+
+fn unread(line: &VolumeLine, frame: &FrameLine, source: StoreError) -> FrameLoss {
+    FrameLoss::Unread { volume: line.name.clone(), frame: frame.frame, source }
 }
 
 /// A part of a volume's tar stream. A frame that cannot be had ends it with an error whose reason is kept aside.

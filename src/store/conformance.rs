@@ -2,6 +2,7 @@
 //!
 //! Each case is a sentence. A case gets an empty folder of its own and says why it failed. No suite, no store.
 
+use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -108,6 +109,12 @@ fn written_is_read(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
             reader.read_at(offset.min(len) as u64, &mut back).map_err(told)?;
             ensure(back == bytes[offset.min(len)..][..back.len()], format!("other bytes at {offset} of {len}"))?;
         }
+        // as more pieces than any kernel takes at once, some of them empty
+        let mut back = vec![0; len];
+        let two = |piece| [IoSliceMut::new(piece), IoSliceMut::new(&mut [])];
+        let mut pieces: Vec<IoSliceMut<'_>> = back.chunks_mut(500).flat_map(two).collect();
+        reader.read_pieces_at(0, &mut pieces).map_err(told)?;
+        ensure(back == bytes, format!("other bytes in pieces of {len}"))?;
     }
     Ok(())
 }
@@ -164,6 +171,9 @@ fn short_reads(store: &Arc<dyn Store>, folder: &Key) -> Result<(), String> {
     for (offset, len) in [(0, 1001), (999, 2), (1000, 1), (5000, 1)] {
         let read = reader.read_at(offset, &mut vec![0; len]);
         ensure(matches!(read, Err(StoreError::Short { .. })), format!("{len} bytes at {offset} of 1000"))?;
+        let (mut one, mut other) = (vec![0; len - 1], [0]);
+        let read = reader.read_pieces_at(offset, &mut [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)]);
+        ensure(matches!(read, Err(StoreError::Short { .. })), format!("{len} bytes in pieces at {offset} of 1000"))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 //!
 //! It does not retry, and knows no snapshots.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -553,13 +553,18 @@ impl StoreReader for FolderReader {
         Some(self.id)
     }
 
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        let mut done = 0;
-        while done < into.len() {
-            let at = offset + done as u64;
-            match rustix::io::pread(&self.fd, &mut into[done..], at) {
+    fn read_pieces_at(&self, offset: u64, into: &mut [IoSliceMut<'_>]) -> Result<(), StoreError> {
+        let (mut rest, mut at) = (into, offset);
+        // none of them empty: a call that reads nothing would look like the end of the file
+        IoSliceMut::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let many = rest.len().min(PIECES_MAX);
+            match rustix::io::preadv(&self.fd, &mut rest[..many], at) {
                 Ok(0) => return Err(StoreError::Short { place: self.place.clone(), len: at, wanted: at }),
-                Ok(len) => done += len,
+                Ok(len) => {
+                    IoSliceMut::advance_slices(&mut rest, len);
+                    at += len as u64;
+                }
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(StoreError::from_io("reading", self.place.clone(), errno.into())),
             }

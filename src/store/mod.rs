@@ -22,6 +22,8 @@ pub use marker::{MARKER_NAME, Marker};
 pub use mount::{Mount, MountKind, MountTable, RequireMount, fstab_mount_points};
 pub use watched::{Calls, Waiting, Watched};
 
+use std::io::IoSliceMut;
+
 use jiff::Timestamp;
 
 use crate::domain::{ByteCount, StoreId};
@@ -132,8 +134,14 @@ pub trait StoreReader: Send + Sync {
         None
     }
 
-    /// Fills all of `into` from `offset`. [`StoreError::Short`] if the file ends before.
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError>;
+    /// Fills all of these from `offset`, one behind the other, in as few calls as the store allows.
+    /// [`StoreError::Short`] if the file ends before.
+    fn read_pieces_at(&self, offset: u64, into: &mut [IoSliceMut<'_>]) -> Result<(), StoreError>;
+
+    /// Fills all of `into` from `offset`.
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        self.read_pieces_at(offset, &mut [IoSliceMut::new(into)])
+    }
 }
 
 /// Creates a small file whole, or leaves nothing: what was created and could not be written is removed again.

@@ -7,6 +7,7 @@
 //!
 //! Changes no answer, and ends nothing: what a silence means is decided by whoever asks.
 
+use std::io::IoSliceMut;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -255,7 +256,7 @@ impl StoreReader for WatchedReader {
         self.inner.file_id()
     }
 
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        self.calls.during("reading", &self.place, || self.inner.read_at(offset, into))
+    fn read_pieces_at(&self, offset: u64, into: &mut [IoSliceMut<'_>]) -> Result<(), StoreError> {
+        self.calls.during("reading", &self.place, || self.inner.read_pieces_at(offset, into))
     }
 }

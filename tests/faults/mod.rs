@@ -253,7 +253,7 @@ impl StoreReader for FaultyReader {
         self.inner.len()
     }
 
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
-        self.plan.meet("reading", || self.inner.read_at(offset, into))
+    fn read_pieces_at(&self, offset: u64, into: &mut [io::IoSliceMut<'_>]) -> Result<(), StoreError> {
+        self.plan.meet("reading", || self.inner.read_pieces_at(offset, into))
     }
 }
