@@ -3,7 +3,8 @@
 #
 # For each count it makes that many real files (about 40 bytes, 1,000 to a folder) in the folder given with --to, which
 # should be in memory, and measures with benches/race/stopwatch.py a first run, a run over the unchanged source, a quick
-# verification, a listing of the root, and one file. Each run's seconds are printed with the nanoseconds an entry, and the
+# verification, a listing of the root, and one file; beside them what the machine itself takes to look at each file
+# (`find -size`) and to read it (`tar | cat`). Each run's seconds are printed with the nanoseconds an entry, and the
 # highest sum of the PSS of all processes. Not a test: it judges nothing.
 #
 # A RAM disk takes a page for each file: 4 GB a million. With --image (root) the files lie in an image of ext4 in that
@@ -18,7 +19,7 @@ while [ $# -gt 0 ]; do
     --to) to=$2; shift 2 ;;
     --counts) counts=$2; shift 2 ;;
     --image) image=yes; shift ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
 done
 [ -d "$to" ] || { echo "--to FOLDER names a folder with room" >&2; exit 2; }
@@ -71,7 +72,9 @@ time.sleep(SETTLE_S)
 common = [backup, "-q", "--state-dir", f"{work}/state"]
 run = common + ["run", "--source", source, "--to", f"{work}/store"]
 last = f"{(folders - 1) // 100:03}/{folders - 1:05}/file-0000.txt"
-jobs = [("first run", run), ("nothing changed", run),
+peer = f"tar -cf - -C {source} . | cat > /dev/null"
+jobs = [("find -size", ["find", source, "-size", "+1000k"]), ("tar | cat", ["sh", "-c", peer]),
+        ("first run", run), ("nothing changed", run),
         ("verify --quick", common + ["verify", "--quick", "--store", f"{work}/store"]),
         ("ls", common + ["ls", "latest", "--store", f"{work}/store"]),
         ("cat of the last file", common + ["cat", "latest", last, "--store", f"{work}/store"])]

@@ -182,7 +182,7 @@ def report(results, trees, systems, missing, options, stopped=False):
         "# Beside its peers\n",
         f"Written by `{options.command}` on {datetime.date.today()}; "
         "how to read it: [benches/README.md](benches/README.md). Quote the ratios, not the seconds.\n",
-        f"* Linux {platform.release()}, {os.cpu_count()} × {model}, {memory:.0f} GB; the work folder is on {work_fs.stdout.split()[-1]}",
+        f"* Linux {platform.release().split('-')[0]}, {os.cpu_count()} × {model}, {memory:.0f} GB; the work folder is on {work_fs.stdout.split()[-1]}",
         f"* n = {told({tree: options.rounds[tree] for tree in options.trees})} (medians; memory is the highest of all), seed {options.seed}, "
         f"scale {options.scale:g}; source and store are warm, what a full run or a restore fills was touched before, all systems do each job in turn",
         "* memory is the sum of the PSS of all processes, polled; \"stored\" is what `du` of the store grew by",
