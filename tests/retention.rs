@@ -590,6 +590,40 @@ fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_diff
     assert_eq!((report.removed.len(), report.emptied), (1, 2));
 }
 
+/// A configuration of the job, and a command beside which it stands in the environment.
+fn configured(site: &Site, zone: &str, retention: &str) -> impl Fn(&[&str]) -> Ran {
+    let config = site.path().join("the job's.yaml");
+    let text = format!(
+        "timezone: {zone}\nstores: {{local: {{path: {:?}}}}}\njobs: {{upload: {{source: {:?}, {retention}}}}}\n",
+        site.store(),
+        site.source()
+    );
+    fs::write(&config, text).expect("a configuration");
+    move |arguments| site.command(arguments).env("BACKUP_CONFIG", &config).output().expect("the binary starts").into()
+}
+
+#[test]
+fn the_days_of_a_jobs_rules_are_those_of_its_zone_also_where_the_store_is_named_by_its_folder() {
+    let site = with_snapshots(1);
+    let (made, name) = (site.newest(), names(&site).remove(0));
+    // one day in UTC, two in Berlin
+    for other in ["upload-20260101T100000Z", "upload-20260101T233000Z"] {
+        let copy = site.job().join(other);
+        copy_of(&made, &copy);
+        let record = fs::read_to_string(made.join("snapshot.json")).expect("a record");
+        let mut record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+        assert_eq!(record["snapshot"], name);
+        record["snapshot"] = other.into();
+        fs::remove_file(copy.join("snapshot.json")).expect("removed");
+        fs::write(copy.join("snapshot.json"), record.to_string()).expect("written");
+    }
+    let store = site.store();
+    let arguments = ["prune", "--dry-run", "--store", store.to_str().expect("UTF-8")];
+    let retention = "retention: {daily: 9, floor: 0}";
+    configured(&site, "UTC", retention)(&arguments).exits(0).says("1 would be removed");
+    configured(&site, "Europe/Berlin", retention)(&arguments).exits(0).says("nothing is to be removed");
+}
+
 /// The nights of three years in Madrid, judged every night: what goes when, and what is left with its reasons.
 fn daily_for_three_years() -> String {
     let policy = Policy { last: 7, daily: 14, weekly: 8, monthly: 12, yearly: 3, ..Policy::default() };
