@@ -178,7 +178,7 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
     let catalog = Catalog::new(Arc::clone(store), job.job.clone());
     let mut runs = catalog.runs(job.runs)?;
     runs.iter_mut().for_each(|run| run.skips.truncate(SKIPS_TOLD));
-    let what = prune::Order { policy: job.retention, zone: zone.clone(), now, trash_for: std::time::Duration::ZERO };
+    let what = prune::Order { policy: job.retention, zone: zone.clone(), now, trash_for: None };
     let plan = prune::plan(&catalog, &what)?;
     let mut verifications = catalog.verifications()?;
     let why: BTreeMap<&SnapshotName, Vec<String>> = plan
