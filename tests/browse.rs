@@ -144,6 +144,14 @@ fn times_are_read_and_shown_in_the_zone_of_the_configuration() {
     ask(&["find", "a", "--older", "2026-11-20 15:01"]).exits(0).says("2026-11-20 15:00:05 CET  in upload-");
     ask(&["find", "a", "--older", "2026-11-20 15:00"]).exits(1);
     ask(&["find", "a", "--older", "2026-11-20 14:01Z"]).exits(0);
+    // also where the store's folder is named, for which a configuration that cannot be read is no trouble
+    let by_folder = || {
+        let mut command = site.command(["ls", "-l", "latest", "--store"]);
+        Ran::from(command.arg(&store).env("BACKUP_CONFIG", &config).output().expect("the binary starts"))
+    };
+    by_folder().exits(0).says("2026-11-20 15:00:05 CET a");
+    fs::write(&config, "stores: [").expect("written");
+    by_folder().exits(0).says("2026-11-20 14:00:05 UTC a");
 }
 
 #[test]

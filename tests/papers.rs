@@ -513,6 +513,29 @@ proptest! {
 }
 
 #[test]
+fn how_long_the_same_trouble_is_held_back_is_what_the_schema_says_for_each_who_is_told() {
+    let told = [
+        ("slack", "webhook_url: https://a.test/x"),
+        ("jira", "url: https://a.test, project: OPS, token: a-token-of-some-length"),
+        ("webhook", "url: https://a.test/x"),
+        ("email", "host: mail.a.test, from: b@a.test, to: [c@a.test]"),
+    ];
+    let schema: serde_json::Value = serde_json::from_str(&schema()).expect("JSON");
+    for (who, keys) in told {
+        let held_back = |more: &str| {
+            let text = format!(
+                "stores: {{a: {{path: /a}}}}\njobs: {{b: {{source: /b}}}}\nnotify: {{{who}: {{{keys}{more}}}}}\n"
+            );
+            let settings = settings(&text, &[]).unwrap_or_else(|error| panic!("{who}: {error}"));
+            settings.notify.listeners[0].rules.repeat_after
+        };
+        let default = &schema["properties"]["notify"]["properties"][who]["properties"]["repeat_after"]["default"];
+        let default = default.as_str().unwrap_or_else(|| panic!("{who}: {default}"));
+        assert_eq!(held_back(""), held_back(&format!(", repeat_after: {default}")), "{who}: {default}");
+    }
+}
+
+#[test]
 fn what_the_schema_can_say_it_says_like_the_program() {
     let validator = jsonschema::validator_for(&serde_json::from_str(&schema()).expect("JSON")).expect("a schema");
     let good = serde_json::json!({"stores": {"nas": {"path": "/x", "require_mount": "nfs", "file_mode": "0640"}},

@@ -64,10 +64,7 @@ fn what_no_rule_keeps_goes_to_the_trash_and_comes_back() {
     // what lies in the trash for long enough goes for good
     prune(&site, &["--last", "4", "--trash-for", "365d"]).exits(0);
     assert_eq!(names_in(&site.job().join(".trash")).len(), 1);
-    for trashed in names_in(&site.job().join(".trash")) {
-        let old = format!("20200101T000000Z-{}", trashed.split_once('-').expect("a stamp").1);
-        fs::rename(site.job().join(".trash").join(trashed), site.job().join(".trash").join(old)).expect("renamed");
-    }
+    age_the_trash(&site);
     prune(&site, &["--last", "4", "--trash-for", "365d"]).exits(0).says("1 removed for good");
     assert_eq!(names_in(&site.job().join(".trash")), [""; 0]);
 }
@@ -203,7 +200,7 @@ fn catalog(store: Arc<dyn Store>) -> Catalog {
 
 fn order(store: &dyn Store, last: u32) -> Order {
     let policy = Policy { last, floor: 1, ..Policy::default() };
-    Order { policy, zone: TimeZone::UTC, now: store.now().expect("a time"), trash_for: Duration::ZERO }
+    Order { policy, zone: TimeZone::UTC, now: store.now().expect("a time"), trash_for: Some(Duration::ZERO) }
 }
 
 fn claim(store: &dyn Store) -> Claim {
@@ -322,7 +319,7 @@ fn a_prune_at_any_moment_of_a_hold_is_seen_and_told() {
         let done = Arc::new(Mutex::new(false));
         let mark = Arc::clone(&done);
         let coat = Faulty::meanwhile(open(&site), call, move || {
-            let order = Order { trash_for: Duration::from_secs(3600), ..order(&*plain, 1) };
+            let order = Order { trash_for: Some(Duration::from_secs(3600)), ..order(&*plain, 1) };
             prune::prune(&other, &order, claim(&*plain), &Cancel::new(), &Silent).expect("pruned");
             *mark.lock().expect("a lock") = true;
         });
@@ -346,19 +343,16 @@ fn what_is_held_in_the_trash_is_never_removed_for_good_until_it_is_released() {
     fs::create_dir_all(site.job().join(".holds")).expect("a folder");
     fs::write(site.job().join(".holds").join(format!("{first}.json")), "{\"why\": \"an audit\"}").expect("a hold");
     let folder = site.job().join(".trash");
-    for trashed in names_in(&folder) {
-        let old = format!("20200101T000000Z-{}", trashed.split_once('-').expect("a stamp").1);
-        fs::rename(folder.join(trashed), folder.join(old)).expect("renamed");
-    }
-    prune(&site, &["--last", "1"]).exits(0).says("1 removed for good");
+    age_the_trash(&site);
+    prune(&site, &["--last", "1", "--trash-for", "1h"]).exits(0).says("1 removed for good");
     let trashed = names_in(&folder);
     assert!(trashed.len() == 1 && trashed[0].ends_with(&first), "{trashed:?}");
     // a death while it was being removed, in a prune that saw no hold: it comes back to the trash
     fs::rename(folder.join(&trashed[0]), folder.join(format!(".going-{}", trashed[0]))).expect("renamed");
-    prune(&site, &["--last", "1"]).exits(0).does_not_say("for good");
+    prune(&site, &["--last", "1", "--trash-for", "1h"]).exits(0).does_not_say("for good");
     assert_eq!(names_in(&folder), trashed);
     site.on_store(&["release", &first]).exits(0).says("left to retention");
-    prune(&site, &["--last", "1"]).exits(0).says("1 removed for good");
+    prune(&site, &["--last", "1", "--trash-for", "1h"]).exits(0).says("1 removed for good");
 }
 
 #[test]
@@ -588,6 +582,86 @@ fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_diff
     }
     let report = prune::prune(&catalog, &order(&*store, 2), claim(&*store), &Cancel::new(), &Silent).expect("pruned");
     assert_eq!((report.removed.len(), report.emptied), (1, 2));
+}
+
+/// A configuration of the job, and a command beside which it stands in the environment.
+fn configured(site: &Site, zone: &str, retention: &str) -> impl Fn(&[&str]) -> Ran {
+    let config = site.path().join("the job's.yaml");
+    let text = format!(
+        "timezone: {zone}\nstores: {{local: {{path: {:?}}}}}\njobs: {{upload: {{source: {:?}, {retention}}}}}\n",
+        site.store(),
+        site.source()
+    );
+    fs::write(&config, text).expect("a configuration");
+    move |arguments| site.command(arguments).env("BACKUP_CONFIG", &config).output().expect("the binary starts").into()
+}
+
+#[test]
+fn the_days_of_a_jobs_rules_are_those_of_its_zone_also_where_the_store_is_named_by_its_folder() {
+    let site = with_snapshots(1);
+    let (made, name) = (site.newest(), names(&site).remove(0));
+    // one day in UTC, two in Berlin
+    for other in ["upload-20260101T100000Z", "upload-20260101T233000Z"] {
+        let copy = site.job().join(other);
+        copy_of(&made, &copy);
+        let record = fs::read_to_string(made.join("snapshot.json")).expect("a record");
+        let mut record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
+        assert_eq!(record["snapshot"], name);
+        record["snapshot"] = other.into();
+        fs::remove_file(copy.join("snapshot.json")).expect("removed");
+        fs::write(copy.join("snapshot.json"), record.to_string()).expect("written");
+    }
+    let store = site.store();
+    let arguments = ["prune", "--dry-run", "--store", store.to_str().expect("UTF-8")];
+    let retention = "retention: {daily: 9, floor: 0}";
+    configured(&site, "UTC", retention)(&arguments).exits(0).says("1 would be removed");
+    configured(&site, "Europe/Berlin", retention)(&arguments).exits(0).says("nothing is to be removed");
+}
+
+/// Whatever lies in the trash has lain there for years.
+fn age_the_trash(site: &Site) {
+    let trash = site.job().join(".trash");
+    for trashed in names_in(&trash) {
+        let old = format!("20200101T000000Z-{}", trashed.split_once('-').expect("a stamp").1);
+        fs::rename(trash.join(trashed), trash.join(old)).expect("renamed");
+    }
+}
+
+#[test]
+fn a_prune_that_knows_no_job_of_the_store_empties_the_trash_only_where_it_is_told_after_how_long() {
+    let site = with_snapshots(5);
+    prune(&site, &["--last", "3"]).exits(0).says("2 removed").says("note: the trash is not emptied");
+    age_the_trash(&site);
+    // a job of this name in another store is another job
+    let config = configured(&site, "UTC", "trash_for: 1h, retention: {last: 3}");
+    let elsewhere = site.path().join("elsewhere");
+    fs::rename(site.store(), &elsewhere).expect("renamed");
+    let path = elsewhere.to_str().expect("UTF-8");
+    config(&["prune", "--last", "3", "--store", path]).exits(0).says("note: the trash is not emptied");
+    assert_eq!(names_in(&elsewhere.join("upload/.trash")).len(), 2);
+    fs::rename(&elsewhere, site.store()).expect("renamed");
+    prune(&site, &["--last", "3"]).exits(0).does_not_say("for good");
+    config(&["prune"]).exits(0).says("2 removed for good").does_not_say("note");
+    assert_eq!(names_in(&site.job().join(".trash")), [""; 0]);
+}
+
+#[test]
+fn a_prune_that_refuses_leaves_the_trash_as_it_is() {
+    let site = with_snapshots(6);
+    prune(&site, &["--last", "5"]).exits(0).says("1 removed");
+    age_the_trash(&site);
+    let before = picture(&site.job().join(".trash"));
+    let hour = ["--trash-for", "1h"];
+    prune(&site, &[&["--last", "3", "--max-removals", "1"], &hour[..]].concat()).exits(1).says("nothing was removed");
+    assert_same(&before, &picture(&site.job().join(".trash")));
+    let source = site.path().join("aside");
+    fs::rename(site.source(), &source).expect("renamed");
+    site.run(&[]).exits(1);
+    prune(&site, &[&["--last", "3"], &hour[..]].concat()).exits(1).says("nothing was removed");
+    assert_same(&before, &picture(&site.job().join(".trash")));
+    fs::rename(&source, site.source()).expect("renamed");
+    site.run(&[]).exits(0);
+    prune(&site, &[&["--last", "3"], &hour[..]].concat()).exits(0).says("1 removed for good");
 }
 
 /// The nights of three years in Madrid, judged every night: what goes when, and what is left with its reasons.

@@ -2,9 +2,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests build their worlds by hand")]
 
+mod faults;
 mod site;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,11 +14,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use backup::archive::{TarHeader, TarKind};
-use backup::catalog::{Catalog, Record};
-use backup::domain::{Cancel, EntryPath, FileTime, Owner, SnapshotName, Xattrs};
+use backup::catalog::{Catalog, CatalogError, Record};
+use backup::domain::{Cancel, EntryPath, FileTime, Level, Owner, SnapshotName, Xattrs};
 use backup::observe::Silent;
 use backup::store::{FolderStore, Permissions, RequireMount};
-use backup::verify::{Terms, compare};
+use backup::verify::{Known, Options, Terms, compare, verify};
+use faults::Faulty;
 use site::forge::{Forged, guide, list, sum};
 use site::tree::{awkward, noise, set_mtime, sparse};
 use site::{Site, has, is_root, names_in};
@@ -546,6 +549,83 @@ fn a_list_that_names_what_lies_in_any_volume_of_its_run_is_damage_at_every_level
 }
 
 /// Lists were read whole, through the bound of small files: one of 81 MB was called damage.
+#[test]
+fn a_snapshot_that_is_removed_at_any_moment_of_its_verification_is_not_told_as_damaged() {
+    let site = linked();
+    let (_, name) = catalog(&site);
+    let (folder, aside) = (site.newest(), site.job().join(format!(".trash/20261122T000000Z-{name}")));
+    fs::create_dir(site.job().join(".trash")).expect("a trash");
+    let open = || FolderStore::open(&site.store(), &RequireMount::No, Permissions::default(), None).expect("a store");
+    for level in [Level::Quick, Level::Stored, Level::Deep] {
+        let (mut whole, mut removed) = (0, 0);
+        for call in 1_u64.. {
+            let (from, to) = (folder.clone(), aside.clone());
+            let coat = Faulty::meanwhile(Arc::new(open().store), call, move || {
+                fs::rename(from, to).expect("moved to the trash");
+            });
+            let catalog = Catalog::new(Arc::new(coat), "upload".parse().expect("a name"));
+            let options = Options::at(level, NonZeroUsize::MIN);
+            match verify(&catalog, &name, &options, &Known::default(), &Cancel::new(), &Silent) {
+                Ok(report) => {
+                    assert_eq!(report.damages, [], "{level:?}, call {call}");
+                    whole += 1;
+                }
+                Err(CatalogError::NoSnapshot { .. }) => removed += 1,
+                Err(error) => panic!("{level:?}, call {call}: {error}"),
+            }
+            if !aside.exists() {
+                break;
+            }
+            fs::rename(&aside, &folder).expect("back again");
+        }
+        assert!(removed >= 5 && whole >= 1, "{level:?}: {removed} {whole}");
+    }
+}
+
+#[test]
+fn a_record_that_this_user_may_not_read_is_not_listed_as_damage() {
+    if !is_root("reading as another user") {
+        return;
+    }
+    let site = plain();
+    fs::set_permissions(site.path(), fs::Permissions::from_mode(0o777)).expect("set");
+    assert!(Command::new("chmod").args(["-R", "a+rX"]).arg(site.store()).status().expect("chmod starts").success());
+    let list = || site.as_another_user("$B --state-dir state-of-another list --store store");
+    let Some(ran) = list() else { return };
+    ran.exits(0);
+    let record = site.newest().join("snapshot.json");
+    fs::set_permissions(record, fs::Permissions::from_mode(0o600)).expect("set");
+    let ran = list().expect("as before").exits(1);
+    ran.says("snapshot.json was not permitted").does_not_say("DAMAGED");
+}
+
+/// The command is held up behind its first result, by a pipe that is full.
+#[test]
+fn all_others_are_verified_though_one_is_removed_meanwhile() {
+    let site = plain();
+    for content in ["b", "c"] {
+        site.file("a", content).run(&[]).exits(0);
+    }
+    let (second, junit) = (site.snapshots().remove(1), site.path().join("junit.xml"));
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    writer.write_all(&[b' '; 65_536]).expect("as much as a pipe takes");
+    let mut command = site.command(["verify", "--all", "--json", "--junit"]);
+    command.arg(&junit).arg("--store").arg(site.store()).stdout(writer);
+    let mut running = command.spawn().expect("the binary starts");
+    drop(command);
+    let verified = site.job().join(".verified");
+    while !verified.exists() || names_in(&verified).is_empty() {
+        assert!(running.try_wait().expect("it runs").is_none(), "it ended before it was done");
+        std::thread::yield_now();
+    }
+    fs::rename(&second, site.path().join("aside")).expect("removed");
+    let mut said = String::new();
+    reader.read_to_string(&mut said).expect("what is said");
+    assert_eq!(running.wait().expect("it ends").code(), Some(0), "{said}");
+    assert_eq!(said.matches("\"well\":true").count(), 2, "{said}");
+    assert!(fs::read_to_string(junit).expect("a report").contains("it was removed meanwhile"));
+}
+
 #[test]
 fn a_list_of_any_length_is_read() {
     let site = linked();

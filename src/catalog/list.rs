@@ -178,6 +178,24 @@ impl Catalog {
         self.record_in(&self.layout.snapshot(name), name)
     }
 
+    /// A snapshot's record, or what is wrong with it; none if the snapshot was removed meanwhile.
+    ///
+    /// # Errors
+    /// Where a right is missing or the store is gone, nothing is known of the job. Whatever else hides one record says
+    /// nothing of the others, and is a value.
+    pub fn record_or_damage(&self, name: &SnapshotName) -> Result<Option<Result<Record, CatalogError>>, CatalogError> {
+        match self.record(name) {
+            Ok((record, _)) => Ok(Some(Ok(record))),
+            Err(error @ CatalogError::Store(StoreError::NotThere { .. })) => {
+                Ok(self.snapshots()?.contains(name).then_some(Err(error)))
+            }
+            Err(CatalogError::Store(error)) if error.is_absent() || matches!(error, StoreError::Refused { .. }) => {
+                Err(error.into())
+            }
+            Err(error) => Ok(Some(Err(error))),
+        }
+    }
+
     /// The record in a folder that is, or was, a snapshot's.
     pub(super) fn record_in(&self, folder: &Key, name: &SnapshotName) -> Result<(Record, Digest), CatalogError> {
         let bytes = self.read_small(&folder.join(RECORD_NAME)?, RECORD_BYTES_MAX)?;
@@ -296,6 +314,7 @@ impl Catalog {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make files")]
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
@@ -314,6 +333,24 @@ mod tests {
         }
         let store = FolderStore::open(path, &RequireMount::No, permissions, Some(&id)).expect("a store").store;
         Catalog::new(Arc::new(store), "up".parse().expect("a job"))
+    }
+
+    /// A prune during a deep look was told as damage, and "well again" after the next.
+    #[test]
+    fn a_snapshot_that_is_removed_while_it_is_looked_at_is_no_damage_and_one_without_its_record_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let catalog = catalog(folder.path(), &[]);
+        let name = "up-20261119T020000Z".parse().expect("a name");
+        let look = || catalog.record_or_damage(&name);
+        assert!(matches!(look(), Ok(None)), "it is gone");
+        let snapshot = folder.path().join("up/up-20261119T020000Z");
+        std::fs::create_dir_all(&snapshot).expect("a folder");
+        assert!(matches!(look(), Ok(Some(Err(_)))), "its record is");
+        std::fs::write(snapshot.join("snapshot.json"), b"{}").expect("a file");
+        assert!(matches!(look(), Ok(Some(Err(_)))), "it is no record");
+        std::fs::remove_file(snapshot.join("snapshot.json")).expect("removable");
+        std::fs::create_dir(snapshot.join("snapshot.json")).expect("a folder");
+        assert!(matches!(look(), Ok(Some(Err(_)))), "it cannot be read, and hides no other");
     }
 
     #[test]

@@ -18,9 +18,9 @@ pub struct Arguments {
     pub verb: Verb,
 }
 
-const EXIT_HELP: &str = "Exit status: 0 ok, 1 failed, 2 usage or configuration, 3 partial (a snapshot was made, but something of \
-the source is missing in it; verify --against-source: the source differs), 4 damage found, 5 another run holds the lease, 6 the store is not there, 130/143 stopped by a signal. \
-Treat any other as failure.";
+const EXIT_HELP: &str = "Exit status: 0 ok, 1 failed, 2 usage or configuration (also: no such snapshot; a restore into a folder that is not empty), 3 partial (a snapshot was made, but something of \
+the source is missing in it; verify --against-source: the source differs), 4 damage found, 5 another run holds the lease, 6 the store is not there, 130/143 stopped by a signal. Of several jobs \
+the first that any of them had of 130, 143, 1, 6, 4, 3, 5. Treat any other as failure.";
 
 /// Taken by every command.
 #[derive(Args, Debug)]

@@ -10,6 +10,7 @@ use super::screen::Screen;
 use super::which::{self, Meant};
 use crate::catalog::{Catalog, CatalogError, Record, Stored, Verification, shared_damage, standing, verdict};
 use crate::domain::{Clock, SnapshotName, SystemClock};
+use crate::store::StoreError;
 
 /// List snapshots
 #[derive(Debug, clap::Args)]
@@ -25,21 +26,32 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             let catalog = Catalog::new(std::sync::Arc::clone(&store), job);
             let verifications = catalog.verifications()?;
             let names = catalog.snapshots()?;
-            let records: Vec<_> = names.iter().map(|name| catalog.record(name).map(|(record, _)| record)).collect();
+            let (mut listed, mut records) = (Vec::new(), Vec::new());
+            for name in names {
+                // one that was removed meanwhile is no longer there to be listed
+                if let Some(record) = catalog.record_or_damage(&name)? {
+                    listed.push(name);
+                    records.push(record);
+                }
+            }
             let mut files = BTreeMap::new();
             // only then is it worth to ask what they share
             if verifications.values().flat_map(|all| standing(all)).any(|known| !known.is_well()) {
-                for name in &names {
-                    files.insert(name.clone(), catalog.files_of(&catalog.layout().snapshot(name))?);
+                for name in &listed {
+                    match catalog.files_of(&catalog.layout().snapshot(name)) {
+                        Ok(found) => files.insert(name.clone(), found),
+                        Err(CatalogError::Store(StoreError::NotThere { .. })) => continue,
+                        Err(error) => return Err(error.into()),
+                    };
                 }
             }
-            let stored = names.iter().zip(&records).filter_map(|(name, record)| {
+            let stored = listed.iter().zip(&records).filter_map(|(name, record)| {
                 let stored = Stored { record: record.as_ref().ok(), files: files.get(name)? };
                 Some((name.clone(), stored))
             });
             let stored = stored.collect();
             let shared = shared_damage(&stored, &verifications);
-            for (name, record) in names.into_iter().zip(records) {
+            for (name, record) in listed.into_iter().zip(records) {
                 let verified = verifications.get(&name).and_then(|all| verdict(all)).cloned();
                 let shared = shared.get(&name).and_then(|all| all.first()).map(|damage| damage.found.clone());
                 rows.push(Row { name, record, verified, shared });

@@ -52,7 +52,8 @@ pub struct Verb {
     /// Remove nothing if more would be removed at once
     #[arg(long, value_name = "N")]
     max_removals: Option<u32>,
-    /// How long removed snapshots can be taken back
+    /// How long removed snapshots can be taken back; default: as the job says. Where no job of a configuration is known
+    /// for the store, nobody has said it, and the trash is not emptied
     #[arg(long, value_name = "DURATION")]
     trash_for: Option<String>,
     #[command(flatten)]
@@ -79,13 +80,19 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         prune(&catalog, &order, claim, &Cancel::new(), &Silent)?
     };
     show(&report, verb.dry_run, trash_for, screen);
+    if trash_for.is_none() && !verb.dry_run {
+        screen.note(
+            "the trash is not emptied: no job of a configuration is known for this store, so nobody has said how long \
+             removed snapshots can be taken back; --trash-for says it",
+        );
+    }
     match &report.judgement.refusal {
         Some(refusal) if !verb.dry_run => Err(refused(refusal)),
         _ => Ok(Exit::Ok),
     }
 }
 
-fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Duration), Failure> {
+fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Option<Duration>), Failure> {
     let settings = which::settings(global)?;
     // a job of this name in another store is another job
     let job = settings.as_ref().and_then(|settings| {
@@ -108,8 +115,7 @@ fn policy(verb: &Verb, global: &Global, catalog: &Catalog) -> Result<(Policy, Du
     policy.floor = verb.floor.unwrap_or(policy.floor);
     policy.max_removals = verb.max_removals.unwrap_or(policy.max_removals);
     let trash_for = verb.trash_for.as_ref().map(duration).transpose()?;
-    let configured = job.map_or(crate::config::TRASH_FOR, |job| job.trash_for);
-    Ok((policy, trash_for.unwrap_or(configured)))
+    Ok((policy, trash_for.or_else(|| job.map(|job| job.trash_for))))
 }
 
 fn refused(refusal: &Refusal) -> Failure {
@@ -131,7 +137,7 @@ fn why(verdict: &Verdict, report: &Report) -> String {
     }
 }
 
-fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
+fn show(report: &Report, dry: bool, trash_for: Option<Duration>, screen: &Screen) {
     let judgement = &report.judgement;
     if screen.is_json() {
         for verdict in &judgement.verdicts {
@@ -174,9 +180,12 @@ fn show(report: &Report, dry: bool, trash_for: Duration, screen: &Screen) {
         (None, true, count) => format!("{count} would be removed, which frees {} in the end", report.frees),
         (None, false, _) if report.removed.is_empty() => "nothing was removed".to_owned(),
         (None, false, _) => format!(
-            "{} removed; `backup undelete` takes them back for {}, then {} are free",
+            "{} removed; `backup undelete` takes them back{}, then {} are free",
             report.removed.len(),
-            duration_words(trash_for),
+            trash_for.map_or_else(
+                || " until the trash is emptied".to_owned(),
+                |term| format!(" for {}", duration_words(term))
+            ),
             report.frees
         ),
     });

@@ -228,11 +228,25 @@ fn worse(one: Exit, other: Exit) -> Exit {
         Exit::Terminated,
         Exit::Failed,
         Exit::StoreAbsent,
-        Exit::Leased,
         Exit::Damage,
         Exit::Partial,
+        // another run does the work, so nothing is missing yet
+        Exit::Leased,
         Exit::Ok,
     ];
     let found = WORST_FIRST.into_iter().find(|exit| *exit == one || *exit == other);
     found.unwrap_or(Exit::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, worse};
+
+    #[test]
+    fn of_several_jobs_one_that_found_another_run_at_work_hides_none_that_is_partial_or_damaged() {
+        for worst in [Exit::Partial, Exit::Damage, Exit::StoreAbsent, Exit::Failed] {
+            assert_eq!((worse(worst, Exit::Leased), worse(Exit::Leased, worst)), (worst, worst));
+        }
+        assert_eq!(worse(Exit::Ok, Exit::Leased), Exit::Leased);
+    }
 }

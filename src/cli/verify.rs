@@ -13,7 +13,7 @@ use super::junit::{self, Case};
 use super::screen::Screen;
 use super::which::{self, Meant};
 use crate::catalog::{Catalog, CatalogError, TOOL, Verification};
-use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock};
+use crate::domain::{Cancel, Clock, Level, Part, Percent, SnapshotName, Stop, SystemClock, Trouble};
 use crate::report::{counted, tell};
 use crate::verify::{Known, Options, Report, verify};
 use crate::wiring;
@@ -67,7 +67,8 @@ pub struct Verb {
 
 const JSON_HELP: &str = "With --json a line for each snapshot, of `type` verified: `snapshot`, `level` (quick, stored, deep or drill), `part` \
 (with --sample: {number, of}), `well`, `bytes` read, `frames` compared, `entries` of the manifest, `volumes_known` (read before, with another snapshot), `damages` \
-(each with `file`, `what`, `frame`, the first `entries` in it, `entries_count`, `shared_with`: other snapshots), `damages_count`, `notes`.\n\n\
+(each with `file`, `what`, `frame`, the first `entries` in it, `entries_count`, `shared_with`: other snapshots), `damages_count`, `notes`. \
+With --all, one that is removed meanwhile has no line.\n\n\
 With --against-source a line for each entry that differs, of `type` difference: `path` (`path_hex` if it is not UTF-8), `change` (added, removed, \
 content, metadata, rot, unread), `what` (words, one for each thing that differs); the last line has the `type` compared: `snapshot`, `sources`, `same_source` \
 (whether they are the folders that the snapshot was made of), the counts `added`, `removed`, `content`, `metadata`, `rot`, `unread`, `same`, and `bytes` that were read. \
@@ -115,8 +116,11 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         let begun = clock.since_start();
         let looked = look(verb, global, screen, &catalog, &name, threads, &known, &cancel);
         let looked = looked.and_then(|mut report| {
-            if cancel.asked().is_none() {
-                remember(&catalog, &mut report, clock.now())?;
+            match &mut report {
+                Some(report) if cancel.asked().is_none() => remember(&catalog, report, clock.now())?,
+                // whoever named it wants to know of it
+                None if !verb.all => return Err(removed(&name)),
+                _ => {}
             }
             Ok(report)
         });
@@ -130,7 +134,12 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             error,
         };
         match looked {
-            Ok(report) if cancel.asked().is_none() => {
+            Ok(None) => {
+                let note = format!("{name}: it was removed meanwhile");
+                screen.note(&note);
+                cases.push(case(Vec::new(), vec![note], None));
+            }
+            Ok(Some(report)) if cancel.asked().is_none() => {
                 show(&report, screen);
                 if !report.is_well() {
                     exit = Exit::Damage;
@@ -138,7 +147,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
                 cases.push(case(damages(&report), report.notes, None));
             }
             // what was found until then is true all the same
-            Ok(report) => {
+            Ok(Some(report)) => {
                 let why = "it was stopped before all was looked at".to_owned();
                 cases.push(case(damages(&report), report.notes, Some(why)));
                 failed = Some(Err(match cancel.asked() {
@@ -171,7 +180,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     }
 }
 
-/// Verifies one snapshot, and restores it if that was asked for.
+/// Verifies one snapshot, and restores it if that was asked for. None if it was removed meanwhile.
 #[expect(clippy::too_many_arguments, reason = "the steps of one command share all of it, and none of it outlives them")]
 fn look(
     verb: &Verb,
@@ -182,16 +191,37 @@ fn look(
     threads: NonZeroUsize,
     known: &Known,
     cancel: &Cancel,
-) -> Result<Report, Failure> {
+) -> Result<Option<Report>, Failure> {
     let part = verb.sample.map(|percent| next_part(catalog, name, verb.level(), percent)).transpose()?;
     let options = Options { level: verb.level(), part, threads };
     let progress = screen.progress();
-    let mut report = verify(catalog, name, &options, known, cancel, &*progress)?;
+    let mut report = match verify(catalog, name, &options, known, cancel, &*progress) {
+        Err(CatalogError::NoSnapshot { .. }) => return Ok(None),
+        other => other?,
+    };
     if verb.drill && cancel.asked().is_none() {
         let place = drill::place(verb.scratch.as_deref(), global);
-        drill::drill(catalog, name, &place, threads, cancel, &*progress, &mut report)?;
+        let was_well = report.is_well();
+        let drilled = drill::drill(catalog, name, &place, threads, cancel, &*progress, &mut report);
+        // every stored byte was well: what is amiss now may be amiss because it is gone
+        if was_well && (drilled.is_err() || !report.is_well()) && !catalog.snapshots()?.contains(name) {
+            return Ok(None);
+        }
+        drilled?;
     }
-    Ok(report)
+    Ok(Some(report))
+}
+
+fn removed(name: &SnapshotName) -> Failure {
+    Failure {
+        exit: Exit::Failed,
+        trouble: Trouble {
+            what: format!("{name} was removed while it was verified, so nothing is known of it"),
+            causes: Vec::new(),
+            advice: "`backup list` shows the snapshots that are there, `backup undelete` those that can be taken back"
+                .to_owned(),
+        },
+    }
 }
 
 /// The part of a snapshot whose turn it is.

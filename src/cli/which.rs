@@ -90,13 +90,21 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
 /// The configuration that a reading command needs: none where the store's folder is named, so that it works when the
 /// configuration is broken.
 fn settings_of(which: &Which, global: &Global) -> Result<Option<Settings>, Failure> {
-    let is_needless = which.store.as_deref().is_some_and(is_path) && global.config.is_none();
-    if is_needless { Ok(None) } else { settings(global) }
+    if is_needless(which, global) { Ok(None) } else { settings(global) }
 }
 
-/// The zone in which times are read and shown: the configuration's, else UTC.
+fn is_needless(which: &Which, global: &Global) -> bool {
+    which.store.as_deref().is_some_and(is_path) && global.config.is_none()
+}
+
+/// The zone in which times are read and shown, and days begin: the configuration's, also beside a store's folder; else
+/// UTC. One that cannot be read is no error where the folder is named.
 pub(super) fn zone(which: &Which, global: &Global) -> Result<TimeZone, Failure> {
-    Ok(settings_of(which, global)?.map_or(TimeZone::UTC, |settings| settings.timezone))
+    let settings = match settings(global) {
+        Err(_) if is_needless(which, global) => None,
+        read => read?,
+    };
+    Ok(settings.map_or(TimeZone::UTC, |settings| settings.timezone))
 }
 
 /// The folders that a snapshot was made of. None where its record cannot be read: they only help to understand a path.

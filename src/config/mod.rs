@@ -28,5 +28,5 @@ pub use settings::{
     ChannelSettings, JobSettings, ListenerSettings, NotifySettings, Origin, Row, Settings, StoreSettings,
     VerifySettings, WebSettings, show,
 };
-pub use settle::{TRASH_FOR, from_flags, load};
+pub use settle::{from_flags, load};
 pub use values::{duration_of, mount_of};

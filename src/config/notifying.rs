@@ -177,7 +177,7 @@ impl Settling<'_> {
             // a ticket that nobody hears the end of stays open for ever
             on.insert(Kind::Recovered);
         }
-        let repeat_after = self.value(part, "repeat_after", values::duration).unwrap_or(defaults.repeat_after);
+        let repeat_after = self.value(part, "repeat_after", values::duration_or_none).unwrap_or(defaults.repeat_after);
         let after = self.value(part, "after_failures", values::count);
         let after_failures = after.and_then(|after| after.get().try_into().ok()).unwrap_or(defaults.after_failures);
         Rules { on, jobs, repeat_after, after_failures }

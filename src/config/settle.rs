@@ -103,7 +103,7 @@ pub(super) struct Settling<'a> {
 }
 
 /// How long a removed snapshot can be taken back, unless something else is said.
-pub const TRASH_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const TRASH_FOR: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// The entries of a map, by key.
 pub(super) type Entries = [(At<String>, At<Node>)];

@@ -13,12 +13,12 @@ use jiff::tz::TimeZone;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Catalog, CatalogError, Record, Verification, standing, verdict};
+use crate::catalog::{Catalog, CatalogError, Verification, standing, verdict};
 use crate::domain::{Advise, Clock, JobName, Level, Part, SnapshotName, StoreId, SystemClock, Trouble, Verdict};
 use crate::prune;
 use crate::report::RunRecord;
 use crate::retention::Policy;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::supervise::StoreOrder;
 use crate::wiring::open_store;
 
@@ -178,7 +178,7 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
     let catalog = Catalog::new(Arc::clone(store), job.job.clone());
     let mut runs = catalog.runs(job.runs)?;
     runs.iter_mut().for_each(|run| run.skips.truncate(SKIPS_TOLD));
-    let what = prune::Order { policy: job.retention, zone: zone.clone(), now, trash_for: std::time::Duration::ZERO };
+    let what = prune::Order { policy: job.retention, zone: zone.clone(), now, trash_for: None };
     let plan = prune::plan(&catalog, &what)?;
     let mut verifications = catalog.verifications()?;
     let why: BTreeMap<&SnapshotName, Vec<String>> = plan
@@ -195,7 +195,7 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
         let verified = verifications.remove(&name);
         let known: Option<&Verification> = verified.as_deref().and_then(verdict).filter(|known| known.is_well());
         let tried = verified.as_deref().map(standing).unwrap_or_default();
-        let Some(record) = record_of(&catalog, &name)? else { continue };
+        let Some(record) = catalog.record_or_damage(&name)? else { continue };
         let damages = plan.damages.get(&name).map(|damages| damages.join("; "));
         snapshots.push(SeenSnapshot {
             bytes: record.as_ref().map_or(0, |record| record.totals.content_bytes.0),
@@ -204,58 +204,11 @@ fn seen_job(job: &LookJob, zone: &TimeZone, store: &Arc<dyn Store>, now: Timesta
             verified: known.map(|known| (known.at, known.level)),
             tried: tried.into_iter().map(Tried::from).collect(),
             kept_for: why.get(&name).cloned().unwrap_or_default(),
-            damage: damages.or(record.err()),
+            damage: damages.or(record.err().map(|error| error.to_string())),
             name,
         });
     }
     // after the snapshots: what is removed meanwhile is seen in one place at least
     let trashed = catalog.trash()?.into_iter().map(|trashed| trashed.name).collect();
     Ok(SeenJob { job: job.job.clone(), at: now, store: store.id().clone(), snapshots, trashed, runs })
-}
-
-/// A snapshot's record, or what is wrong with it; none if the snapshot was removed meanwhile. Where a right is missing or the
-/// server is gone, nothing is known of the job; whatever else hides one record says nothing of the others.
-fn record_of(catalog: &Catalog, name: &SnapshotName) -> Result<Option<Result<Record, String>>, CatalogError> {
-    match catalog.record(name) {
-        Ok((record, _)) => Ok(Some(Ok(record))),
-        Err(CatalogError::Store(error @ StoreError::NotThere { .. })) => {
-            let is_there = catalog.snapshots()?.contains(name);
-            Ok(is_there.then(|| Err(error.to_string())))
-        }
-        Err(CatalogError::Store(error)) if error.is_absent() || matches!(error, StoreError::Refused { .. }) => {
-            Err(error.into())
-        }
-        Err(error) => Ok(Some(Err(error.to_string()))),
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make files")]
-mod tests {
-    use std::sync::Arc;
-
-    use super::{Catalog, record_of};
-    use crate::domain::StoreId;
-    use crate::store::{FolderStore, Permissions, RequireMount};
-
-    /// A prune during a deep look was told as damage, and "well again" after the next.
-    #[test]
-    fn a_snapshot_that_is_removed_while_it_is_looked_at_is_no_damage_and_one_without_its_record_is() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let id = StoreId::from_random([7; 16]);
-        let (created, none) = ("2026-11-01T00:00:00Z".parse().expect("a time"), Permissions::default());
-        FolderStore::init(folder.path(), &RequireMount::No, none, id.clone(), created, "a test", true).expect("one");
-        let store = FolderStore::open(folder.path(), &RequireMount::No, none, Some(&id)).expect("a store").store;
-        let catalog = Catalog::new(Arc::new(store), "up".parse().expect("a job"));
-        let name = "up-20261119T020000Z".parse().expect("a name");
-        assert!(matches!(record_of(&catalog, &name), Ok(None)), "it is gone");
-        let snapshot = folder.path().join("up/up-20261119T020000Z");
-        std::fs::create_dir_all(&snapshot).expect("a folder");
-        assert!(matches!(record_of(&catalog, &name), Ok(Some(Err(_)))), "its record is");
-        std::fs::write(snapshot.join("snapshot.json"), b"{}").expect("a file");
-        assert!(matches!(record_of(&catalog, &name), Ok(Some(Err(_)))), "it is no record");
-        std::fs::remove_file(snapshot.join("snapshot.json")).expect("removable");
-        std::fs::create_dir(snapshot.join("snapshot.json")).expect("a folder");
-        assert!(matches!(record_of(&catalog, &name), Ok(Some(Err(_)))), "it cannot be read, and hides no other");
-    }
 }

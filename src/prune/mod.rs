@@ -19,7 +19,7 @@ use crate::catalog::{
 };
 use crate::domain::{ByteCount, Cancel, SnapshotName, Verdict};
 use crate::observe::{Event, Observer};
-use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, Refusal, judge};
+use crate::retention::{Clocks, Dated, Judgement, Policy, Quality, judge};
 use crate::store::StoreError;
 
 /// What is to be done.
@@ -31,8 +31,8 @@ pub struct Order {
     pub zone: TimeZone,
     /// By our clock.
     pub now: Timestamp,
-    /// How long removed snapshots can be taken back.
-    pub trash_for: Duration,
+    /// How long removed snapshots can be taken back; none if nobody has said it, then the trash is not emptied.
+    pub trash_for: Option<Duration>,
 }
 
 /// How much a snapshot takes.
@@ -194,8 +194,8 @@ fn under_lease(
     };
     let clocks = Clocks { ours: order.now, stores: Some(catalog.store().now()?) };
     let mut report = plan_at(catalog, order, clocks, &moves)?;
-    if matches!(report.judgement.refusal, Some(Refusal::ClocksDiffer { .. })) {
-        // whose clock is wrong is not known, and the trash is emptied by the store's
+    if report.judgement.refusal.is_some() {
+        // what is in doubt for a snapshot is in doubt for what may be all that is left of one
         return Ok(report);
     }
     let removals: Vec<SnapshotName> = report.judgement.removals().cloned().collect();
@@ -212,9 +212,11 @@ fn under_lease(
             report.held_meanwhile.push(name);
         }
     }
-    if may_go_on() {
+    if let Some(trash_for) = order.trash_for
+        && may_go_on()
+    {
         lease.renew()?;
-        report.emptied = catalog.empty_trash(order.trash_for, &may_go_on)?;
+        report.emptied = catalog.empty_trash(trash_for, &may_go_on)?;
     }
     report.is_stopped = cancel.asked().is_some();
     Ok(report)

@@ -48,7 +48,8 @@ impl Options {
 /// not read again.
 ///
 /// # Errors
-/// If there is no such snapshot or the store fails.
+/// [`CatalogError::NoSnapshot`] if there is no such snapshot, or not any more: what is not there because somebody removed
+/// it meanwhile is no damage. Otherwise if the store fails.
 pub fn verify(
     catalog: &Catalog,
     name: &SnapshotName,
@@ -110,6 +111,15 @@ impl Work<'_> {
         self.report.add(Damage::of(file, what));
     }
 
+    /// Whether the snapshot is not there any more: the job's retention, or a person, may remove it at any moment.
+    fn is_removed(&self) -> Result<bool, CatalogError> {
+        Ok(!self.catalog.snapshots()?.contains(self.name))
+    }
+
+    fn removed(&self) -> CatalogError {
+        CatalogError::NoSnapshot { name: self.name.to_string() }
+    }
+
     fn reads_volumes(&self) -> bool {
         self.options.level > Level::Quick
     }
@@ -123,6 +133,7 @@ impl Work<'_> {
         match deed(self) {
             Ok(value) => Ok(Some(value)),
             Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            Err(CatalogError::Store(StoreError::NotThere { .. })) if self.is_removed()? => Err(self.removed()),
             // what this user may not read is not known
             Err(error @ CatalogError::Store(StoreError::Refused { .. })) => Err(error),
             // what a newer version made is not damaged; what is damaged may say that it is newer
@@ -335,6 +346,7 @@ impl Work<'_> {
         match NameSet::read(self.catalog, self.name, &file) {
             Ok((names, _)) => Ok(names),
             Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
+            Err(CatalogError::Store(StoreError::NotThere { .. })) if self.is_removed()? => Err(self.removed()),
             Err(_) => Ok(NameSet::default()),
         }
     }

@@ -169,7 +169,7 @@ fn retain(
     observer.notice(&Event::Entered { phase: Phase::Pruning });
     let catalog = Catalog::new(Arc::clone(store), order.job.clone());
     let zone = jiff::tz::TimeZone::get(&order.zone).unwrap_or(jiff::tz::TimeZone::UTC);
-    let (now, trash_for) = (clock.now(), order.trash_for);
+    let (now, trash_for) = (clock.now(), Some(order.trash_for));
     let what = prune::Order { policy: order.retention, zone, now, trash_for };
     // by the run's own id: whoever sees this process die knows that this lease is over too
     let claim = Claim { run: order.run.clone(), ..super::environment::claim(now, order.store.lease_term) };
