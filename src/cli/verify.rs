@@ -118,9 +118,16 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
         let looked = looked.and_then(|mut report| {
             match &mut report {
                 Some(report) if cancel.asked().is_none() => remember(&catalog, report, clock.now())?,
-                // whoever named it wants to know of it
-                None if !verb.all => return Err(removed(&name)),
-                _ => {}
+                None => {
+                    if screen.is_json() {
+                        screen.json(&serde_json::json!({"type": "removed", "snapshot": name}));
+                    }
+                    // whoever named it wants to know of it
+                    if !verb.all {
+                        return Err(removed(&name));
+                    }
+                }
+                Some(_) => {}
             }
             Ok(report)
         });

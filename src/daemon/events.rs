@@ -331,6 +331,10 @@ impl Owner {
                 let about = Message { snapshot: Some(snapshot.clone()), ..self.about_job(Kind::Damage, name, store) };
                 self.tell(Message { trouble, subject, particular, ..about });
             }
+            Proof::Removed => {
+                let text = "the snapshot was removed while it was verified: the next slot is another's";
+                self.say(Weight::Info, "verify-removed", text, &values);
+            }
             Proof::Failed(_) | Proof::Left(..) if self.stopping.is_some() => {}
             Proof::Failed(why) | Proof::Left(why, _) => {
                 let what = format!("{snapshot} could not be verified");

@@ -47,6 +47,8 @@ pub(super) enum Proof {
     Well(Timestamp),
     /// Damage was found: the first of it in words, how much there is, and by what kind of look.
     Damaged { causes: Vec<String>, count: u64, level: Level, part: Option<Part> },
+    /// The snapshot was removed meanwhile, by retention or a person.
+    Removed,
     /// It could not be done, or was stopped.
     Failed(String),
     /// It could not be done, and its process is still there, though it was killed. The channel closes when it is gone.

@@ -298,9 +298,12 @@ fn hear_out(mut process: Process, hears: Option<JoinHandle<()>>, proving: &Provi
 
 /// What a verification has proven that ended with `code`.
 fn proof_of(code: Option<i32>, out: &[u8], said: &str) -> Proof {
-    let mut lines =
-        out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
-    let report = lines.rfind(|line| line["type"] == "verified");
+    let lines = out.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let (mut report, mut is_removed) = (None, false);
+    for line in lines {
+        is_removed |= line["type"] == "removed";
+        report = Some(line).filter(|line| line["type"] == "verified").or(report);
+    }
     match (code, report) {
         (Some(0), Some(report)) if report["well"] == true => Proof::Well(SystemClock::new().now()),
         (Some(4), Some(report)) if report["well"] == false => {
@@ -318,6 +321,7 @@ fn proof_of(code: Option<i32>, out: &[u8], said: &str) -> Proof {
                 part: serde_json::from_value(report["part"].clone()).unwrap_or_default(),
             }
         }
+        (Some(1), None) if is_removed => Proof::Removed,
         (code, _) => {
             let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
             Proof::Failed(format!("it ended with {code}: {said}"))
@@ -465,6 +469,9 @@ mod tests {
         ] {
             assert!(matches!(said(&script), Proof::Failed(_)), "{script}");
         }
+        let removed = r#"echo '{"type":"removed"}'; echo '{"type":"error"}'; exit "#;
+        assert!(matches!(said(&format!("{removed} 1")), Proof::Removed));
+        assert!(matches!(said(&format!("{removed} 6")), Proof::Failed(_)), "the store is gone as well");
         let Proof::Failed(why) = said("echo 'the store is gone' >&2; exit 6") else { panic!("it failed") };
         assert!(why.contains("status 6") && why.contains("the store is gone"), "{why}");
     }

@@ -95,9 +95,11 @@ const JOBS: &[OfJob] = &[
     ("last_run_reused_bytes", "Stored by earlier runs and used again by the last", |job| {
         last(job, |run| bytes(run.totals.reused_bytes))
     }),
-    ("last_run_skipped_entries", "Entries that the last run could not store as they are, without those that excludes leave out", |job| {
-        last(job, |run| number(run.skipped))
-    }),
+    (
+        "last_run_skipped_entries",
+        "Entries that the last run could not store as they are, without those that excludes leave out",
+        |job| last(job, |run| number(run.skipped)),
+    ),
     ("last_success_timestamp_seconds", "When the last run that was ok ended", |job| job.last_success.map(seconds)),
     ("age_max_seconds", "How old the last good run may be: one and a half intervals", |job| job.age_max_s.map(number)),
     ("first_due_timestamp_seconds", "The first slot since the job is known", |job| job.first_due.map(seconds)),
