@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::catalog::{Catalog, CatalogError, Claim, Hold};
-use backup::domain::{Cancel, Host, RunId, SnapshotName, Stop};
+use backup::domain::{Advise, Cancel, Host, RunId, SnapshotName, Stop};
+use backup::index::{IndexError, index};
 use backup::observe::{Event, Observer, Silent};
 use backup::prune::{self, Accept, Order};
 use backup::retention::{Clocks, Dated, Policy, Quality, Refusal, judge};
@@ -633,6 +634,89 @@ fn three_years_of_nights_are_as_in_the_table() {
     let differs = kept.lines().zip(fresh.lines()).find(|(kept, fresh)| kept != fresh);
     assert_eq!(differs, None, "table, program: look why; then `UPDATE=1 cargo test --test retention` and commit");
     assert!(kept == fresh, "the table has another length than what is made now");
+}
+
+/// What is made anew is partial, so a good snapshot that is newer was enough to remove it.
+#[test]
+fn a_snapshot_that_was_made_anew_is_held_until_somebody_releases_it() {
+    let site = with_snapshots(3);
+    let before = names(&site);
+    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
+    let release = format!("held      until `backup release {}`: made anew from its volumes", before[0]);
+    site.on_store(&["index", &before[0]]).exits(0).says(&release);
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("held").says("1 removed");
+    assert_eq!(names(&site), [&before[..1], &before[2..]].concat());
+    site.on_store(&["verify", &before[0]]).exits(0);
+    site.on_store(&["release", &before[0]]).exits(0);
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("1 removed");
+    // the reason of whoever held it before stays
+    site.on_store(&["hold", "latest", "--why", "the audit of 2026"]).exits(0);
+    site.on_store(&["index", "latest", "--force"]).exits(0).says("`: the audit of 2026");
+}
+
+#[test]
+fn whatever_fails_or_dies_while_a_snapshot_is_made_anew_it_is_listed_or_held_in_the_trash() {
+    let site = with_snapshots(2);
+    let name: SnapshotName = names(&site)[0].parse().expect("a name");
+    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    // one error, before or after the deed; a store that is gone from then on, as for a run that died
+    for (for_ever, after) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut failed, mut aside) = (0, 0);
+        for call in 2_u64.. {
+            copy_of(&master, &site.store());
+            let now = open(&site).now().expect("a time");
+            let coat = Faulty::new(open(&site), Some(Fault { call, errno: 5, for_ever, after }));
+            let plan = coat.plan();
+            let ended = index(&catalog(Arc::new(coat)), &name, claim(&*open(&site)), "a test", now);
+            let plain = catalog(open(&site));
+            let (listed, trash) = (plain.snapshots().expect("a list"), plain.trash().expect("a list"));
+            let held = plain.holds().expect("holds").contains_key(&name);
+            let case = format!("call {call}, for ever {for_ever}, after {after}: {ended:?}");
+            assert_eq!(listed.len() + usize::from(!listed.contains(&name)), 2, "{case}");
+            if !listed.contains(&name) {
+                assert!(for_ever && held && trash.iter().any(|trashed| trashed.name == name), "{case}");
+                let error = ended.as_ref().expect_err("it is not there");
+                assert!(error.advice().contains(&format!("`backup undelete {name} --damaged`")), "{case}");
+                aside += 1;
+            }
+            assert!(held || trash.is_empty(), "{case}");
+            if plan.calls() < call {
+                ended.expect("nothing failed");
+                break;
+            }
+            failed += u32::from(ended.is_err());
+        }
+        // where only the answers are lost, it is put back all the same
+        assert!(failed > 20 && (aside > 0) == (for_ever && !after), "{failed} failed, {aside} left in the trash");
+    }
+}
+
+#[test]
+fn who_loses_the_lease_while_it_makes_a_snapshot_anew_leaves_it_where_it_was() {
+    let site = with_snapshots(2);
+    let name: SnapshotName = names(&site)[0].parse().expect("a name");
+    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let mut lost = 0;
+    for call in 1_u64.. {
+        copy_of(&master, &site.store());
+        let other = catalog(open(&site));
+        let coat = Faulty::meanwhile(open(&site), call, move || {
+            other.break_lease().expect("broken");
+        });
+        let plan = coat.plan();
+        let now = open(&site).now().expect("a time");
+        let ended = index(&catalog(Arc::new(coat)), &name, claim(&*open(&site)), "a test", now);
+        assert!(catalog(open(&site)).snapshots().expect("a list").contains(&name), "call {call}: {ended:?}");
+        lost += u32::from(matches!(ended, Err(IndexError::Catalog(CatalogError::LeaseLost { .. }))));
+        if plan.calls() < call {
+            break;
+        }
+    }
+    assert!(lost > 20, "{lost}");
 }
 
 /// Asks to stop at its nth sign of life.
