@@ -534,6 +534,43 @@ fn damage_in_a_file_that_snapshots_share_is_damage_of_each_until_it_is_itself_pr
     listed().does_not_say(&with).says("DAMAGED,");
 }
 
+/// Root's verification, or a newer program's, told of damage that the daemon's user could not read: its retention took the
+/// damaged snapshot for good and removed sound ones for it, and the next run linked what was damaged.
+#[test]
+fn a_verification_that_cannot_be_read_may_tell_of_damage_in_its_snapshot_and_in_no_other() {
+    for harm in ["newer", "cut", "of another"] {
+        let site = Site::new();
+        for number in 0..3 {
+            site.file("file", format!("content {number}")).run(&["--quiet", "--fresh"]).exits(0);
+        }
+        // shares its volume with the third
+        site.run(&["--quiet"]).exits(0);
+        let before = names(&site);
+        site.on_store(&["verify", "latest", "--quick"]).exits(0);
+        let remembered = site.job().join(".verified").join(names_in(&site.job().join(".verified")).remove(0));
+        let text = fs::read_to_string(&remembered).expect("a verification");
+        let harmed = match harm {
+            "newer" => text.replace("\"format\":1", "\"format\":2"),
+            "cut" => text[..text.len() / 2].to_owned(),
+            _ => text.replace(&before[3], &before[0]),
+        };
+        assert_ne!(text, harmed);
+        fs::write(&remembered, harmed).expect("written");
+        let dry = || prune(&site, &["--last", "1", "--floor", "1", "--dry-run"]).exits(0);
+        let with = format!("a verification of {}, with which it shares ", before[3]);
+        dry().says("damaged (a verification of it cannot be read: ").says(&with).says("1 would be removed");
+        // the first two are good, and count
+        assert_eq!(dry().out.matches("no rule keeps it").count(), 1, "{harm}");
+        site.run(&[]).exits(0).says("is not reused").says(&format!("a verification of {} cannot be read", before[3]));
+        // what has its own volumes is built on again, and whoever reads all of the other ends the doubt
+        site.run(&[]).exits(0).does_not_say("is not reused");
+        site.on_store(&["verify", &before[3]]).exits(0);
+        dry().says("a verification of it cannot be read");
+        site.on_store(&["verify", &before[3], "--deep"]).exits(0);
+        dry().does_not_say("cannot be read");
+    }
+}
+
 #[test]
 fn damage_in_a_shared_file_does_not_go_with_the_snapshot_in_which_it_was_found() {
     let site = Site::new();
