@@ -25,7 +25,7 @@ use super::layout::SUMS_NAME;
 use super::lease::Lease;
 use super::list::Catalog;
 use super::record::Record;
-use crate::domain::{SnapshotName, stamp_text};
+use crate::domain::{RunId, SnapshotName, stamp_text};
 use crate::store::{Key, ListedKind, StoreError};
 
 /// Begins the name of what is being removed for good.
@@ -222,9 +222,24 @@ impl Catalog {
         Ok(emptied)
     }
 
-    /// Removes what a death left partly removed. What is held comes back to the trash as it is; taking it back tells what
-    /// is missing of it.
-    fn sweep_trash(&self, may_go_on: &dyn Fn() -> bool) -> Result<(), CatalogError> {
+    /// Removes the unfinished work of a run that is over, as far as anybody can see. It loses its name first: a run that
+    /// hung after it had looked at its lease may have its rename still on its way, which must not make a snapshot of what
+    /// is being removed. It meets nothing then. A death in between leaves the work to [`Catalog::sweep_trash`].
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn remove_unfinished(&self, run: &RunId) -> Result<(), CatalogError> {
+        let going = self.make_trash()?.join(&format!("{GOING}{run}"))?;
+        self.move_whole(&self.layout().partial(run), &going)?;
+        Ok(self.store().remove_folder(&going)?)
+    }
+
+    /// Removes what a death left partly removed. The lease is the caller's to hold. What is held comes back to the trash as it is; taking it back tells what
+    /// is missing of it. Before each `may_go_on` is asked; at its no, the rest stays for the next time.
+    ///
+    /// # Errors
+    /// If the store refuses; what is left is removed the next time.
+    pub fn sweep_trash(&self, may_go_on: &dyn Fn() -> bool) -> Result<(), CatalogError> {
         let listed = match self.store().list(&self.layout().trash()) {
             Ok(listed) => listed,
             Err(StoreError::NotThere { .. }) => return Ok(()),
