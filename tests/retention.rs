@@ -628,6 +628,29 @@ fn nothing_goes_and_the_trash_is_not_emptied_while_our_clock_and_the_stores_diff
     assert_eq!((report.removed.len(), report.emptied), (1, 2));
 }
 
+/// It was blamed on this machine's clock, which had long been right, for ever.
+#[test]
+fn what_is_dated_in_the_future_stops_retention_with_an_advice_that_works() {
+    let site = with_snapshots(4);
+    let before = names(&site);
+    fs::rename(site.newest(), site.job().join("upload-29990101T000000Z")).expect("named by a clock that was ahead");
+    site.run(&["--quiet"]).exits(0);
+    assert_eq!(names(&site)[4], "upload-29990101T000001Z", "the order of names is the order of runs");
+    prune(&site, &["--last", "1", "--floor", "1"])
+        .exits(1)
+        .says("the newest snapshot upload-29990101T000001Z is dated in the future")
+        .says("out of the store");
+    assert_eq!(names(&site).len(), 5);
+    for ahead in &names(&site)[3..] {
+        fs::rename(site.job().join(ahead), site.path().join(ahead)).expect("moved");
+    }
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("2 removed");
+    site.run(&["--quiet"]).exits(0);
+    assert_eq!(names(&site)[0], before[2]);
+    assert!(!names(&site)[1].contains("2999"));
+    site.on_store(&["verify", "--all"]).exits(0);
+}
+
 /// The nights of three years in Madrid, judged every night: what goes when, and what is left with its reasons.
 fn daily_for_three_years() -> String {
     let policy = Policy { last: 7, daily: 14, weekly: 8, monthly: 12, yearly: 3, ..Policy::default() };

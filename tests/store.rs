@@ -16,7 +16,9 @@ use std::time::Duration;
 use backup::archive::Codec;
 use backup::catalog::{Catalog, Claim, Holder, Lease};
 use backup::command::Spec;
-use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict};
+use backup::domain::{
+    ByteCount, Cancel, Clock, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict,
+};
 use backup::engine::{CommandSource, Commands, Context, Job, NoGate, Reuse, run};
 use backup::observe::{Event, Observer, Phase, Silent};
 use backup::restore::content;
@@ -170,9 +172,19 @@ impl World {
     }
 
     fn run_watched(&self, number: u64, store: Arc<dyn Store>, observer: &dyn Observer) -> backup::domain::Outcome {
+        self.run_by(&SystemClock::new(), number, store, observer)
+    }
+
+    fn run_by(
+        &self,
+        clock: &dyn Clock,
+        number: u64,
+        store: Arc<dyn Store>,
+        observer: &dyn Observer,
+    ) -> backup::domain::Outcome {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());
-        let (clock, cancel) = (SystemClock::new(), Cancel::new());
+        let cancel = Cancel::new();
         let context = Context {
             run: RunId::from_random(id),
             dead: &[],
@@ -180,7 +192,7 @@ impl World {
             pid: 1,
             tool: "a test".into(),
             store_name: "a store".into(),
-            clock: &clock,
+            clock,
             cancel: &cancel,
             observer,
             gate: &NoGate,
@@ -254,6 +266,34 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
     eprintln!("{runs} runs over {calls} calls, {promised} promised a snapshot and had it");
     assert!(calls > 40 && promised >= 9, "the call after the last is no fault at all");
     assert!(promised < runs / 2);
+}
+
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Ahead(SystemClock, jiff::SignedDuration);
+
+impl Clock for Ahead {
+    fn now(&self) -> jiff::Timestamp {
+        self.0.now() + self.1
+    }
+
+    fn since_start(&self) -> Duration {
+        self.0.since_start()
+    }
+}
+
+/// One such snapshot had all later ones named for the future, and retention refused for ever: nobody heard of it until then.
+#[test]
+fn a_run_whose_clock_is_ahead_of_the_stores_is_partial_and_says_so_in_its_record_too() {
+    let world = World::new();
+    let ahead = |hours| Ahead(SystemClock::new(), jiff::SignedDuration::from_hours(hours));
+    let outcome = world.run_by(&ahead(0), 1, Arc::clone(&world.store), &Silent);
+    assert_eq!((outcome.verdict(), outcome.doubts.len()), (Verdict::Ok, 0), "{outcome:?}");
+    let outcome = world.run_by(&ahead(24 * 365 * 5), 2, Arc::clone(&world.store), &Silent);
+    assert_eq!(outcome.verdict(), Verdict::Partial);
+    assert!(outcome.doubts[0].contains("more than an hour ahead of the store's"), "{:?}", outcome.doubts);
+    let (record, _) = world.catalog().record(&outcome.snapshot.expect("there is one")).expect("a record");
+    assert_eq!((record.verdict, record.doubts), (Verdict::Partial, outcome.doubts));
 }
 
 /// What a command gave, and what an earlier run had finished, lay open in the draft: NFS left `.nfs` files of them in the
