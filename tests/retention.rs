@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::catalog::{Catalog, CatalogError, Claim, Hold};
-use backup::domain::{Cancel, Host, RunId, SnapshotName, Stop};
+use backup::domain::{Advise, Cancel, Host, RunId, SnapshotName, Stop};
+use backup::index::{IndexError, index};
 use backup::observe::{Event, Observer, Silent};
 use backup::prune::{self, Accept, Order};
 use backup::retention::{Clocks, Dated, Policy, Quality, Refusal, judge};
@@ -527,6 +528,43 @@ fn damage_in_a_file_that_snapshots_share_is_damage_of_each_until_it_is_itself_pr
     listed().does_not_say(&with).says("DAMAGED,");
 }
 
+/// Root's verification, or a newer program's, told of damage that the daemon's user could not read: its retention took the
+/// damaged snapshot for good and removed sound ones for it, and the next run linked what was damaged.
+#[test]
+fn a_verification_that_cannot_be_read_may_tell_of_damage_in_its_snapshot_and_in_no_other() {
+    for harm in ["newer", "cut", "of another"] {
+        let site = Site::new();
+        for number in 0..3 {
+            site.file("file", format!("content {number}")).run(&["--quiet", "--fresh"]).exits(0);
+        }
+        // shares its volume with the third
+        site.run(&["--quiet"]).exits(0);
+        let before = names(&site);
+        site.on_store(&["verify", "latest", "--quick"]).exits(0);
+        let remembered = site.job().join(".verified").join(names_in(&site.job().join(".verified")).remove(0));
+        let text = fs::read_to_string(&remembered).expect("a verification");
+        let harmed = match harm {
+            "newer" => text.replace("\"format\":1", "\"format\":2"),
+            "cut" => text[..text.len() / 2].to_owned(),
+            _ => text.replace(&before[3], &before[0]),
+        };
+        assert_ne!(text, harmed);
+        fs::write(&remembered, harmed).expect("written");
+        let dry = || prune(&site, &["--last", "1", "--floor", "1", "--dry-run"]).exits(0);
+        let with = format!("a verification of {}, with which it shares ", before[3]);
+        dry().says("damaged (a verification of it cannot be read: ").says(&with).says("1 would be removed");
+        // the first two are good, and count
+        assert_eq!(dry().out.matches("no rule keeps it").count(), 1, "{harm}");
+        site.run(&[]).exits(0).says("is not reused").says(&format!("a verification of {} cannot be read", before[3]));
+        // what has its own volumes is built on again, and whoever reads all of the other ends the doubt
+        site.run(&[]).exits(0).does_not_say("is not reused");
+        site.on_store(&["verify", &before[3]]).exits(0);
+        dry().says("a verification of it cannot be read");
+        site.on_store(&["verify", &before[3], "--deep"]).exits(0);
+        dry().does_not_say("cannot be read");
+    }
+}
+
 #[test]
 fn damage_in_a_shared_file_does_not_go_with_the_snapshot_in_which_it_was_found() {
     let site = Site::new();
@@ -664,6 +702,29 @@ fn a_prune_that_refuses_leaves_the_trash_as_it_is() {
     prune(&site, &[&["--last", "3"], &hour[..]].concat()).exits(0).says("1 removed for good");
 }
 
+/// It was blamed on this machine's clock, which had long been right, for ever.
+#[test]
+fn what_is_dated_in_the_future_stops_retention_with_an_advice_that_works() {
+    let site = with_snapshots(4);
+    let before = names(&site);
+    fs::rename(site.newest(), site.job().join("upload-29990101T000000Z")).expect("named by a clock that was ahead");
+    site.run(&["--quiet"]).exits(0);
+    assert_eq!(names(&site)[4], "upload-29990101T000001Z", "the order of names is the order of runs");
+    prune(&site, &["--last", "1", "--floor", "1"])
+        .exits(1)
+        .says("the newest snapshot upload-29990101T000001Z is dated in the future")
+        .says("out of the store");
+    assert_eq!(names(&site).len(), 5);
+    for ahead in &names(&site)[3..] {
+        fs::rename(site.job().join(ahead), site.path().join(ahead)).expect("moved");
+    }
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("2 removed");
+    site.run(&["--quiet"]).exits(0);
+    assert_eq!(names(&site)[0], before[2]);
+    assert!(!names(&site)[1].contains("2999"));
+    site.on_store(&["verify", "--all"]).exits(0);
+}
+
 /// The nights of three years in Madrid, judged every night: what goes when, and what is left with its reasons.
 fn daily_for_three_years() -> String {
     let policy = Policy { last: 7, daily: 14, weekly: 8, monthly: 12, yearly: 3, ..Policy::default() };
@@ -707,6 +768,89 @@ fn three_years_of_nights_are_as_in_the_table() {
     let differs = kept.lines().zip(fresh.lines()).find(|(kept, fresh)| kept != fresh);
     assert_eq!(differs, None, "table, program: look why; then `UPDATE=1 cargo test --test retention` and commit");
     assert!(kept == fresh, "the table has another length than what is made now");
+}
+
+/// What is made anew is partial, so a good snapshot that is newer was enough to remove it.
+#[test]
+fn a_snapshot_that_was_made_anew_is_held_until_somebody_releases_it() {
+    let site = with_snapshots(3);
+    let before = names(&site);
+    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
+    let release = format!("held      until `backup release {}`: made anew from its volumes", before[0]);
+    site.on_store(&["index", &before[0]]).exits(0).says(&release);
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("held").says("1 removed");
+    assert_eq!(names(&site), [&before[..1], &before[2..]].concat());
+    site.on_store(&["verify", &before[0]]).exits(0);
+    site.on_store(&["release", &before[0]]).exits(0);
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("1 removed");
+    // the reason of whoever held it before stays
+    site.on_store(&["hold", "latest", "--why", "the audit of 2026"]).exits(0);
+    site.on_store(&["index", "latest", "--force"]).exits(0).says("`: the audit of 2026");
+}
+
+#[test]
+fn whatever_fails_or_dies_while_a_snapshot_is_made_anew_it_is_listed_or_held_in_the_trash() {
+    let site = with_snapshots(2);
+    let name: SnapshotName = names(&site)[0].parse().expect("a name");
+    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    // one error, before or after the deed; a store that is gone from then on, as for a run that died
+    for (for_ever, after) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (mut failed, mut aside) = (0, 0);
+        for call in 2_u64.. {
+            copy_of(&master, &site.store());
+            let now = open(&site).now().expect("a time");
+            let coat = Faulty::new(open(&site), Some(Fault { call, errno: 5, for_ever, after }));
+            let plan = coat.plan();
+            let ended = index(&catalog(Arc::new(coat)), &name, claim(&*open(&site)), "a test", now);
+            let plain = catalog(open(&site));
+            let (listed, trash) = (plain.snapshots().expect("a list"), plain.trash().expect("a list"));
+            let held = plain.holds().expect("holds").contains_key(&name);
+            let case = format!("call {call}, for ever {for_ever}, after {after}: {ended:?}");
+            assert_eq!(listed.len() + usize::from(!listed.contains(&name)), 2, "{case}");
+            if !listed.contains(&name) {
+                assert!(for_ever && held && trash.iter().any(|trashed| trashed.name == name), "{case}");
+                let error = ended.as_ref().expect_err("it is not there");
+                assert!(error.advice().contains(&format!("`backup undelete {name} --damaged`")), "{case}");
+                aside += 1;
+            }
+            assert!(held || trash.is_empty(), "{case}");
+            if plan.calls() < call {
+                ended.expect("nothing failed");
+                break;
+            }
+            failed += u32::from(ended.is_err());
+        }
+        // where only the answers are lost, it is put back all the same
+        assert!(failed > 20 && (aside > 0) == (for_ever && !after), "{failed} failed, {aside} left in the trash");
+    }
+}
+
+#[test]
+fn who_loses_the_lease_while_it_makes_a_snapshot_anew_leaves_it_where_it_was() {
+    let site = with_snapshots(2);
+    let name: SnapshotName = names(&site)[0].parse().expect("a name");
+    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
+    let master = site.path().join("master");
+    copy_of(&site.store(), &master);
+    let mut lost = 0;
+    for call in 1_u64.. {
+        copy_of(&master, &site.store());
+        let other = catalog(open(&site));
+        let coat = Faulty::meanwhile(open(&site), call, move || {
+            other.break_lease().expect("broken");
+        });
+        let plan = coat.plan();
+        let now = open(&site).now().expect("a time");
+        let ended = index(&catalog(Arc::new(coat)), &name, claim(&*open(&site)), "a test", now);
+        assert!(catalog(open(&site)).snapshots().expect("a list").contains(&name), "call {call}: {ended:?}");
+        lost += u32::from(matches!(ended, Err(IndexError::Catalog(CatalogError::LeaseLost { .. }))));
+        if plan.calls() < call {
+            break;
+        }
+    }
+    assert!(lost > 20, "{lost}");
 }
 
 /// Asks to stop at its nth sign of life.

@@ -113,6 +113,11 @@ fn a_lease_that_is_cut_by_a_crash_turns_stale_as_well() {
     site.run(&[]).exits(5).says("a run that does not give its name");
     site::tree::set_mtime(&lease, 1_000_000_000, 0);
     site.run(&[]).exits(0);
+    // a person need not wait for a run
+    fs::write(&lease, "{\"run\":\"01").expect("half a lease");
+    site::tree::set_mtime(&lease, 1_000_000_000, 0);
+    site.on_store(&["unlock"]).exits(0).says("its term was over, and it was removed");
+    assert_eq!(site.leftovers(), [""; 0]);
 }
 
 #[test]

@@ -14,9 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::archive::Codec;
-use backup::catalog::Catalog;
+use backup::catalog::{Catalog, Claim, Holder, Lease};
 use backup::command::Spec;
-use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict};
+use backup::domain::{
+    ByteCount, Cancel, Clock, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict,
+};
 use backup::engine::{CommandSource, Commands, Context, Job, NoGate, Reuse, run};
 use backup::observe::{Event, Observer, Phase, Silent};
 use backup::restore::content;
@@ -170,9 +172,19 @@ impl World {
     }
 
     fn run_watched(&self, number: u64, store: Arc<dyn Store>, observer: &dyn Observer) -> backup::domain::Outcome {
+        self.run_by(&SystemClock::new(), number, store, observer)
+    }
+
+    fn run_by(
+        &self,
+        clock: &dyn Clock,
+        number: u64,
+        store: Arc<dyn Store>,
+        observer: &dyn Observer,
+    ) -> backup::domain::Outcome {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());
-        let (clock, cancel) = (SystemClock::new(), Cancel::new());
+        let cancel = Cancel::new();
         let context = Context {
             run: RunId::from_random(id),
             dead: &[],
@@ -180,7 +192,7 @@ impl World {
             pid: 1,
             tool: "a test".into(),
             store_name: "a store".into(),
-            clock: &clock,
+            clock,
             cancel: &cancel,
             observer,
             gate: &NoGate,
@@ -254,6 +266,34 @@ fn whichever_call_of_the_store_fails_the_outcome_tells_the_truth() {
     eprintln!("{runs} runs over {calls} calls, {promised} promised a snapshot and had it");
     assert!(calls > 40 && promised >= 9, "the call after the last is no fault at all");
     assert!(promised < runs / 2);
+}
+
+/// A clock that is ahead.
+#[derive(Debug)]
+struct Ahead(SystemClock, jiff::SignedDuration);
+
+impl Clock for Ahead {
+    fn now(&self) -> jiff::Timestamp {
+        self.0.now() + self.1
+    }
+
+    fn since_start(&self) -> Duration {
+        self.0.since_start()
+    }
+}
+
+/// One such snapshot had all later ones named for the future, and retention refused for ever: nobody heard of it until then.
+#[test]
+fn a_run_whose_clock_is_ahead_of_the_stores_is_partial_and_says_so_in_its_record_too() {
+    let world = World::new();
+    let ahead = |hours| Ahead(SystemClock::new(), jiff::SignedDuration::from_hours(hours));
+    let outcome = world.run_by(&ahead(0), 1, Arc::clone(&world.store), &Silent);
+    assert_eq!((outcome.verdict(), outcome.doubts.len()), (Verdict::Ok, 0), "{outcome:?}");
+    let outcome = world.run_by(&ahead(24 * 365 * 5), 2, Arc::clone(&world.store), &Silent);
+    assert_eq!(outcome.verdict(), Verdict::Partial);
+    assert!(outcome.doubts[0].contains("more than an hour ahead of the store's"), "{:?}", outcome.doubts);
+    let (record, _) = world.catalog().record(&outcome.snapshot.expect("there is one")).expect("a record");
+    assert_eq!((record.verdict, record.doubts), (Verdict::Partial, outcome.doubts));
 }
 
 /// What a command gave, and what an earlier run had finished, lay open in the draft: NFS left `.nfs` files of them in the
@@ -363,6 +403,105 @@ fn what_a_dead_run_left_stands_in_nobodys_way_for_the_room_it_takes() {
     assert_eq!(failure.0, StopReason::StoreFull, "{failure:?}");
     assert!(!left.exists());
     assert_eq!(world.catalog().snapshots().expect("listed"), []);
+}
+
+/// A run hung after it had looked at its lease, and its rename came through while the next one removed its work: the rest of
+/// that was a snapshot, and its run was told that all is well.
+#[test]
+fn a_rename_that_comes_through_while_the_next_run_takes_over_publishes_all_or_nothing() {
+    let world = World::new();
+    assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    let job = world.folder.path().join("store/job");
+    let name = world.catalog().snapshots().expect("listed").remove(0);
+    let aside = world.folder.path().join("aside");
+    fs::rename(job.join(name.as_str()), &aside).expect("moved");
+    let options = Options::at(Level::Stored, NonZeroUsize::MIN);
+    let (mut came, mut late) = (0, 0);
+    for call in 1_u64.. {
+        world.clear();
+        let left = job.join(".partial-00000000000000000000000000000009");
+        fs::create_dir(&left).expect("a folder");
+        for entry in fs::read_dir(&aside).expect("a folder") {
+            let entry = entry.expect("an entry");
+            fs::copy(entry.path(), left.join(entry.file_name())).expect("copied");
+        }
+        fs::write(left.join("given-up"), "").expect("its lease was broken");
+        let to = job.join(name.as_str());
+        let coat = Faulty::meanwhile(Arc::clone(&world.store), call, move || {
+            let _ = fs::rename(left, to);
+        });
+        let plan = coat.plan();
+        let outcome = world.run(1 + call, Arc::new(coat));
+        let catalog = world.catalog();
+        let listed = catalog.snapshots().expect("listed");
+        // of two that began in one second the first to come has the name
+        assert!(outcome.verdict() == Verdict::Ok || listed == [name.clone()], "call {call}: {outcome:?}");
+        if listed.contains(&name) {
+            fs::remove_file(job.join(name.as_str()).join("given-up")).expect("as it was before its lease was broken");
+            let report = verify(&catalog, &name, &options, &Known::default(), &Cancel::new(), &Silent);
+            let report = report.expect("verified");
+            assert!(report.is_well(), "call {call}: {:?}", report.damages);
+        }
+        // a rename in the middle of the removal is no call of this store: so nothing is removed under a name that it knows
+        let removed = plan.removed();
+        let known = removed.iter().any(|folder| folder.ends_with(".partial-00000000000000000000000000000009"));
+        assert!(!known, "call {call}: {removed:?}");
+        came += u32::from(listed.contains(&name));
+        late += u32::from(!listed.contains(&name));
+        if plan.calls() < call {
+            break;
+        }
+    }
+    assert!(came > 10 && late > 10, "{came} came through, {late} came too late");
+    // what a death left of it goes with the next run
+    let going = job.join(".trash/.going-00000000000000000000000000000009");
+    fs::create_dir_all(going.join("inner")).expect("a folder");
+    assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    assert!(!going.exists());
+}
+
+/// Without `--break` it removed whoever held the lease by then.
+#[test]
+fn whoever_ends_a_stale_lease_ends_none_that_another_took_over_meanwhile() {
+    let world = World::new();
+    let claim = |number: u8| Claim {
+        run: RunId::from_random([number; 16]),
+        host: Host("test".into()),
+        pid: 1,
+        started: world.store.now().expect("a time"),
+        term_s: 900,
+    };
+    let (mut ended, mut left) = (0, 0);
+    for call in 1_u64.. {
+        let lease = Lease::acquire(&world.catalog(), claim(1)).expect("nobody has it");
+        let file = world.folder.path().join("store/job/.lease.json");
+        let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+        fs::File::open(&file).expect("there").set_modified(long_ago).expect("a time");
+        let stale = world.catalog().lease_state(900).expect("asked").expect("held");
+        let (other, theirs) = (world.catalog(), claim(2));
+        let taken = Arc::new(Mutex::new(None));
+        let tell = Arc::clone(&taken);
+        let coat = Faulty::meanwhile(Arc::clone(&world.store), call, move || {
+            *tell.lock().expect("a lock") = Some(Lease::acquire(&other, theirs).is_ok());
+        });
+        let plan = coat.plan();
+        let done = Catalog::new(Arc::new(coat), world.job.name.clone()).end_stale_lease(&stale, &claim(3));
+        let now = world.catalog().lease_state(900).expect("asked").map(|now| now.holder);
+        let has_taken = taken.lock().expect("a lock").unwrap_or(false);
+        assert_eq!(
+            matches!(now, Some(Holder::Run(now)) if now.run == claim(2).run),
+            has_taken,
+            "call {call}: {done:?}"
+        );
+        ended += u32::from(matches!(done, Ok(true)));
+        left += u32::from(!matches!(done, Ok(true)));
+        drop(lease);
+        let _ = fs::remove_file(&file);
+        if plan.calls() < call {
+            break;
+        }
+    }
+    assert!(ended > 3 && left > 0, "{ended} ended, {left} left");
 }
 
 #[test]

@@ -42,8 +42,12 @@ impl Draft {
     pub fn adopt(&self, run: &RunId, observer: &dyn Observer) -> Result<(Vec<Adopted>, Vec<String>), CatalogError> {
         let (store, layout) = (self.catalog.store(), self.catalog.layout());
         let from = layout.partial(run);
-        let mut parts: Vec<String> = store
-            .list(&from)?
+        let listed = match store.list(&from) {
+            // its own rename came through after all, or it cleaned up
+            Err(StoreError::NotThere { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let mut parts: Vec<String> = listed
             .into_iter()
             .filter(|file| file.kind == ListedKind::File && file.name.ends_with(PART_ENDING))
             .map(|file| file.name)

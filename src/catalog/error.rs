@@ -48,6 +48,14 @@ pub enum CatalogError {
         /// The snapshot.
         snapshot: SnapshotName,
     },
+    /// What was to be made anew is not in its place: the store refused to put it back there. It is held.
+    #[error("{snapshot} was put aside to be made anew, and that failed")]
+    LeftAside {
+        /// The snapshot.
+        snapshot: SnapshotName,
+        /// Why.
+        source: Box<CatalogError>,
+    },
     /// A later version of this program wrote it.
     #[error("{file} of snapshot {snapshot} has format {found}, and this program reads up to {newest}")]
     Newer {
@@ -88,6 +96,9 @@ impl Advise for CatalogError {
                 "other snapshots of the same time may be whole; `backup undelete {snapshot} --damaged` takes back what there is"
             ),
             Self::StillThere { .. } => "nothing was overwritten, and what lies in the trash stays there".into(),
+            Self::LeftAside { snapshot, .. } => format!(
+                "nothing of it is lost: where `backup list` does not show it, it lies in the trash, held, and `backup undelete {snapshot} --damaged` takes it back"
+            ),
             Self::Newer { .. } => "use the version of this program that made it, or a newer one".into(),
             Self::Leased { .. } => {
                 "wait until that run ends; if it died, its lease ends by itself after its term, and `backup unlock` shows it".into()

@@ -207,6 +207,15 @@ impl Catalog {
         Ok(Some(LeaseState { holder, silent, term: Duration::from_secs(term_s) }))
     }
 
+    /// Ends a lease that was found `stale`, as a run does that takes it over: of all who try only one may, and only while
+    /// its holder is the one of then, and silent still. False if it is not any more. `claim` says who is at it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Leased`] if a run is taking it over; otherwise if the store refuses.
+    pub fn end_stale_lease(&self, stale: &LeaseState, claim: &Claim) -> Result<bool, CatalogError> {
+        take_over(self, claim, stale, &[])
+    }
+
     /// Removes the lease whoever holds it: a person decided so. Its holder will publish nothing, and its unfinished work is
     /// given up, so that the next run need not wait until it has grown old. Gives why that could not be.
     ///
@@ -217,7 +226,15 @@ impl Catalog {
         let holder = self.read_claim(&key)?;
         // in this order: a holder that lives, and comes to its commit now, finds the lease gone
         self.store().remove(&key)?;
-        let Some(Holder::Run(claim)) = holder else { return Ok(None) };
+        holder.map_or(Ok(None), |holder| self.give_up_work(&holder))
+    }
+
+    /// Says for a run whose lease was ended that it is over. Gives why that could not be.
+    ///
+    /// # Errors
+    /// If it left a name that no store takes.
+    pub fn give_up_work(&self, of: &Holder) -> Result<Option<StoreError>, CatalogError> {
+        let Holder::Run(claim) = of else { return Ok(None) };
         Ok(match create_whole(self.store(), &self.layout().partial(&claim.run).join(GIVEN_UP)?, b"") {
             // it left none, or has said so itself
             Ok(()) | Err(StoreError::NotThere { .. } | StoreError::AlreadyThere { .. }) => None,

@@ -43,7 +43,7 @@ pub use list::{Catalog, Leftover, OpenManifest, StoredBytes, jobs_in};
 pub use member::header_of;
 pub use names::{LIST_READ_BYTES, NameSet, StaleNames};
 pub use probe::{Probe, probe_store};
-pub use proven::{SharedDamage, Stored, Verification, shared_damage, standing, verdict};
+pub use proven::{Remembered, SharedDamage, Stored, Verification, shared_damage, shared_doubt, standing, verdict};
 pub use record::{FileRecord, Previous, Record, TOOL, VolumeRecord};
 pub use runs::RUNS_KEPT;
 pub use sums::{Sums, SumsError};

@@ -2,7 +2,8 @@
 //!
 //! The danger is a small success that hides damage: a quick look that is well after a thorough one that was not. So
 //! a verification gives way only to a later one that proves at least as much, and a sample that found damage only to
-//! one that has looked at the same part again.
+//! one that has looked at the same part again. One that is there and cannot be read (another user's, a newer program's)
+//! is not nothing: it may tell of damage, anywhere in its snapshot, until a later one read all of that.
 //!
 //! Times are those of the clock of whoever verified. All of this may be lost: then it is verified again.
 
@@ -75,6 +76,11 @@ impl Verification {
         file != MANIFEST_NAME && self.linked.iter().any(|linked| linked == file)
     }
 
+    /// Whether this one, which came later, outdates one that cannot be read: it looked at everything that is stored.
+    fn outdates_unread(&self) -> bool {
+        self.part.is_none() && self.level >= Level::Deep
+    }
+
     /// Whether this one, which came later, says all that `earlier` said.
     fn outdates(&self, earlier: &Self) -> bool {
         match (self.part, earlier.part) {
@@ -83,6 +89,15 @@ impl Verification {
             (Some(part), Some(was)) => self.level == earlier.level && (earlier.is_well() || part == was),
         }
     }
+}
+
+/// What is remembered of a job's snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// By snapshot, oldest first.
+    pub known: BTreeMap<SnapshotName, Vec<Verification>>,
+    /// The snapshots of which there is a verification that cannot be read and that no later one outdates, with the reason.
+    pub unread: BTreeMap<SnapshotName, String>,
 }
 
 /// Those of a snapshot's verifications, oldest first, that no later one has outdated.
@@ -170,9 +185,26 @@ pub fn shared_damage<'v>(
     shared
 }
 
+/// Which snapshots hold files of others, of which a verification cannot be read: by their names, the first such file and
+/// its snapshot. What that one found may lie in it. What a file is here and there, [`shared_damage`] says.
+pub fn shared_doubt<'s>(
+    snapshots: &'s BTreeMap<SnapshotName, Stored<'_>>,
+    unread: &'s BTreeMap<SnapshotName, String>,
+) -> BTreeMap<SnapshotName, (&'s str, &'s SnapshotName)> {
+    let mut doubted = BTreeMap::new();
+    for (of, own) in unread.keys().filter_map(|of| Some((of, snapshots.get(of)?))) {
+        for (other, stored) in snapshots.iter().filter(|(other, _)| *other != of) {
+            if let Some((file, ..)) = own.files.iter().find(|(file, ..)| own.is_linked_by(stored, file)) {
+                doubted.entry(other.clone()).or_insert((file.as_str(), of));
+            }
+        }
+    }
+    doubted
+}
+
 impl Catalog {
     /// Remembers a verification, and forgets those that it outdates, and those of snapshots that are gone unless they
-    /// found damage in a file that others still have.
+    /// found damage in a file that others still have, or cannot be read.
     ///
     /// # Errors
     /// If the store refuses.
@@ -204,10 +236,10 @@ impl Catalog {
         }
         store.sync_folder(&folder)?;
         let snapshots = self.snapshots()?;
-        for (_, _, name) in names.iter().filter(|(snapshot, ..)| !snapshots.contains(snapshot)) {
-            let known = self.read_verification(name)?;
+        for (gone, _, name) in names.iter().filter(|(snapshot, ..)| !snapshots.contains(snapshot)) {
+            let Some(Ok(known)) = self.read_verification(gone, name)? else { continue };
             let mut still = false;
-            for file in known.iter().flat_map(|known| known.linked.iter().filter(|file| known.is_linked_alone(file))) {
+            for file in known.linked.iter().filter(|file| known.is_linked_alone(file)) {
                 for snapshot in &snapshots {
                     still |= self.files_of(&self.layout().snapshot(snapshot))?.iter().any(|(name, ..)| name == file);
                 }
@@ -216,40 +248,77 @@ impl Catalog {
                 store.remove(&folder.join(name)?)?;
             }
         }
-        let mut own: Vec<(String, Verification)> = Vec::new();
-        for (_, _, name) in self.verified_names()?.into_iter().filter(|(s, ..)| *s == verification.snapshot) {
-            if let Some(known) = self.read_verification(&name)? {
+        let mut own: Vec<(String, Result<Verification, String>)> = Vec::new();
+        for (snapshot, _, name) in self.verified_names()?.into_iter().filter(|(s, ..)| *s == verification.snapshot) {
+            if let Some(known) = self.read_verification(&snapshot, &name)? {
                 own.push((name, known));
             }
         }
         for at in 0..own.len() {
-            if own[at + 1..].iter().any(|(_, later)| later.outdates(&own[at].1)) {
+            let outdates = |later: &Verification| match &own[at].1 {
+                Ok(known) => later.outdates(known),
+                Err(_) => later.outdates_unread(),
+            };
+            if own[at + 1..].iter().any(|(_, later)| later.as_ref().is_ok_and(outdates)) {
                 store.remove(&folder.join(&own[at].0)?)?;
             }
         }
         Ok(())
     }
 
-    /// What is remembered, by snapshot, oldest first. What cannot be read proves nothing and is passed over.
+    /// The verifications that can be read, by snapshot, oldest first. Whoever removes or builds on something asks
+    /// [`Catalog::remembered`].
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn verifications(&self) -> Result<BTreeMap<SnapshotName, Vec<Verification>>, CatalogError> {
-        let mut found: BTreeMap<SnapshotName, Vec<Verification>> = BTreeMap::new();
+        Ok(self.remembered()?.known)
+    }
+
+    /// All that is remembered, and of which snapshots something is that cannot be read.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn remembered(&self) -> Result<Remembered, CatalogError> {
+        let mut found = Remembered::default();
         for (snapshot, _, name) in self.verified_names()? {
-            if let Some(known) = self.read_verification(&name)?.filter(|known| known.snapshot == snapshot) {
-                found.entry(snapshot).or_default().push(known);
+            match self.read_verification(&snapshot, &name)? {
+                Some(Ok(known)) => {
+                    if known.outdates_unread() {
+                        found.unread.remove(&snapshot);
+                    }
+                    found.known.entry(snapshot).or_default().push(known);
+                }
+                Some(Err(why)) => {
+                    found.unread.insert(snapshot, why);
+                }
+                None => {}
             }
         }
         Ok(found)
     }
 
-    fn read_verification(&self, name: &str) -> Result<Option<Verification>, CatalogError> {
-        match self.read_small(&self.layout().verified().join(name)?, BYTES_MAX) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().filter(|known: &Verification| known.format <= FORMAT)),
-            Err(CatalogError::Store(error)) if error.is_absent() => Err(error.into()),
-            Err(_) => Ok(None),
-        }
+    /// One verification of `snapshot`, or why it cannot be read; none if it is gone.
+    fn read_verification(
+        &self,
+        snapshot: &SnapshotName,
+        name: &str,
+    ) -> Result<Option<Result<Verification, String>>, CatalogError> {
+        let bytes = match self.read_small(&self.layout().verified().join(name)?, BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            // a later one outdated it meanwhile
+            Err(CatalogError::Store(StoreError::NotThere { .. })) => return Ok(None),
+            Err(error) => return Ok(Some(Err(error.to_string()))),
+        };
+        Ok(Some(match serde_json::from_slice::<Verification>(&bytes) {
+            Ok(known) if known.format > FORMAT => {
+                Err(format!("{name} has format {}, and this program reads up to {FORMAT}", known.format))
+            }
+            Ok(known) if known.snapshot != *snapshot => Err(format!("{name} is of {}", known.snapshot)),
+            Ok(known) => Ok(known),
+            Err(error) => Err(format!("{name}: {error}")),
+        }))
     }
 
     /// Snapshot, number and file name, in order of both.

@@ -25,7 +25,7 @@ use super::layout::SUMS_NAME;
 use super::lease::Lease;
 use super::list::Catalog;
 use super::record::Record;
-use crate::domain::{SnapshotName, stamp_text};
+use crate::domain::{RunId, SnapshotName, stamp_text};
 use crate::store::{Key, ListedKind, StoreError};
 
 /// Begins the name of what is being removed for good.
@@ -51,7 +51,8 @@ impl Catalog {
         if self.held_now()?.contains(name) {
             return Ok(false);
         }
-        let to = self.discard_to(name)?;
+        let to = self.place_in_trash(name)?;
+        self.discard_to(name, &to)?;
         if self.held_now()?.contains(name) {
             self.move_whole(&to, &self.layout().snapshot(name))?;
             self.store().sync_folder(&self.layout().folder())?;
@@ -60,26 +61,54 @@ impl Catalog {
         Ok(true)
     }
 
-    /// The first step, whoever holds it: for a snapshot that is made anew at once under its name. One that somebody
-    /// else removed meanwhile is no error.
+    /// Puts a snapshot that was made anew in the place of what lies there under its name, which goes to the trash whoever
+    /// holds it. `publish` gives the new one the name. Both are held from before the move on, by `hold` or an older one,
+    /// which is given: a death before the new one is there must not leave the only copy in a trash that is emptied.
     ///
     /// # Errors
-    /// If the store refuses; the snapshot is then where it was, or in the trash, whole in either case.
-    pub fn discard(&self, name: &SnapshotName) -> Result<(), CatalogError> {
-        self.discard_to(name).map(|_| ())
+    /// What `publish` or the store says; the old one is then where it was, and held.
+    /// [`CatalogError::LeftAside`] if it could not be put back there: it is held in the trash then.
+    pub fn replace<T>(
+        &self,
+        name: &SnapshotName,
+        hold: &Hold,
+        publish: impl FnOnce() -> Result<T, CatalogError>,
+    ) -> Result<(T, Hold), CatalogError> {
+        let is_new = self.write_hold(name, hold)?;
+        let older = if is_new { None } else { self.holds()?.remove(name) };
+        let aside = self.place_in_trash(name)?;
+        match self.discard_to(name, &aside).and_then(|()| publish()) {
+            Ok(done) => Ok((done, older.unwrap_or_else(|| hold.clone()))),
+            Err(error) => match self.move_whole(&aside, &self.layout().snapshot(name)) {
+                Ok(()) => {
+                    // the error that is told is the first
+                    let _ = self.store().sync_folder(&self.layout().folder());
+                    Err(error)
+                }
+                Err(_) => Err(CatalogError::LeftAside { snapshot: name.clone(), source: Box::new(error) }),
+            },
+        }
     }
 
-    fn discard_to(&self, name: &SnapshotName) -> Result<Key, CatalogError> {
-        let (store, trash) = (self.store(), self.layout().trash());
-        match store.create_folder(&trash) {
-            Ok(()) | Err(StoreError::AlreadyThere { .. }) => {}
-            Err(error) => return Err(error.into()),
+    /// Where a snapshot comes to lie that is removed now.
+    fn place_in_trash(&self, name: &SnapshotName) -> Result<Key, CatalogError> {
+        let trash = self.make_trash()?;
+        Ok(trash.join(&format!("{}-{name}", stamp_text(self.store().now()?)))?)
+    }
+
+    fn make_trash(&self) -> Result<Key, CatalogError> {
+        let trash = self.layout().trash();
+        match self.store().create_folder(&trash) {
+            Ok(()) | Err(StoreError::AlreadyThere { .. }) => Ok(trash),
+            Err(error) => Err(error.into()),
         }
-        let to = trash.join(&format!("{}-{name}", stamp_text(store.now()?)))?;
-        self.move_whole(&self.layout().snapshot(name), &to)?;
-        store.sync_folder(&trash)?;
-        store.sync_folder(&self.layout().folder())?;
-        Ok(to)
+    }
+
+    fn discard_to(&self, name: &SnapshotName, to: &Key) -> Result<(), CatalogError> {
+        let store = self.store();
+        self.move_whole(&self.layout().snapshot(name), to)?;
+        store.sync_folder(&self.layout().trash())?;
+        Ok(store.sync_folder(&self.layout().folder())?)
     }
 
     /// Moves a folder; one that is gone is no error.
@@ -193,9 +222,24 @@ impl Catalog {
         Ok(emptied)
     }
 
-    /// Removes what a death left partly removed. What is held comes back to the trash as it is; taking it back tells what
-    /// is missing of it.
-    fn sweep_trash(&self, may_go_on: &dyn Fn() -> bool) -> Result<(), CatalogError> {
+    /// Removes the unfinished work of a run that is over, as far as anybody can see. It loses its name first: a run that
+    /// hung after it had looked at its lease may have its rename still on its way, which must not make a snapshot of what
+    /// is being removed. It meets nothing then. A death in between leaves the work to [`Catalog::sweep_trash`].
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub fn remove_unfinished(&self, run: &RunId) -> Result<(), CatalogError> {
+        let going = self.make_trash()?.join(&format!("{GOING}{run}"))?;
+        self.move_whole(&self.layout().partial(run), &going)?;
+        Ok(self.store().remove_folder(&going)?)
+    }
+
+    /// Removes what a death left partly removed. The lease is the caller's to hold. What is held comes back to the trash as it is; taking it back tells what
+    /// is missing of it. Before each `may_go_on` is asked; at its no, the rest stays for the next time.
+    ///
+    /// # Errors
+    /// If the store refuses; what is left is removed the next time.
+    pub fn sweep_trash(&self, may_go_on: &dyn Fn() -> bool) -> Result<(), CatalogError> {
         let listed = match self.store().list(&self.layout().trash()) {
             Ok(listed) => listed,
             Err(StoreError::NotThere { .. }) => return Ok(()),

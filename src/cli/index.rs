@@ -11,8 +11,9 @@ use crate::wiring;
 
 /// Make a snapshot's manifest and record anew, from its volumes
 ///
-/// For a snapshot whose small files are lost or damaged and whose tarballs are sound. The folder as it was goes to the
-/// trash. What only the manifest knew (what the run could not read) stays lost, and the record says so.
+/// For a snapshot whose small files are lost or damaged and whose tarballs are sound. What only the manifest
+/// knew (what the run could not read) stays lost, and the record says so: the snapshot is partial, and held, or retention
+/// would remove it. The folder as it was goes to the trash, where the hold keeps it too: `backup release` ends that.
 #[derive(Debug, clap::Args)]
 pub struct Verb {
     /// Its name, the beginning of its name or of its time, or `latest`
@@ -42,7 +43,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
     if screen.is_json() {
         screen.json(&serde_json::json!({
             "type": "indexed", "snapshot": name, "entries": indexed.entries, "volumes": indexed.volumes,
-            "doubts": indexed.doubts,
+            "doubts": indexed.doubts, "held": indexed.hold.why,
         }));
     } else {
         let mut lines = vec![format!(
@@ -51,6 +52,7 @@ pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit,
             counted(indexed.volumes as u64, "volume")
         )];
         lines.extend(indexed.doubts.iter().map(|doubt| format!("  note      {doubt}")));
+        lines.push(format!("  held      until `backup release {name}`: {}", indexed.hold.why));
         lines.push("  trash     the folder as it was: `backup undelete` shows it".to_owned());
         screen.result(&lines.join("\n"));
     }

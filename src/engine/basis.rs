@@ -1,8 +1,8 @@
 //! What the snapshot before offers to this run: its manifest, and the volumes that may be linked.
 //!
 //! The danger is to build on something that is not sound, night after night. So a volume is linked only if it is there,
-//! as long as its record says, and was not touched since that was published; one that a verification found damaged is
-//! given up; the manifest and the lists are read whole and compared with their checksums before anything is decided by
+//! as long as its record says, and was not touched since that was published; one that a verification found damaged, or may
+//! have found damaged (it cannot be read), is given up; the manifest and the lists are read whole and compared with their checksums before anything is decided by
 //! them. What cannot be built on is said, and read from the source again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use super::run::Unsound;
 use super::stale::EarlierList;
 use crate::archive::manifest::VolumeLine;
 use crate::catalog::{
-    Catalog, CatalogError, FileRecord, MANIFEST_NAME, OpenManifest, RECORD_NAME, Record, VolumeRecord, stale_name,
-    standing,
+    Catalog, CatalogError, FileRecord, MANIFEST_NAME, OpenManifest, RECORD_NAME, Record, Remembered, VolumeRecord,
+    stale_name, standing,
 };
 use crate::domain::Hasher;
 use crate::store::{Listed, StoreError};
@@ -83,7 +83,12 @@ impl Basis {
         if !agree {
             return refuse("its record and its manifest tell different volumes".to_owned());
         }
-        let damaged = damaged_files(catalog)?;
+        let suspects = match Suspects::of(catalog) {
+            Ok(suspects) => suspects,
+            Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+            // what was found to be damaged would be linked again, night after night
+            Err(error) => return refuse(format!("what was verified cannot be read: {error}")),
+        };
         let published = listed.get(RECORD_NAME).map(|listed| listed.modified);
         let mut volumes = BTreeMap::new();
         let mut unsound = 0;
@@ -97,14 +102,12 @@ impl Basis {
                 Some(found) if published.is_some_and(|published| found.modified > published) => {
                     Some("it was written to after it was published".to_owned())
                 }
-                Some(_) if damaged.contains(volume.name.as_str()) => {
-                    Some("a verification found damage in it that nobody has disproved".to_owned())
-                }
-                Some(_) => match &volume.stale {
-                    Some(list) if !is_file_sound(catalog, &record, list)? => {
+                Some(_) => match (suspects.why(&volume.name), &volume.stale) {
+                    (Some(why), _) => Some(why),
+                    (None, Some(list)) if !is_file_sound(catalog, &record, list)? => {
                         Some(format!("its list {} is not what was published", list.name))
                     }
-                    _ => None,
+                    (None, _) => None,
                 },
             };
             let number = manifest.number_of(line.volume);
@@ -215,14 +218,39 @@ fn is_file_sound(catalog: &Catalog, record: &Record, file: &FileRecord) -> Resul
     }
 }
 
-/// The files in which verifications found damage that no later one has disproved. Volumes have one name wherever they
-/// are linked, so what was found of them in one snapshot holds for all.
-fn damaged_files(catalog: &Catalog) -> Result<BTreeSet<String>, CatalogError> {
-    let all = match catalog.verifications() {
-        Ok(all) => all,
-        Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
-        Err(_) => return Ok(BTreeSet::new()),
-    };
-    let found = all.values().flat_map(|of_one| standing(of_one)).filter(|verification| !verification.is_well());
-    Ok(found.flat_map(|verification| verification.files.iter().cloned()).collect())
+/// Which volumes no run links, by what verifications found or may have found. Volumes have one name wherever they are
+/// linked, so what was found of them in one snapshot holds for all.
+struct Suspects {
+    /// In these damage was found that no later verification has disproved.
+    damaged: BTreeSet<String>,
+    /// These are in snapshots of which a verification cannot be read.
+    unread: BTreeMap<String, String>,
+}
+
+impl Suspects {
+    /// # Errors
+    /// If the store cannot be asked, or does not say what was verified.
+    fn of(catalog: &Catalog) -> Result<Self, CatalogError> {
+        let Remembered { known, unread: of } = catalog.remembered()?;
+        let found = known.values().flat_map(|of_one| standing(of_one)).filter(|verification| !verification.is_well());
+        let damaged = found.flat_map(|verification| verification.files.iter().cloned()).collect();
+        let mut unread = BTreeMap::new();
+        for (snapshot, why) in of {
+            match catalog.files_of(&catalog.layout().snapshot(&snapshot)) {
+                Ok(files) => unread.extend(files.into_iter().map(|(file, ..)| {
+                    let why = format!("a verification of {snapshot} cannot be read: {why}");
+                    (file, why)
+                })),
+                Err(CatalogError::Store(StoreError::NotThere { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { damaged, unread })
+    }
+
+    /// Why a volume is not to be linked.
+    fn why(&self, file: &str) -> Option<String> {
+        let damaged = || "a verification found damage in it that nobody has disproved".to_owned();
+        self.damaged.contains(file).then(damaged).or_else(|| self.unread.get(file).cloned())
+    }
 }

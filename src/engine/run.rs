@@ -454,6 +454,11 @@ fn take_leftovers(
     note: &mut impl FnMut(String),
 ) -> Result<Vec<Adopted>, RunError> {
     let mut adopted = Vec::new();
+    match catalog.sweep_trash(&|| true) {
+        Ok(()) => {}
+        Err(CatalogError::Store(error)) if error.is_absent() => return Err(error.into()),
+        Err(error) => note(format!("what was being removed when a run died could not be removed: {error}")),
+    }
     let leftovers: Vec<Leftover> = catalog.leftovers()?.into_iter().filter(|left| left.run != context.run).collect();
     if leftovers.is_empty() {
         return Ok(adopted);
@@ -482,7 +487,7 @@ fn take_leftovers(
             ));
         }
         adopted.extend(finished);
-        match catalog.store().remove_folder(&catalog.layout().partial(&run)) {
+        match catalog.remove_unfinished(&run) {
             Ok(()) => note(format!("removed the unfinished work of run {}", &run.as_str()[..8])),
             Err(error) => note(format!("could not remove the unfinished work of run {}: {error}", &run.as_str()[..8])),
         }

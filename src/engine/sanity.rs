@@ -1,6 +1,23 @@
-//! The sanity band: a source that shrinks sharply is more often a half-mounted disk than a clean-up.
+//! What makes a run doubtful although nothing failed: a source that shrinks sharply is more often a half-mounted disk than
+//! a clean-up, and a clock that is ahead names a snapshot, and by it all that follow, for the future.
+//!
+//! Neither refuses a run: which of two clocks is wrong nobody can say here, and a snapshot under a wrong date is better
+//! than none.
+
+use jiff::Timestamp;
 
 use crate::domain::{SnapshotName, Totals};
+use crate::retention::CLOCKS_APART_MAX;
+
+/// In words, if the clock by which a snapshot is named is ahead of the store's by more than retention bears. One that is
+/// behind names nothing for the future.
+pub fn clock_doubt(ours: Timestamp, stores: Timestamp) -> Option<String> {
+    (ours.duration_since(stores) > CLOCKS_APART_MAX).then(|| {
+        format!(
+            "this machine's clock ({ours:.0}) is more than an hour ahead of the store's ({stores:.0}): the snapshot may be dated in the future, and later ones after it; set the clock right that is wrong"
+        )
+    })
+}
 
 /// In words, if entries or content fell by more than `max_shrink_percent` against the snapshot `name`.
 pub fn shrink_doubt(name: &SnapshotName, before: &Totals, now: &Totals, max_shrink_percent: u8) -> Option<String> {
@@ -24,7 +41,7 @@ pub fn shrink_doubt(name: &SnapshotName, before: &Totals, now: &Totals, max_shri
 
 #[cfg(test)]
 mod tests {
-    use super::shrink_doubt;
+    use super::{clock_doubt, shrink_doubt};
     use crate::domain::{ByteCount, SnapshotName, Totals};
 
     fn name() -> SnapshotName {
@@ -46,6 +63,14 @@ mod tests {
         assert_eq!(shrink_doubt(&name(), &before, &totals(0, 0), 100), None, "100 % allows everything");
         assert!(shrink_doubt(&name(), &before, &totals(99, 999), 0).is_some(), "0 % allows nothing");
         assert_eq!(shrink_doubt(&name(), &totals(0, 0), &totals(0, 0), 50), None);
+    }
+
+    #[test]
+    fn a_clock_is_doubted_that_is_more_than_an_hour_ahead_and_none_that_is_behind() {
+        let at = |second| jiff::Timestamp::from_second(second).expect("a time");
+        assert_eq!(clock_doubt(at(1_000_003_600), at(1_000_000_000)), None);
+        assert!(clock_doubt(at(1_000_003_601), at(1_000_000_000)).is_some());
+        assert_eq!(clock_doubt(at(0), at(1_000_000_000)), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{AdoptedLines, Earlier, PlanTotals};
 use super::run::{Context, Job, RunError, Unsound, choose_name, walk};
-use super::sanity::shrink_doubt;
+use super::sanity::{clock_doubt, shrink_doubt};
 use super::staged::{FromCommands, run_commands};
 use super::stale::{EarlierList, Finished, StaleLists};
 use super::write::{EarlierLines, OrderedWriter, Volumes, Written, WrittenVolume, add, unreadable};
@@ -94,6 +94,7 @@ impl Making<'_> {
     /// Nothing in the draft is open when something of it is removed, or when it gets its name: NFS would leave
     /// `.nfs…` files in the snapshot, and CIFS refuse the rename.
     pub(super) fn make(mut self, draft: &mut Draft, note: &mut impl FnMut(String)) -> Result<Done, RunError> {
+        let clock = clock_doubt(self.started, self.catalog.store().now()?);
         let snapshot = choose_name(self.catalog, self.started, &self.adopted)?;
         self.context.observer.notice(&Event::Started { snapshot: &snapshot });
         let commands = run_commands(self.job, self.context, draft)?;
@@ -120,6 +121,7 @@ impl Making<'_> {
             .as_ref()
             .and_then(|(name, before)| shrink_doubt(name, before, &totals, self.job.max_shrink_percent))
             .into_iter()
+            .chain(clock)
             .chain(from_commands)
             .collect();
         let well = skips.is_empty() && doubts.is_empty();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::scan::{Scanned, scan};
 use crate::archive::manifest::{self, Entry, Header, ManifestWriter};
 use crate::catalog::{
-    Catalog, CatalogError, Claim, Draft, FileRecord, Lease, MANIFEST_NAME, NameSet, RESTORE_NAME, Record, Reuse,
+    Catalog, CatalogError, Claim, Draft, FileRecord, Hold, Lease, MANIFEST_NAME, NameSet, RESTORE_NAME, Record, Reuse,
     VolumeRecord, restore_guide, stale_name, volume_codec, volume_writer,
 };
 use crate::domain::{Advise, ByteCount, SnapshotName, Totals, Verdict};
@@ -65,13 +65,15 @@ pub struct Indexed {
     pub volumes: usize,
     /// What is not known any more, in sentences.
     pub doubts: Vec<String>,
+    /// What keeps retention from removing it: it is partial, so it would go as soon as a good one is newer.
+    pub hold: Hold,
 }
 
-/// Makes the manifest, the record, the checksums and the guide of a snapshot anew, under the job's lease. The folder as
-/// it was goes to the trash.
+/// Makes the manifest, the record, the checksums and the guide of a snapshot anew, under the job's lease, and holds
+/// it. The folder as it was goes to the trash.
 ///
 /// # Errors
-/// [`IndexError`]; the snapshot is then as it was, or, if the store failed at the last step, in the trash.
+/// [`IndexError`]; the snapshot is then as it was, or, if the store failed at the last step, held in the trash.
 pub fn index(
     catalog: &Catalog,
     name: &SnapshotName,
@@ -180,9 +182,10 @@ fn make(
     draft.add_small(RESTORE_NAME, restore_guide(&record).as_bytes())?;
     draft.seal(&record)?;
     lease.check()?;
-    catalog.discard(name)?;
-    draft.publish(lease, name)?;
-    Ok(Indexed { entries: entries.len() as u64, volumes: scanned.len(), doubts })
+    let why = "made anew from its volumes".to_owned();
+    let hold = Hold { why, by: claim.host.to_string(), since: Some(now) };
+    let (_, hold) = catalog.replace(name, &hold, || draft.publish(lease, name))?;
+    Ok(Indexed { entries: entries.len() as u64, volumes: scanned.len(), doubts, hold })
 }
 
 /// The run that wrote a volume and its number in that run, which make the order of the volumes' numbers. `RESTORE.txt`

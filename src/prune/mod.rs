@@ -4,7 +4,8 @@
 //! snapshot without a readable record, everything if holds or runs cannot be listed. It works under the job's lease,
 //! asks retention, and moves what goes to the trash, from where it can be taken back for a while, under the lease too.
 //! What is held while it works stays. A snapshot counts as good only if its files are there, as long as its record says,
-//! and no verification found damage, in it or in a file that it shares with another, that none has disproved.
+//! and no verification found damage, in it or in a file that it shares with another, that none has disproved. One that
+//! cannot be read may have found some.
 //!
 //! This room never decides which snapshots stay, and never looks into a volume.
 
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::catalog::{
-    Catalog, CatalogError, Claim, Hold, Lease, SharedDamage, Stored, Trashed, damages_of, shared_damage, verdict,
+    Catalog, CatalogError, Claim, Hold, Lease, Remembered, SharedDamage, Stored, Trashed, damages_of, shared_damage,
+    shared_doubt, verdict,
 };
 use crate::domain::{ByteCount, Cancel, SnapshotName, Verdict};
 use crate::observe::{Event, Observer};
@@ -77,7 +79,7 @@ pub fn plan(catalog: &Catalog, order: &Order) -> Result<Report, CatalogError> {
 fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks, moves: &dyn Fn()) -> Result<Report, CatalogError> {
     let names = catalog.snapshots()?;
     let holds = catalog.holds()?;
-    let verifications = catalog.verifications()?;
+    let Remembered { known: verifications, unread } = catalog.remembered()?;
     let (mut records, mut files) = (BTreeMap::new(), BTreeMap::new());
     for name in names {
         let record = match catalog.record(&name) {
@@ -103,6 +105,7 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks, moves: &dyn Fn()) -
     });
     let stored = stored.collect();
     let shared = shared_damage(&stored, &verifications);
+    let doubted = shared_doubt(&stored, &unread);
     let (mut snapshots, mut damages) = (Vec::with_capacity(records.len()), BTreeMap::new());
     for (name, record) in &records {
         let mut damaged = record.as_ref().map(|record| damages_of(record, &files[name])).unwrap_or_default();
@@ -112,6 +115,13 @@ fn plan_at(catalog: &Catalog, order: &Order, clocks: Clocks, moves: &dyn Fn()) -
             let day = found.at.strftime("%Y-%m-%d");
             format!("verify found damage on {day} in {file}, which it shares with {}", found.snapshot)
         }));
+        // it may tell of damage
+        damaged.extend(unread.get(name).map(|why| format!("a verification of it cannot be read: {why}")));
+        damaged.extend(
+            doubted
+                .get(name)
+                .map(|(file, of)| format!("a verification of {of}, with which it shares {file}, cannot be read")),
+        );
         let quality = match record {
             None => Quality::Unread,
             Some(_) if !damaged.is_empty() => Quality::Damaged,

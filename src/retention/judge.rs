@@ -184,6 +184,16 @@ pub enum Refusal {
         /// The snapshot.
         newest: SnapshotName,
     },
+    /// A snapshot is dated later than two clocks that agree: its date is wrong, and theirs is not.
+    #[error(
+        "the newest snapshot {newest} is dated in the future: this machine's clock says {now}, and the store's agrees"
+    )]
+    DatedAhead {
+        /// By our clock.
+        now: Timestamp,
+        /// The snapshot.
+        newest: SnapshotName,
+    },
     /// More would go than may go at once.
     #[error("{removals} snapshots would be removed at once, and at most {max} may be (max_removals)")]
     TooMany {
@@ -202,7 +212,14 @@ impl Refusal {
             Self::ClocksDiffer { .. } => {
                 "set the clock right that is wrong, this machine's or the store's; then prune again"
             }
-            Self::ClockBehind { .. } => "set this machine's clock right",
+            Self::ClockBehind { .. } => {
+                "set this machine's clock right; where it is, `backup prune` (no dry run) asks the store's clock as well and says more"
+            }
+            Self::DatedAhead { .. } => {
+                "its run's clock was wrong, and all runs after it are named later still. Move the folders of the snapshots \
+                 that are dated in the future out of the store (their RESTORE.txt says how to restore them there): the next \
+                 run is named by the clock again, and the rest can be pruned"
+            }
             Self::TooMany { .. } => {
                 "look with `backup prune --dry-run` whether that is what you want; if so, give --max-removals a larger \
                  number once"
@@ -245,7 +262,12 @@ pub fn judge(policy: &Policy, zone: &TimeZone, clocks: Clocks, not_ok: Option<&s
     let newest = verdicts.last().map(|verdict| verdict.snapshot.name.clone());
     let refusal = clocks.refusal().or_else(|| match (newest, not_ok) {
         _ if removals == 0 => None,
-        (Some(newest), _) if newest.at().duration_since(now) > AHEAD => Some(Refusal::ClockBehind { now, newest }),
+        (Some(newest), _) if newest.at().duration_since(now) > AHEAD => Some(match clocks.stores {
+            Some(stores) if newest.at().duration_since(now.max(stores)) > CLOCKS_APART_MAX => {
+                Refusal::DatedAhead { now, newest }
+            }
+            _ => Refusal::ClockBehind { now, newest },
+        }),
         (_, Some(outcome)) => Some(Refusal::LastRunNotOk { outcome: outcome.to_owned() }),
         _ if removals > policy.max_removals as usize => Some(Refusal::TooMany { removals, max: policy.max_removals }),
         _ => None,
@@ -455,6 +477,28 @@ mod tests {
         // nothing would go: the trash is not to be emptied either, so it is said all the same
         let refusal = judge(&policy, &TimeZone::UTC, clocks, None, &[]).refusal.expect("a refusal").to_string();
         assert!(refusal.contains("2001-09-09T01:46:40Z") && refusal.contains("2001-09-08T23:00:00Z"), "{refusal}");
+    }
+
+    #[test]
+    fn a_snapshot_that_two_clocks_call_the_future_is_told_with_the_way_out_and_not_blamed_on_a_clock() {
+        let now = at(1_000_000_000);
+        let mut set: Vec<Dated> = (0..9).map(|day| dated(at(1_000_000_000 - day * 86_400), true)).collect();
+        let policy = Policy { last: 1, floor: 1, ..Policy::default() };
+        for (ahead, stores, is_dated_ahead) in [
+            (5 * 365 * 86_400, Some(now), true),
+            (5 * 365 * 86_400, None, false),
+            (3000, Some(now), false),
+            (3700, Some(now), true),
+            // the store's clock is a bit ahead as well: ours may be behind
+            (3700, Some(at(1_000_000_200)), false),
+        ] {
+            set[0] = dated(at(1_000_000_000 + ahead), true);
+            let judgement = judge(&policy, &TimeZone::UTC, Clocks { ours: now, stores }, None, &set);
+            let refusal = judgement.refusal.clone().expect("nothing may go");
+            assert_eq!(matches!(refusal, Refusal::DatedAhead { .. }), is_dated_ahead, "{ahead} {stores:?}: {refusal}");
+            assert_eq!(refusal.advice().contains("out of the store"), is_dated_ahead);
+            assert_eq!(judgement.removals().count(), 0);
+        }
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Plan {
     open: Mutex<Vec<String>>,
     /// Those that were when they were removed, or their folder renamed.
     held: Mutex<Vec<String>>,
+    /// The folders that were removed, by the names that they had then.
+    removed: Mutex<Vec<String>>,
 }
 
 impl Plan {
@@ -71,8 +73,8 @@ impl Plan {
 
 impl Faulty {
     pub fn new(inner: Arc<dyn Store>, fault: Option<Fault>) -> Self {
-        let (open, held) = (Mutex::default(), Mutex::default());
-        let plan = Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None), open, held };
+        let (open, held, removed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let plan = Plan { fault, calls: AtomicU64::new(0), meanwhile: Mutex::new(None), open, held, removed };
         Self { inner, plan: Arc::new(plan), disk: None }
     }
 
@@ -102,6 +104,11 @@ impl Plan {
     /// What was open when it was removed or its folder renamed, which NFS and CIFS do not take well.
     pub fn held(&self) -> Vec<String> {
         self.held.lock().expect("no test panics in here").clone()
+    }
+
+    /// The names of folders that were removed: whoever knows one may rename the folder while that goes on.
+    pub fn removed(&self) -> Vec<String> {
+        self.removed.lock().expect("no test panics in here").clone()
     }
 
     fn let_go(&self, deed: &str, gone: &Key) {
@@ -184,6 +191,7 @@ impl Store for Faulty {
     }
 
     fn remove_folder(&self, folder: &Key) -> Result<(), StoreError> {
+        self.plan.removed.lock().expect("no test panics in here").push(folder.to_string());
         self.plan.meet("removing", || self.inner.remove_folder(folder))
     }
 
