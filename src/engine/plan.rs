@@ -16,7 +16,7 @@ use super::staged::{FromCommand, Staged};
 use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
-use crate::domain::{Cancel, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::domain::{Cancel, EntryPath, Kind, Skip, SkipCause, Totals};
 use crate::domain::{Halt, Turns};
 use crate::observe::Observer;
 use crate::source::{Found, Item, Names, SourceError};
@@ -139,8 +139,8 @@ pub(super) struct Earlier<'a> {
     pub(super) rules: Rules,
 }
 
-/// The first path under which an inode's content was stored, and how it was listed; none while no name could be read.
-pub(super) type LinkedNames = Turns<Option<(EntryPath, Stat)>>;
+/// The first name under which an inode's content was stored; none while no name could be read.
+pub(super) type LinkedNames = Turns<Option<Found>>;
 
 /// One frame's work.
 pub(super) struct FramePlan {
@@ -483,7 +483,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         if proven {
             if found.stat.links > 1 {
                 let (names, turn) = self.turn(&found);
-                let first = Some((found.path.clone(), found.stat.clone()));
+                let first = Some(found.clone());
                 names.take(turn, &Halt::default(), |stays| *stays = first).expect("the first turn never waits");
             }
             let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
@@ -536,7 +536,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 let mut group = Group::new(found.stat.links);
                 group.kept = Some(found.path.clone());
                 // a name that comes new is a link to it, in a later volume
-                group.names = Arc::new(Turns::new(Some((found.path.clone(), found.stat.clone()))));
+                group.names = Arc::new(Turns::new(Some(found.clone())));
                 group
             });
             if group.is_last_name() {
@@ -576,12 +576,13 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         expected: Option<Expected>,
     ) -> Result<(), Break> {
         let key = (found.stat.device, found.stat.inode);
-        let (path, stat) = (found.path.clone(), found.stat.clone());
-        match LargeFile::open(found, self.names, expected) {
+        let path = found.path.clone();
+        match LargeFile::open(&found, self.names, expected) {
             Ok(file) => {
                 if let Some((names, turn)) = &names {
-                    let stored = |first: &mut Option<(EntryPath, Stat)>| *first = Some((path.clone(), stat));
-                    names.take(*turn, &Halt::default(), stored).expect("the first turn never waits");
+                    names
+                        .take(*turn, &Halt::default(), |first| *first = Some(found))
+                        .expect("the first turn never waits");
                 }
                 let file = Arc::new(file);
                 self.flush()?;
@@ -638,3 +639,6 @@ pub(super) fn silent(path: &EntryPath) -> Skip {
 pub(super) fn loss(path: &EntryPath, cause: SkipCause, why: &str) -> Skip {
     Skip { path: path.clone(), cause, why: why.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;
