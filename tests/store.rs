@@ -7,7 +7,7 @@ mod faults;
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -518,7 +518,7 @@ fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take(
     let file = fs::File::create(world.job.sources[0].join("holes")).expect("a file");
     file.set_len(32 << 20).expect("a length");
     let data: Vec<u8> = (0..8 << 20).map(|at: u32| (at % 251) as u8).collect();
-    std::os::unix::fs::FileExt::write_all_at(&file, &data, 4 << 20).expect("written");
+    file.write_all_at(&data, 4 << 20).expect("written");
     drop(file);
     assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
     let (catalog, counts) = world.counted();
@@ -535,4 +535,67 @@ fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take(
     assert!(error.to_string().contains("holes"), "{error}");
     let read = counts.reads.load(Ordering::Relaxed);
     assert!(read <= 4, "{read} frames were read");
+}
+
+/// Does a deed when a run enters a phase, once.
+struct When<F>(Phase, Mutex<Option<F>>);
+
+impl<F: FnOnce() + Send> Observer for When<F> {
+    fn notice(&self, event: &Event<'_>) {
+        if matches!(event, Event::Entered { phase } if *phase == self.0)
+            && let Some(deed) = self.1.lock().expect("a lock").take()
+        {
+            deed();
+        }
+    }
+}
+
+/// A volume of a first run, that a second one links; gives what the second says, and the world after it.
+fn harmed_when(phase: Phase, harm: fn(&Path)) -> (World, backup::domain::Outcome) {
+    let world = World::new();
+    assert_eq!(world.run(0, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    let first = world.catalog().snapshots().expect("listed").remove(0);
+    let volume = world.folder.path().join(format!("store/job/{first}/{first}.tar.zst"));
+    fs::write(world.job.sources[0].join("inner/other"), "changed").expect("a file");
+    let harmful = When(phase, Mutex::new(Some(|| harm(&volume))));
+    let outcome = world.run_watched(1, Arc::clone(&world.store), &harmful);
+    assert!(harmful.1.into_inner().expect("a lock").is_none(), "it was harmed");
+    (world, outcome)
+}
+
+#[track_caller]
+fn assert_is_well(world: &World, outcome: &backup::domain::Outcome) {
+    assert_eq!(outcome.verdict(), Verdict::Ok, "{outcome:?}");
+    let name = outcome.snapshot.as_ref().expect("a snapshot");
+    let options = Options::at(Level::Stored, NonZeroUsize::MIN);
+    let report = verify(&world.catalog(), name, &options, &Known::default(), &Cancel::new(), &Silent);
+    assert!(report.expect("verified").is_well());
+}
+
+fn overwrite(volume: &Path) {
+    fs::File::options().write(true).open(volume).expect("it is there").write_all_at(b"x", 50).expect("written");
+}
+
+fn cut(volume: &Path) {
+    fs::File::options().write(true).open(volume).expect("it is there").set_len(100).expect("cut");
+}
+
+/// It was looked at when the run began, and what came after that was older than this run's record: it was never seen.
+#[test]
+fn a_volume_that_is_written_cut_or_removed_between_the_look_at_it_and_its_link_is_not_built_on() {
+    for harm in [overwrite, cut, |volume: &Path| fs::remove_file(volume).expect("removed")] {
+        let (world, outcome) = harmed_when(Phase::Flushing, harm);
+        let told = |notice: &String| notice.contains("cannot be taken over as it was published");
+        assert!(outcome.notices.iter().any(told), "{:?}", outcome.notices);
+        assert_is_well(&world, &outcome);
+    }
+}
+
+#[test]
+fn a_volume_that_is_written_between_its_link_and_the_record_fails_the_run_and_is_not_built_on_by_the_next() {
+    let (world, outcome) = harmed_when(Phase::Publishing, overwrite);
+    assert_eq!(outcome.verdict(), Verdict::Failed, "{outcome:?}");
+    let next = world.run(2, Arc::clone(&world.store));
+    assert!(next.notices.iter().any(|notice| notice.contains("written to after it was published")));
+    assert_is_well(&world, &next);
 }

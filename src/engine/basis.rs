@@ -1,7 +1,7 @@
 //! What the snapshot before offers to this run: its manifest, and the volumes that may be linked.
 //!
 //! The danger is to build on something that is not sound, night after night. So a volume is linked only if it is there,
-//! as long as its record says, and was not touched since that was published; one that a verification found damaged is
+//! as long as its record says, and was not touched since that was published, nor until it was linked; one that a verification found damaged is
 //! given up; the manifest and the lists are read whole and compared with their checksums before anything is decided by
 //! them. What cannot be built on is said, and read from the source again.
 
@@ -26,6 +26,8 @@ pub(super) struct Basis {
     pub(super) manifest: OpenManifest,
     /// By the number in the manifest's lines; none where a volume is not to be linked.
     volumes: BTreeMap<u32, Option<Linkable>>,
+    /// When each file of the snapshot was last changed, before anything of it was looked at.
+    seen: BTreeMap<String, jiff::Timestamp>,
     /// Volumes that are given up although they are sound.
     pub(super) folded: usize,
     /// Volumes that are given up because they are not.
@@ -118,7 +120,8 @@ impl Basis {
             let linkable = Linkable { name: volume.name.clone(), codec: volume.codec, line, record, stale };
             volumes.insert(number, Some(linkable));
         }
-        let mut basis = Self { record, manifest, volumes, folded: 0, unsound };
+        let seen = listed.into_values().map(|listed| (listed.name, listed.modified)).collect();
+        let mut basis = Self { record, manifest, volumes, seen, folded: 0, unsound };
         let fold = to_fold(&basis.shares(), max_volumes);
         basis.folded = fold.len();
         for number in fold {
@@ -134,11 +137,17 @@ impl Basis {
 
     /// Of what a file that is not sound is a part.
     pub(super) fn which(&self, file: &str) -> Unsound {
-        let volume = self.volumes.iter().find(|(_, volume)| volume.as_ref().is_some_and(|volume| volume.name == file));
-        match volume {
+        let has =
+            |volume: &Linkable| volume.name == file || volume.stale.as_ref().is_some_and(|list| list.name == file);
+        match self.volumes.iter().find(|(_, volume)| volume.as_ref().is_some_and(has)) {
             Some((number, _)) => Unsound::Volume(*number),
-            None => Unsound::Manifest(format!("{file} cannot be copied as it was published")),
+            None => Unsound::Manifest(format!("{file} cannot be taken over as it was published")),
         }
+    }
+
+    /// When a file of the snapshot was last changed, as this run saw it first.
+    pub(super) fn seen(&self, file: &str) -> Option<jiff::Timestamp> {
+        self.seen.get(file).copied()
     }
 
     /// Gives up one volume, because it turned out not to be sound.

@@ -206,7 +206,7 @@ impl Making<'_> {
             Unsound::Volume(number) => {
                 let volume = on.linkable(number).map(|volume| volume.name.clone()).unwrap_or_default();
                 note(format!(
-                    "{volume} of {name} cannot be copied as it was published, so what it holds is read again; run `backup verify {name}`"
+                    "{volume} of {name} cannot be taken over as it was published, so what it holds is read again; run `backup verify {name}`"
                 ));
                 on.give_up(number);
             }
@@ -253,7 +253,7 @@ impl Making<'_> {
         let mut copied = ByteCount::ZERO;
         let stale = volumes.iter().filter_map(|volume| volume.stale.clone());
         for file in volumes.iter().map(VolumeRecord::file).chain(stale).chain([manifest.clone()]) {
-            match draft.reuse(from, &file, self.context.observer)? {
+            match draft.reuse(from, &file, basis.seen(&file.name), self.context.observer)? {
                 Reuse::Linked => {}
                 Reuse::Copied => copied += ByteCount(file.size),
                 Reuse::Unsound => return Err(RunError::Unsound(basis.which(&file.name))),
@@ -406,12 +406,17 @@ impl Making<'_> {
             else {
                 continue;
             };
-            match draft.reuse(&basis.record.snapshot, &record.file(), self.context.observer)? {
+            match draft.reuse(
+                &basis.record.snapshot,
+                &record.file(),
+                basis.seen(&record.name),
+                self.context.observer,
+            )? {
                 Reuse::Linked => {}
                 Reuse::Copied => copied += ByteCount(record.size),
                 Reuse::Unsound => return Err(RunError::Unsound(Unsound::Volume(*number))),
             }
-            let stale = stale.take(*number, draft, self.context.observer)?;
+            let stale = stale.take(*number, draft, Some(basis), self.context.observer)?;
             records.push(VolumeRecord { live: *live, stale, ..record.clone() });
             lines.push(VolumeLine { volume: *number, ..line.clone() });
             self.go_on()?;
@@ -423,7 +428,7 @@ impl Making<'_> {
                 continue;
             };
             draft.add(adopted.file.clone());
-            let stale = stale.take(number, draft, self.context.observer)?;
+            let stale = stale.take(number, draft, None, self.context.observer)?;
             records.push(adopted_record(adopted, *live, stale).map_err(|error| unreadable(snapshot, error))?);
             lines.push(VolumeLine { volume: number, ..adopted.line.clone() });
         }
