@@ -388,6 +388,28 @@ fn what_is_adopted_needs_no_room_a_second_time() {
     assert!(outcome.notices.iter().any(|notice| notice.contains("adopted")), "{:?}", outcome.notices);
 }
 
+/// It was admitted as if what did not change were linked, wrote until the store was full, and so each night again.
+#[test]
+fn a_fresh_run_that_is_due_and_has_no_room_is_put_off_and_said_until_there_is() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    assert_eq!(world.run(0, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    fs::write(world.job.sources[0].join("inner/other"), "changed").expect("a file");
+    world.job.reuse.fresh_every = Some(Duration::ZERO);
+    let job = world.folder.path().join("store/job");
+    let on_disk = |size| Arc::new(Faulty::on_disk(Arc::clone(&world.store), job.clone(), size));
+    let outcome = world.run(1, on_disk(4_500_000));
+    assert_eq!(outcome.verdict(), Verdict::Partial, "{outcome:?}");
+    assert!(outcome.doubts.iter().any(|doubt| doubt.contains("it was put off")), "{:?}", outcome.doubts);
+    assert!(outcome.totals.reused_bytes > ByteCount(2_000_000), "{:?}", outcome.totals);
+    // a run that is told to is refused, and one for which there is room is fresh
+    world.job.reuse.full = true;
+    assert!(world.run(2, on_disk(7_000_000)).failure.is_some_and(|(reason, _)| reason == StopReason::StoreFull));
+    world.job.reuse.full = false;
+    let outcome = world.run(3, on_disk(9_000_000));
+    assert_eq!((outcome.verdict(), outcome.totals.reused_bytes), (Verdict::Ok, ByteCount::ZERO), "{outcome:?}");
+}
+
 /// A store that counts what is read from volumes.
 struct Counting {
     inner: Arc<dyn Store>,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fold::{Share, to_fold};
-use super::run::Unsound;
+use super::run::{Reuse, Unsound};
 use super::stale::EarlierList;
 use crate::archive::manifest::VolumeLine;
 use crate::catalog::{
@@ -182,11 +182,6 @@ impl Basis {
         self.volumes.keys().next_back().map_or(0, |last| last + 1)
     }
 
-    /// When the oldest of its volumes was begun.
-    pub(super) fn oldest(&self) -> Option<jiff::Timestamp> {
-        self.record.volumes.iter().map(|volume| volume.written_by.at()).min()
-    }
-
     fn shares(&self) -> Vec<Share> {
         let runs: BTreeSet<_> = self.record.volumes.iter().map(|volume| &volume.written_by).collect();
         let linkable = self.volumes.iter().filter_map(|(number, volume)| Some((*number, volume.as_ref()?)));
@@ -197,6 +192,15 @@ impl Basis {
             })
             .collect()
     }
+}
+
+/// Whether a run that builds on the snapshot of `record` and began at `started` is to store everything anew, because the
+/// oldest volume in use has the age for it.
+pub(super) fn is_fresh_due(reuse: &Reuse, record: &Record, started: jiff::Timestamp) -> bool {
+    let oldest = record.volumes.iter().map(|volume| volume.written_by.at()).min();
+    let age = oldest.map(|oldest| started.duration_since(oldest));
+    let has_age = |every| age.is_some_and(|age| age >= jiff::SignedDuration::try_from(every).unwrap_or_default());
+    reuse.fresh_every.is_some_and(has_age)
 }
 
 /// Whether a file still has the checksum of its record.

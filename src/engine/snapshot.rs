@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::basis::{Basis, Linkable};
+use super::basis::{Basis, Linkable, is_fresh_due};
 use super::before::{Before, LinesError, Unchanged, is_unchanged};
 use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{AdoptedLines, Earlier, PlanTotals};
+use super::room::Admitted;
 use super::run::{Context, Job, RunError, Unsound, choose_name, walk};
 use super::sanity::shrink_doubt;
 use super::staged::{FromCommands, run_commands};
@@ -37,6 +38,7 @@ pub(super) struct Making<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) lease: &'a Lease,
     pub(super) started: jiff::Timestamp,
+    pub(super) admitted: Admitted,
     pub(super) before: Option<(Record, Digest)>,
     /// What the source is measured by: the newest snapshot that was ok, else the newest.
     pub(super) yardstick: Option<(SnapshotName, Totals)>,
@@ -99,6 +101,7 @@ impl Making<'_> {
         let commands = run_commands(self.job, self.context, draft)?;
         self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
         let mut basis = self.basis(note)?;
+        let put_off = basis.as_ref().and_then(|basis| self.put_off(&basis.record));
         let filled = loop {
             let filled = self.unchanged(basis.as_ref()).and_then(|found| match found {
                 Some((basis, unchanged)) => self.link_all(draft, basis, unchanged, note),
@@ -120,6 +123,7 @@ impl Making<'_> {
             .as_ref()
             .and_then(|(name, before)| shrink_doubt(name, before, &totals, self.job.max_shrink_percent))
             .into_iter()
+            .chain(put_off)
             .chain(from_commands)
             .collect();
         let well = skips.is_empty() && doubts.is_empty();
@@ -175,11 +179,10 @@ impl Making<'_> {
         let Some(mut basis) = Basis::open(self.catalog, before, max_runs, note)? else {
             return Ok(None);
         };
-        let age = basis.oldest().map(|oldest| self.started.duration_since(oldest));
-        let is_due = |every| age.is_some_and(|age| age >= jiff::SignedDuration::try_from(every).unwrap_or_default());
+        let is_due = is_fresh_due(reuse, &basis.record, self.started);
         if reuse.full {
             basis.let_go();
-        } else if reuse.fresh_every.is_some_and(is_due) {
+        } else if is_due && self.put_off(&basis.record).is_none() {
             note("the oldest volume in use has reached `fresh_every`: everything is read and stored anew".to_owned());
             basis.let_go();
         } else if basis.folded > 0 {
@@ -189,6 +192,16 @@ impl Making<'_> {
             ));
         }
         Ok(Some(basis))
+    }
+
+    /// In words, if everything is to be stored anew, and there is no room for it.
+    fn put_off(&self, before: &Record) -> Option<String> {
+        let Admitted::NotFresh { free, needed } = self.admitted else { return None };
+        is_fresh_due(&self.job.reuse, before, self.started).then(|| {
+            format!(
+                "the oldest volume in use has reached `fresh_every`, and there is no room to read and store everything anew ({free} are free, and about {needed} are needed): it was put off, and what did not change is linked once more. Make room (retention does not work after a partial run: a shorter one, and `backup prune`), or set `fresh_every` to what the store can hold"
+            )
+        })
     }
 
     /// Something of the snapshot before is not sound after all: the run begins again without it.
