@@ -20,8 +20,8 @@ use crate::domain::{Clock, Digest, EntryPath, FrameSum, Kind, Skip, SkipCause, S
 use crate::domain::{Halt, Halted};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
-/// How often a file that changes is read before it is stored as it is.
-const READ_TRIES: u32 = 3;
+/// How often a file that changes is read before it is stored as it is, and one that is replaced looked for.
+pub(super) const READ_TRIES: u32 = 3;
 
 /// Kernels stamp files by the tick (up to 10 ms); two writes within one look like one.
 pub(super) const CLOCK_GRAIN: Duration = Duration::from_millis(20);

@@ -11,6 +11,7 @@ use super::basis::Basis;
 use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, Told, verdict};
 use super::large::LargeFile;
 use super::likeness::{Expected, Likeness, Rules};
+use super::make::READ_TRIES;
 use super::prove::Prover;
 use super::staged::{FromCommand, Staged};
 use crate::archive::FRAME_BYTES;
@@ -569,21 +570,43 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         (names, turn)
     }
 
+    /// Opens a large file; another one, if that has taken its name since it was listed.
+    fn open_large(&self, found: &mut Found, mut expected: Option<Expected>) -> Result<LargeFile, SourceError> {
+        for _ in 1..READ_TRIES {
+            match LargeFile::open(found, self.names, expected) {
+                Err(SourceError::Replaced) => {
+                    let now = found.place.stat()?;
+                    if now.kind != Kind::File {
+                        return Err(SourceError::Replaced);
+                    }
+                    (found.stat, expected) = (now, None);
+                }
+                other => return other,
+            }
+        }
+        LargeFile::open(found, self.names, expected)
+    }
+
     fn large(
         &mut self,
-        found: Found,
+        mut found: Found,
         names: Option<(Arc<LinkedNames>, u64)>,
         expected: Option<Expected>,
     ) -> Result<(), Break> {
         let key = (found.stat.device, found.stat.inode);
+        let opened = self.open_large(&mut found, expected);
         let path = found.path.clone();
-        match LargeFile::open(&found, self.names, expected) {
+        if let Some((names, turn)) = names {
+            if opened.is_ok() && (found.stat.device, found.stat.inode) == key {
+                names.take(turn, &Halt::default(), |first| *first = Some(found)).expect("the first turn never waits");
+            } else if let Some(group) = self.groups.get_mut(&key) {
+                // the next name of this inode, if the walk finds one, is tried as the first
+                group.names = Arc::new(Turns::new(None));
+                group.next_turn = 0;
+            }
+        }
+        match opened {
             Ok(file) => {
-                if let Some((names, turn)) = &names {
-                    names
-                        .take(*turn, &Halt::default(), |first| *first = Some(found))
-                        .expect("the first turn never waits");
-                }
                 let file = Arc::new(file);
                 self.flush()?;
                 for part in 0..file.parts() {
@@ -592,16 +615,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 }
                 Ok(())
             }
-            Err(error) => {
-                // the next name of this inode, if the walk finds one, is tried as the first
-                if names.is_some()
-                    && let Some(group) = self.groups.get_mut(&key)
-                {
-                    group.names = Arc::new(Turns::new(None));
-                    group.next_turn = 0;
-                }
-                self.push(Piece::Skip(skip(path, &error)), 0)
-            }
+            Err(error) => self.push(Piece::Skip(skip(path, &error)), 0),
         }
     }
 

@@ -122,17 +122,26 @@ fn another_file_under_the_number_of_a_linked_one_is_no_name_of_it_and_too_long_f
     }
 }
 
-/// The others would else be names of what has nothing to do with them.
+/// Short ones were read all the same, and long ones were missing. The other names would be links to what has nothing to
+/// do with them.
 #[test]
-fn a_file_that_took_the_place_of_a_linked_one_is_not_what_the_other_names_are_links_to() {
-    let source = tempfile::tempdir().expect("a folder");
-    make(&source.path().join("a"), 1000);
-    fs::hard_link(source.path().join("a"), source.path().join("b")).expect("a link");
-    let (entries, _) = stored(source.path(), |found| {
-        if found.path.as_bytes() == b"a" {
-            make(&source.path().join("a.new"), 1000);
-            fs::rename(source.path().join("a.new"), source.path().join("a")).expect("renamed");
-        }
-    });
-    assert_eq!(kinds(&entries), [("a".to_owned(), EntryKind::File), ("b".to_owned(), EntryKind::File)]);
+fn a_file_that_another_has_replaced_since_it_was_listed_is_stored_as_that_and_its_other_names_as_what_they_are() {
+    for (listed, now) in [(1000, 1001), (2 << 20, (2 << 20) + 1), (2 << 20, 1001), (1000, 2 << 20)] {
+        let source = tempfile::tempdir().expect("a folder");
+        make(&source.path().join("a"), listed);
+        fs::hard_link(source.path().join("a"), source.path().join("b")).expect("a link");
+        make(&source.path().join("single"), listed);
+        let (entries, skips) = stored(source.path(), |found| {
+            if found.path.as_bytes() == b"a" || found.path.as_bytes() == b"single" {
+                let path = source.path().join(found.path.to_string());
+                make(&source.path().join("new"), now);
+                fs::rename(source.path().join("new"), path).expect("renamed");
+            }
+        });
+        assert!(skips.iter().all(|skip| skip.cause == SkipCause::Changed), "{listed} {now}: {skips:?}");
+        let sizes = entries.iter().map(|entry| (entry.path.to_string(), entry.kind.clone(), entry.size as usize));
+        let file = |name: &str, size| (name.to_owned(), EntryKind::File, size);
+        let expected = [file("a", now), file("b", listed), file("single", now)];
+        assert_eq!(sizes.collect::<Vec<_>>(), expected, "{listed} {now}");
+    }
 }
