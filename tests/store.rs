@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::archive::Codec;
-use backup::catalog::Catalog;
+use backup::catalog::{Catalog, Draft};
 use backup::command::Spec;
 use backup::domain::{ByteCount, Cancel, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict};
 use backup::engine::{CommandSource, Commands, Context, Job, NoGate, Reuse, run};
@@ -386,6 +386,50 @@ fn what_is_adopted_needs_no_room_a_second_time() {
     let outcome = world.run(3, Arc::new(Faulty::on_disk(Arc::clone(&world.store), job, all + (1 << 20))));
     assert_eq!(outcome.verdict(), Verdict::Ok, "{outcome:?}");
     assert!(outcome.notices.iter().any(|notice| notice.contains("adopted")), "{:?}", outcome.notices);
+}
+
+/// It lay in the snapshot, and neither record nor checksums told of it.
+#[test]
+fn of_what_is_adopted_no_volume_is_left_in_the_draft_without_its_manifest() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    world.job.reuse.volume_size = Some(ByteCount(1 << 20));
+    let counted = Faulty::new(Arc::clone(&world.store), None);
+    let plan = counted.plan();
+    assert_eq!(world.run(1, Arc::new(counted)).verdict(), Verdict::Ok);
+    let (calls, job) = (plan.calls(), world.folder.path().join("store/job"));
+    let mut passed_over = 0;
+    for call in 1_u64.. {
+        world.clear();
+        let fault = Fault { call: calls / 2, errno: 5, for_ever: false, after: false };
+        world.run(2, Arc::new(Faulty::new(Arc::clone(&world.store), Some(fault))));
+        let left = world.catalog().leftovers().expect("listed").pop().expect("unfinished work").run;
+        let (from, done) = (job.join(format!(".partial-{}", left.as_str())), Arc::new(AtomicU64::new(0)));
+        let mark = Arc::clone(&done);
+        let coat = Faulty::meanwhile(Arc::clone(&world.store), call, move || {
+            mark.store(1, Ordering::Relaxed);
+            for entry in fs::read_dir(from).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.extension().is_some_and(|ending| ending == "part") {
+                    fs::remove_file(path).expect("removed");
+                }
+            }
+        });
+        let run = RunId::from_random([9; 16]);
+        let draft = Draft::create(&Catalog::new(Arc::new(coat), world.job.name.clone()), &run).expect("a draft");
+        if let Ok((_, passed)) = draft.adopt(&left, &Silent) {
+            let draft = job.join(format!(".partial-{}", run.as_str()));
+            let names = fs::read_dir(draft).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+            let (parts, volumes): (Vec<_>, Vec<_>) =
+                names.map(|name| name.to_string_lossy().into_owned()).partition(|name| name.ends_with(".part"));
+            assert_eq!(parts.len(), volumes.len(), "call {call}: {parts:?} {volumes:?} {passed:?}");
+            passed_over += u64::from(passed.iter().any(|passed| passed.contains("it is gone")));
+        }
+        if done.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+    }
+    assert!(passed_over > 0);
 }
 
 /// It was admitted as if what did not change were linked, wrote until the store was full, and so each night again.
