@@ -825,6 +825,38 @@ fn another_file_under_a_linked_name_is_seen_also_where_ctime_and_inode_mean_noth
     assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
 }
 
+/// The line of a further name tells no attributes, and was compared with what its file has: each night all was walked as
+/// if something had changed.
+#[test]
+fn names_of_one_file_with_attributes_are_unchanged_also_where_ctime_means_nothing() {
+    for detection in ["mtime", "inode"] {
+        let site = Site::new();
+        site.file("a", noise(1, 50_000));
+        fs::hard_link(site.source().join("a"), site.source().join("b")).expect("a link");
+        let attribute = |value: &[u8]| {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(site.source().join("a"), "user.comment", value, flags)
+        };
+        if attribute(b"one").is_err() {
+            eprintln!("SKIPPED: this file system has no user attributes");
+            return;
+        }
+        let run = || site.run_by_environment(&[("BACKUP_CHANGE_DETECTION", detection)], &[]).exits(0);
+        site.run(&[]).exits(0);
+        settle(&site.newest());
+        let first = volumes(&site.newest());
+        run();
+        assert_eq!(volumes(&site.newest()), first, "{detection}");
+        // what changed is seen all the same, under both names
+        attribute(b"two").expect("set");
+        settle(&site.newest());
+        run();
+        assert_ne!(volumes(&site.newest()), first, "{detection}");
+        assert_same(&picture(&site.source()), &restored(&site, &site.newest()));
+        site.on_store(&["verify", "--all", "--deep"]).exits(0);
+    }
+}
+
 #[test]
 fn a_part_comes_back_by_the_commands_of_the_guide_and_no_stale_name_hides_another() {
     if !has("zstd", "restoring by RESTORE.txt") {

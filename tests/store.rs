@@ -7,14 +7,14 @@ mod faults;
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backup::archive::Codec;
-use backup::catalog::{Catalog, Claim, Holder, Lease};
+use backup::catalog::{Catalog, Claim, Draft, Holder, Lease};
 use backup::command::Spec;
 use backup::domain::{
     ByteCount, Cancel, Clock, EntryPath, Host, Level, RunId, StopReason, StoreId, SystemClock, Verdict,
@@ -527,6 +527,80 @@ fn what_is_adopted_needs_no_room_a_second_time() {
     assert!(outcome.notices.iter().any(|notice| notice.contains("adopted")), "{:?}", outcome.notices);
 }
 
+/// It lay in the snapshot, and neither record nor checksums told of it.
+#[test]
+fn of_what_is_adopted_no_volume_is_left_in_the_draft_without_its_manifest() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    world.job.reuse.volume_size = Some(ByteCount(1 << 20));
+    let counted = Faulty::new(Arc::clone(&world.store), None);
+    let plan = counted.plan();
+    assert_eq!(world.run(1, Arc::new(counted)).verdict(), Verdict::Ok);
+    let (calls, job) = (plan.calls(), world.folder.path().join("store/job"));
+    let mut passed_over = 0;
+    for call in 1_u64.. {
+        world.clear();
+        let fault = Fault { call: calls / 2, errno: 5, for_ever: false, after: false };
+        world.run(2, Arc::new(Faulty::new(Arc::clone(&world.store), Some(fault))));
+        let left = world.catalog().leftovers().expect("listed").pop().expect("unfinished work").run;
+        let (from, done) = (job.join(format!(".partial-{}", left.as_str())), Arc::new(AtomicU64::new(0)));
+        let mark = Arc::clone(&done);
+        let coat = Faulty::meanwhile(Arc::clone(&world.store), call, move || {
+            mark.store(1, Ordering::Relaxed);
+            for entry in fs::read_dir(from).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.extension().is_some_and(|ending| ending == "part") {
+                    fs::remove_file(path).expect("removed");
+                }
+            }
+        });
+        let run = RunId::from_random([9; 16]);
+        let draft = Draft::create(&Catalog::new(Arc::new(coat), world.job.name.clone()), &run).expect("a draft");
+        if let Ok((_, passed)) = draft.adopt(&left, &Silent) {
+            let draft = job.join(format!(".partial-{}", run.as_str()));
+            let names = fs::read_dir(draft).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+            let (parts, volumes): (Vec<_>, Vec<_>) =
+                names.map(|name| name.to_string_lossy().into_owned()).partition(|name| name.ends_with(".part"));
+            assert_eq!(parts.len(), volumes.len(), "call {call}: {parts:?} {volumes:?} {passed:?}");
+            passed_over += u64::from(passed.iter().any(|passed| passed.contains("it is gone")));
+        }
+        if done.load(Ordering::Relaxed) == 0 {
+            break;
+        }
+    }
+    assert!(passed_over > 0);
+}
+
+/// It was admitted as if what did not change were linked, wrote until the store was full, and so each night again.
+#[test]
+fn a_fresh_run_that_is_due_and_has_no_room_is_put_off_and_said_until_there_is() {
+    let mut world = World::new();
+    world.job.codec = Codec::None;
+    assert_eq!(world.run(0, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    fs::write(world.job.sources[0].join("inner/other"), "changed").expect("a file");
+    let job = world.folder.path().join("store/job");
+    let with_free = |free| {
+        Arc::new(Faulty::on_disk(Arc::clone(&world.store), job.clone(), bytes_in(&job) + free)) as Arc<dyn Store>
+    };
+    let later = |seconds| Ahead(SystemClock::new(), jiff::SignedDuration::from_secs(seconds));
+    let is_said = |told: &[String]| told.iter().any(|told| told.contains("it was put off"));
+    // at first it is no doubt: retention may make the room, and works only after a run that is ok
+    for (fresh_every, seconds, verdict) in [(1500, 2000, Verdict::Ok), (1000, 2010, Verdict::Partial)] {
+        world.job.reuse.fresh_every = Some(Duration::from_secs(fresh_every));
+        let outcome = world.run_by(&later(seconds), fresh_every, with_free(2_000_000), &Silent);
+        assert_eq!(outcome.verdict(), verdict, "{outcome:?}");
+        let (by_notice, by_doubt) = (is_said(&outcome.notices), is_said(&outcome.doubts));
+        assert_eq!((by_notice, by_doubt), (verdict == Verdict::Ok, verdict == Verdict::Partial), "{outcome:?}");
+        assert!(outcome.totals.reused_bytes > ByteCount(2_000_000), "{:?}", outcome.totals);
+    }
+    // a run that is told to is refused, and one for which there is room is fresh
+    world.job.reuse.full = true;
+    assert!(world.run(2, with_free(2_000_000)).failure.is_some_and(|(reason, _)| reason == StopReason::StoreFull));
+    world.job.reuse.full = false;
+    let outcome = world.run_by(&later(2020), 3, with_free(4_000_000), &Silent);
+    assert_eq!((outcome.verdict(), outcome.totals.reused_bytes), (Verdict::Ok, ByteCount::ZERO), "{outcome:?}");
+}
+
 /// A store that counts what is read from volumes.
 struct Counting {
     inner: Arc<dyn Store>,
@@ -658,7 +732,7 @@ fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take(
     let file = fs::File::create(world.job.sources[0].join("holes")).expect("a file");
     file.set_len(32 << 20).expect("a length");
     let data: Vec<u8> = (0..8 << 20).map(|at: u32| (at % 251) as u8).collect();
-    std::os::unix::fs::FileExt::write_all_at(&file, &data, 4 << 20).expect("written");
+    file.write_all_at(&data, 4 << 20).expect("written");
     drop(file);
     assert_eq!(world.run(1, Arc::clone(&world.store)).verdict(), Verdict::Ok);
     let (catalog, counts) = world.counted();
@@ -675,4 +749,67 @@ fn a_header_that_does_not_fit_costs_no_more_of_the_volume_than_a_map_could_take(
     assert!(error.to_string().contains("holes"), "{error}");
     let read = counts.reads.load(Ordering::Relaxed);
     assert!(read <= 4, "{read} frames were read");
+}
+
+/// Does a deed when a run enters a phase, once.
+struct When<F>(Phase, Mutex<Option<F>>);
+
+impl<F: FnOnce() + Send> Observer for When<F> {
+    fn notice(&self, event: &Event<'_>) {
+        if matches!(event, Event::Entered { phase } if *phase == self.0)
+            && let Some(deed) = self.1.lock().expect("a lock").take()
+        {
+            deed();
+        }
+    }
+}
+
+/// A volume of a first run, that a second one links; gives what the second says, and the world after it.
+fn harmed_when(phase: Phase, harm: fn(&Path)) -> (World, backup::domain::Outcome) {
+    let world = World::new();
+    assert_eq!(world.run(0, Arc::clone(&world.store)).verdict(), Verdict::Ok);
+    let first = world.catalog().snapshots().expect("listed").remove(0);
+    let volume = world.folder.path().join(format!("store/job/{first}/{first}.tar.zst"));
+    fs::write(world.job.sources[0].join("inner/other"), "changed").expect("a file");
+    let harmful = When(phase, Mutex::new(Some(|| harm(&volume))));
+    let outcome = world.run_watched(1, Arc::clone(&world.store), &harmful);
+    assert!(harmful.1.into_inner().expect("a lock").is_none(), "it was harmed");
+    (world, outcome)
+}
+
+#[track_caller]
+fn assert_is_well(world: &World, outcome: &backup::domain::Outcome) {
+    assert_eq!(outcome.verdict(), Verdict::Ok, "{outcome:?}");
+    let name = outcome.snapshot.as_ref().expect("a snapshot");
+    let options = Options::at(Level::Stored, NonZeroUsize::MIN);
+    let report = verify(&world.catalog(), name, &options, &Known::default(), &Cancel::new(), &Silent);
+    assert!(report.expect("verified").is_well());
+}
+
+fn overwrite(volume: &Path) {
+    fs::File::options().write(true).open(volume).expect("it is there").write_all_at(b"x", 50).expect("written");
+}
+
+fn cut(volume: &Path) {
+    fs::File::options().write(true).open(volume).expect("it is there").set_len(100).expect("cut");
+}
+
+/// It was looked at when the run began, and what came after that was older than this run's record: it was never seen.
+#[test]
+fn a_volume_that_is_written_cut_or_removed_between_the_look_at_it_and_its_link_is_not_built_on() {
+    for harm in [overwrite, cut, |volume: &Path| fs::remove_file(volume).expect("removed")] {
+        let (world, outcome) = harmed_when(Phase::Flushing, harm);
+        let told = |notice: &String| notice.contains("cannot be taken over as it was published");
+        assert!(outcome.notices.iter().any(told), "{:?}", outcome.notices);
+        assert_is_well(&world, &outcome);
+    }
+}
+
+#[test]
+fn a_volume_that_is_written_between_its_link_and_the_record_fails_the_run_and_is_not_built_on_by_the_next() {
+    let (world, outcome) = harmed_when(Phase::Publishing, overwrite);
+    assert_eq!(outcome.verdict(), Verdict::Failed, "{outcome:?}");
+    let next = world.run(2, Arc::clone(&world.store));
+    assert!(next.notices.iter().any(|notice| notice.contains("written to after it was published")));
+    assert_is_well(&world, &next);
 }

@@ -75,7 +75,12 @@ impl Draft {
             };
             let file = FileRecord { name: line.name.clone(), size: line.size, sha256: line.sha256 };
             // the volume first: a part without its volume is worth nothing, and is passed over
-            if !(self.take(&from, &line.name)? && self.take(&from, &part)?) {
+            let is_taken = self.take(&from, &line.name)?;
+            if !(is_taken && self.take(&from, &part)?) {
+                if is_taken {
+                    // nothing would tell of it in the snapshot
+                    self.remove(&line.name)?;
+                }
                 passed.push(format!("{} of an unfinished run is not adopted: it is gone", line.name));
                 continue;
             }

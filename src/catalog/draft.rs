@@ -4,6 +4,8 @@
 //! read back from the store; the checksums come last and name every other file; the folder is flushed; the marker and
 //! the lease are looked at once more; one rename publishes. A crash anywhere leaves a whole snapshot or a leftover.
 
+use jiff::Timestamp;
+
 use super::error::CatalogError;
 use super::layout::{GIVEN_UP, PART_ENDING, RECORD_NAME, SUMS_NAME};
 use super::lease::Lease;
@@ -23,6 +25,8 @@ pub struct Draft {
     run: RunId,
     pub(super) folder: Key,
     files: Vec<FileRecord>,
+    /// What was linked, and the time it must keep until this snapshot's record is there.
+    linked: Vec<(Key, Timestamp)>,
     in_doubt: bool,
 }
 
@@ -46,7 +50,8 @@ pub enum Reuse {
     Linked,
     /// It is there twice, because the store refused a link.
     Copied,
-    /// It is not part of this one: the store refused a link, and the copy is not what was published.
+    /// It is not part of this one: it is gone or was written to since it was looked at, or the store refused a link and the
+    /// copy is not what was published.
     Unsound,
 }
 
@@ -102,7 +107,8 @@ impl Draft {
     pub fn create(catalog: &Catalog, run: &RunId) -> Result<Self, CatalogError> {
         let folder = catalog.layout().partial(run);
         catalog.store().create_folder(&folder)?;
-        Ok(Self { catalog: catalog.clone(), run: run.clone(), folder, files: Vec::new(), in_doubt: false })
+        let (catalog, run) = (catalog.clone(), run.clone());
+        Ok(Self { catalog, run, folder, files: Vec::new(), linked: Vec::new(), in_doubt: false })
     }
 
     /// Begins a file.
@@ -133,14 +139,17 @@ impl Draft {
     }
 
     /// Takes over a file of a snapshot that is there: by a link, which costs nothing, or by a copy where the store refuses
-    /// links. A copy is read back.
+    /// links. A copy is read back; a link must have the length of its record, and the time that the file had when it was
+    /// looked at, if that is known: this snapshot's record will be younger than any write before it, so one that came
+    /// after that look would never be seen again.
     ///
     /// # Errors
-    /// If the store fails, or the file is not as long as it was.
+    /// If the store fails.
     pub fn reuse(
         &mut self,
         from: &SnapshotName,
         file: &FileRecord,
+        seen: Option<Timestamp>,
         observer: &dyn Observer,
     ) -> Result<Reuse, CatalogError> {
         let store = self.catalog.store();
@@ -157,19 +166,32 @@ impl Draft {
                     Ok(()) => Reuse::Copied,
                     // the source cannot be read, or is not what it was: that is no failure of this run
                     Err(CatalogError::Store(
-                        StoreError::Io { .. } | StoreError::Short { .. } | StoreError::ReadBackDiffers { .. },
-                    )) => {
-                        store.remove(&to)?;
-                        return Ok(Reuse::Unsound);
-                    }
+                        StoreError::Io { .. }
+                        | StoreError::Short { .. }
+                        | StoreError::ReadBackDiffers { .. }
+                        | StoreError::NotThere { .. },
+                    )) => Reuse::Unsound,
                     Err(error) => return Err(error),
                 }
             }
+            Err(StoreError::NotThere { .. }) => Reuse::Unsound,
             Err(error) => return Err(error.into()),
         };
-        let found = store.stat(&to)?.map_or(0, |listed| listed.size.0);
-        if found != file.size {
-            return Err(StoreError::WrongLength { place: to.to_string(), found, written: file.size }.into());
+        let is_sound = match (reuse, store.stat(&to)?) {
+            (Reuse::Linked, Some(found)) => {
+                found.size.0 == file.size && seen.is_none_or(|modified| found.modified == modified)
+            }
+            (Reuse::Copied, Some(found)) => found.size.0 == file.size,
+            (Reuse::Unsound, None) => return Ok(Reuse::Unsound),
+            (Reuse::Unsound, Some(_)) => false,
+            (Reuse::Linked | Reuse::Copied, None) => return Err(StoreError::NotThere { place: to.to_string() }.into()),
+        };
+        if !is_sound {
+            store.remove(&to)?;
+            return Ok(Reuse::Unsound);
+        }
+        if let (Reuse::Linked, Some(modified)) = (reuse, seen) {
+            self.linked.push((to, modified));
         }
         self.add(file.clone());
         Ok(reuse)
@@ -252,6 +274,7 @@ impl Draft {
     /// If the store refuses.
     pub fn restart(&mut self, keep: &[String]) -> Result<(), CatalogError> {
         self.files.clear();
+        self.linked.clear();
         for file in self.catalog.store().list(&self.folder)? {
             if !keep.contains(&file.name) {
                 self.remove(&file.name)?;
@@ -273,16 +296,22 @@ impl Draft {
         Ok(())
     }
 
-    /// Writes the record and, last of all, the checksums of everything.
+    /// Writes the record and, last of all, the checksums of everything. What is linked is looked at once more after that:
+    /// what is written to from then on is younger than the record, and the next run sees it.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store fails, or what is linked was written to since it was looked at.
     pub fn seal(&mut self, record: &Record) -> Result<Digest, CatalogError> {
         let mut text = serde_json::to_string_pretty(record).expect("a record is plain values");
         text.push('\n');
         let file = self.add_small(RECORD_NAME, text.as_bytes())?;
         let sums = Sums::new(self.files.iter().map(|f| (f.name.clone(), f.sha256)).collect());
         self.add_small(SUMS_NAME, sums.encode().as_bytes())?;
+        for (key, modified) in &self.linked {
+            if self.store().stat(key)?.is_none_or(|found| found.modified != *modified) {
+                return Err(StoreError::ReadBackDiffers { place: key.to_string(), offset: 0 }.into());
+            }
+        }
         Ok(file.sha256)
     }
 

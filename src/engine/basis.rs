@@ -1,11 +1,13 @@
 //! What the snapshot before offers to this run: its manifest, and the volumes that may be linked.
 //!
 //! The danger is to build on something that is not sound, night after night. So a volume is linked only if it is there,
-//! as long as its record says, and was not touched since that was published; one that a verification found damaged, or may
-//! have found damaged (it cannot be read), is given up; the manifest and the lists are read whole and compared with their checksums before anything is decided by
+//! as long as its record says, and was not touched since that was published, nor until it was linked; one that a
+//! verification found damaged, or may have found damaged (it cannot be read), is given up; the manifest and the lists are
+//! read whole and compared with their checksums before anything is decided by
 //! them. What cannot be built on is said, and read from the source again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::fold::{Share, to_fold};
 use super::run::Unsound;
@@ -26,6 +28,8 @@ pub(super) struct Basis {
     pub(super) manifest: OpenManifest,
     /// By the number in the manifest's lines; none where a volume is not to be linked.
     volumes: BTreeMap<u32, Option<Linkable>>,
+    /// When each file of the snapshot was last changed, before anything of it was looked at.
+    seen: BTreeMap<String, jiff::Timestamp>,
     /// Volumes that are given up although they are sound.
     pub(super) folded: usize,
     /// Volumes that are given up because they are not.
@@ -121,7 +125,8 @@ impl Basis {
             let linkable = Linkable { name: volume.name.clone(), codec: volume.codec, line, record, stale };
             volumes.insert(number, Some(linkable));
         }
-        let mut basis = Self { record, manifest, volumes, folded: 0, unsound };
+        let seen = listed.into_values().map(|listed| (listed.name, listed.modified)).collect();
+        let mut basis = Self { record, manifest, volumes, seen, folded: 0, unsound };
         let fold = to_fold(&basis.shares(), max_volumes);
         basis.folded = fold.len();
         for number in fold {
@@ -137,11 +142,17 @@ impl Basis {
 
     /// Of what a file that is not sound is a part.
     pub(super) fn which(&self, file: &str) -> Unsound {
-        let volume = self.volumes.iter().find(|(_, volume)| volume.as_ref().is_some_and(|volume| volume.name == file));
-        match volume {
+        let has =
+            |volume: &Linkable| volume.name == file || volume.stale.as_ref().is_some_and(|list| list.name == file);
+        match self.volumes.iter().find(|(_, volume)| volume.as_ref().is_some_and(has)) {
             Some((number, _)) => Unsound::Volume(*number),
-            None => Unsound::Manifest(format!("{file} cannot be copied as it was published")),
+            None => Unsound::Manifest(format!("{file} cannot be taken over as it was published")),
         }
+    }
+
+    /// When a file of the snapshot was last changed, as this run saw it first.
+    pub(super) fn seen(&self, file: &str) -> Option<jiff::Timestamp> {
+        self.seen.get(file).copied()
     }
 
     /// Gives up one volume, because it turned out not to be sound.
@@ -176,11 +187,6 @@ impl Basis {
         self.volumes.keys().next_back().map_or(0, |last| last + 1)
     }
 
-    /// When the oldest of its volumes was begun.
-    pub(super) fn oldest(&self) -> Option<jiff::Timestamp> {
-        self.record.volumes.iter().map(|volume| volume.written_by.at()).min()
-    }
-
     fn shares(&self) -> Vec<Share> {
         let runs: BTreeSet<_> = self.record.volumes.iter().map(|volume| &volume.written_by).collect();
         let linkable = self.volumes.iter().filter_map(|(number, volume)| Some((*number, volume.as_ref()?)));
@@ -191,6 +197,15 @@ impl Basis {
             })
             .collect()
     }
+}
+
+/// Whether a run that builds on the snapshot of `record` and began at `started` is to store everything anew, because the
+/// oldest volume in use has the age for it.
+pub(super) fn is_fresh_due(fresh_every: Option<Duration>, record: &Record, started: jiff::Timestamp) -> bool {
+    let oldest = record.volumes.iter().map(|volume| volume.written_by.at()).min();
+    let age = oldest.map(|oldest| started.duration_since(oldest));
+    let has_age = |every| age.is_some_and(|age| age >= jiff::SignedDuration::try_from(every).unwrap_or_default());
+    fresh_every.is_some_and(has_age)
 }
 
 /// Whether a file still has the checksum of its record.

@@ -112,12 +112,14 @@ pub(super) struct Unchanged {
 }
 
 /// How an entry of the walk stands to what is known of it: as [`likeness`] says, and besides no name of its owner may
-/// have gone to another number, nor, where ctime means nothing, its attributes have changed.
+/// have gone to another number, nor, where ctime means nothing, its attributes have changed. The line of a further name
+/// tells of none: its file's are compared under the first.
 pub(super) fn verdict(found: &Found, before: &Entry, rules: &Rules, names: &Names) -> Likeness {
+    let is_further = matches!(before.kind, EntryKind::HardLink { .. });
     match likeness(&found.stat, before, rules) {
         Likeness::Other => Likeness::Other,
         _ if names.contradict(found.stat.uid, found.stat.gid, &before.owner) => Likeness::Other,
-        Likeness::Same if !rules.ctime && !attributes_are_those_of(found, before) => Likeness::Other,
+        Likeness::Same if !rules.ctime && !is_further && !attributes_are_those_of(found, before) => Likeness::Other,
         other => other,
     }
 }

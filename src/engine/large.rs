@@ -40,7 +40,7 @@ pub(super) struct LargeDone {
 
 impl LargeFile {
     /// Opens it and settles its header.
-    pub(super) fn open(found: Found, names: &Names, expected: Option<Expected>) -> Result<Self, SourceError> {
+    pub(super) fn open(found: &Found, names: &Names, expected: Option<Expected>) -> Result<Self, SourceError> {
         let file = found.place.open(&found.stat)?;
         let stat = file.stat().clone();
         let sparse = if file.is_sparse() { SparseMap::new(stat.size, &file.extents()?) } else { None };
@@ -65,7 +65,8 @@ impl LargeFile {
         let mut header = Vec::new();
         head.encode(&mut header);
         let state = Turns::new(Reading { hasher: Some(Hasher::new()), read_bytes: 0, loss: None });
-        Ok(Self { path: found.path, file, owner, xattrs, xattrs_lost, sparse, header, body_len, expected, state })
+        let path = found.path.clone();
+        Ok(Self { path, file, owner, xattrs, xattrs_lost, sparse, header, body_len, expected, state })
     }
 
     /// How many frames it takes.

@@ -20,8 +20,8 @@ use crate::domain::{Clock, Digest, EntryPath, FrameSum, Kind, Skip, SkipCause, S
 use crate::domain::{Halt, Halted};
 use crate::source::{Found, Names, OpenFile, SourceError};
 
-/// How often a file that changes is read before it is stored as it is.
-const READ_TRIES: u32 = 3;
+/// How often a file that changes is read before it is stored as it is, and one that is replaced looked for.
+pub(super) const READ_TRIES: u32 = 3;
 
 /// Kernels stamp files by the tick (up to 10 ms); two writes within one look like one.
 pub(super) const CLOCK_GRAIN: Duration = Duration::from_millis(20);
@@ -147,7 +147,7 @@ impl<'a> Maker<'a> {
                     made.totals.read_bytes.0 += read;
                     if same {
                         if let Some((names, turn)) = names {
-                            let first = Some((found.path.clone(), found.stat.clone()));
+                            let first = Some(found.clone());
                             names.take(turn, &self.halt, |stays| *stays = first)?;
                         }
                         let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
@@ -187,13 +187,16 @@ impl<'a> Maker<'a> {
             (Kind::File, Some((names, turn))) => {
                 let halt = self.halt.clone();
                 names.take(turn, &halt, |first| match first {
-                    Some((first, listed)) if is_one_file(listed, &found.stat) => self.hard_link(&found, first, made),
-                    // its number was given to another file meanwhile, or it was written: it is stored for itself
+                    Some(first) if is_one_file(first, &found) => self.hard_link(&found, &first.path, made),
+                    // its number was given to another file meanwhile: it is stored for itself
                     Some(_) => self.file(&found, made),
                     None => {
                         let stored = self.file(&found, made);
-                        if let Stored::Yes { .. } = stored {
-                            *first = Some((found.path.clone(), found.stat.clone()));
+                        // of what has taken its name since it was listed the other names are none
+                        if let Stored::Yes { entry, .. } = &stored
+                            && entry.inode == found.stat.inode
+                        {
+                            *first = Some(found.clone());
                         }
                         stored
                     }
@@ -288,10 +291,11 @@ impl<'a> Maker<'a> {
         let too_much = held > found.stat.size.saturating_add(GROWTH_MAX)
             || held.saturating_add(self.raw.len() as u64) > FRAME_BYTES_MAX / 2;
         let cut = sparse.is_none() && too_much && held > found.stat.size;
-        if too_much && !cut {
+        let size = if cut { found.stat.size } else { stat.size };
+        // nor is more than that memory read of one that was long when it was listed
+        if too_much && (!cut || size.saturating_add(self.raw.len() as u64) > FRAME_BYTES_MAX / 2) {
             return Err(SourceError::Unreadable(std::io::ErrorKind::FileTooLarge.into()));
         }
-        let size = if cut { found.stat.size } else { stat.size };
         let kind = sparse.as_ref().map_or(TarKind::File { size }, |map| TarKind::Sparse { map });
         let owner = self.names.owner(stat.uid, stat.gid);
         let head = header(path, kind, &stat, &owner, &xattrs);
@@ -376,9 +380,14 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Whether two looks at one inode saw one file. Its ctime may differ: a new name for it moves that.
-fn is_one_file(one: &Stat, other: &Stat) -> bool {
-    one.size == other.size && one.mtime == other.mtime
+/// Whether two names of one inode are names of one file. Where it was written between the two looks (its ctime says
+/// nothing: a new name for it moves that), both are looked at again: a number that was given to another file has left
+/// one of them.
+fn is_one_file(first: &Found, further: &Found) -> bool {
+    let is_as_listed = first.stat.size == further.stat.size && first.stat.mtime == further.stat.mtime;
+    let inode = |stat: &Stat| (stat.kind, stat.device, stat.inode);
+    let still_is = |name: &Found| name.place.stat().is_ok_and(|now| inode(&now) == inode(&further.stat));
+    is_as_listed || (still_is(first) && still_is(further))
 }
 
 struct ReadOnce {

@@ -11,12 +11,13 @@ use super::basis::Basis;
 use super::before::{Before, FilledRoots, LinesError, Prior, SIGN_OF_LIFE_EVERY, Told, verdict};
 use super::large::LargeFile;
 use super::likeness::{Expected, Likeness, Rules};
+use super::make::READ_TRIES;
 use super::prove::Prover;
 use super::staged::{FromCommand, Staged};
 use crate::archive::FRAME_BYTES;
 use crate::archive::manifest::{Entry, EntryKind, Line, RawLines};
 use crate::catalog::{OpenManifest, StoredBytes};
-use crate::domain::{Cancel, EntryPath, Kind, Skip, SkipCause, Stat, Totals};
+use crate::domain::{Cancel, EntryPath, Kind, Skip, SkipCause, Totals};
 use crate::domain::{Halt, Turns};
 use crate::observe::Observer;
 use crate::source::{Found, Item, Names, SourceError};
@@ -139,8 +140,8 @@ pub(super) struct Earlier<'a> {
     pub(super) rules: Rules,
 }
 
-/// The first path under which an inode's content was stored, and how it was listed; none while no name could be read.
-pub(super) type LinkedNames = Turns<Option<(EntryPath, Stat)>>;
+/// The first name under which an inode's content was stored; none while no name could be read.
+pub(super) type LinkedNames = Turns<Option<Found>>;
 
 /// One frame's work.
 pub(super) struct FramePlan {
@@ -483,7 +484,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         if proven {
             if found.stat.links > 1 {
                 let (names, turn) = self.turn(&found);
-                let first = Some((found.path.clone(), found.stat.clone()));
+                let first = Some(found.clone());
                 names.take(turn, &Halt::default(), |stays| *stays = first).expect("the first turn never waits");
             }
             let entry = Entry { ctime: found.stat.ctime, inode: found.stat.inode, ..*before };
@@ -536,7 +537,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 let mut group = Group::new(found.stat.links);
                 group.kept = Some(found.path.clone());
                 // a name that comes new is a link to it, in a later volume
-                group.names = Arc::new(Turns::new(Some((found.path.clone(), found.stat.clone()))));
+                group.names = Arc::new(Turns::new(Some(found.clone())));
                 group
             });
             if group.is_last_name() {
@@ -569,20 +570,43 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
         (names, turn)
     }
 
+    /// Opens a large file; another one, if that has taken its name since it was listed.
+    fn open_large(&self, found: &mut Found, mut expected: Option<Expected>) -> Result<LargeFile, SourceError> {
+        for _ in 1..READ_TRIES {
+            match LargeFile::open(found, self.names, expected) {
+                Err(SourceError::Replaced) => {
+                    let now = found.place.stat()?;
+                    if now.kind != Kind::File {
+                        return Err(SourceError::Replaced);
+                    }
+                    (found.stat, expected) = (now, None);
+                }
+                other => return other,
+            }
+        }
+        LargeFile::open(found, self.names, expected)
+    }
+
     fn large(
         &mut self,
-        found: Found,
+        mut found: Found,
         names: Option<(Arc<LinkedNames>, u64)>,
         expected: Option<Expected>,
     ) -> Result<(), Break> {
         let key = (found.stat.device, found.stat.inode);
-        let (path, stat) = (found.path.clone(), found.stat.clone());
-        match LargeFile::open(found, self.names, expected) {
+        let opened = self.open_large(&mut found, expected);
+        let path = found.path.clone();
+        if let Some((names, turn)) = names {
+            if opened.is_ok() && (found.stat.device, found.stat.inode) == key {
+                names.take(turn, &Halt::default(), |first| *first = Some(found)).expect("the first turn never waits");
+            } else if let Some(group) = self.groups.get_mut(&key) {
+                // the next name of this inode, if the walk finds one, is tried as the first
+                group.names = Arc::new(Turns::new(None));
+                group.next_turn = 0;
+            }
+        }
+        match opened {
             Ok(file) => {
-                if let Some((names, turn)) = &names {
-                    let stored = |first: &mut Option<(EntryPath, Stat)>| *first = Some((path.clone(), stat));
-                    names.take(*turn, &Halt::default(), stored).expect("the first turn never waits");
-                }
                 let file = Arc::new(file);
                 self.flush()?;
                 for part in 0..file.parts() {
@@ -591,16 +615,7 @@ impl<'a, F: FnMut(FramePlan) -> bool> Planner<'a, F> {
                 }
                 Ok(())
             }
-            Err(error) => {
-                // the next name of this inode, if the walk finds one, is tried as the first
-                if names.is_some()
-                    && let Some(group) = self.groups.get_mut(&key)
-                {
-                    group.names = Arc::new(Turns::new(None));
-                    group.next_turn = 0;
-                }
-                self.push(Piece::Skip(skip(path, &error)), 0)
-            }
+            Err(error) => self.push(Piece::Skip(skip(path, &error)), 0),
         }
     }
 
@@ -638,3 +653,6 @@ pub(super) fn silent(path: &EntryPath) -> Skip {
 pub(super) fn loss(path: &EntryPath, cause: SkipCause, why: &str) -> Skip {
     Skip { path: path.clone(), cause, why: why.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

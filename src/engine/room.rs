@@ -1,10 +1,12 @@
 //! Room: whether what is to be written can fit, asked before anything is written.
 //!
-//! A run is refused only when it is sure not to fit: what will be stored is not known before it is compressed. The
-//! source is looked through first only where the answer could be a refusal, or where somebody watches.
+//! A run is refused only when it is sure not to fit: what will be stored is not known before it is compressed. Where
+//! storing everything anew is due and only for that there is no room, it is put off: a snapshot of what changed is better
+//! than none. The source is looked through first only where the answer could be a refusal, or where somebody watches.
 
 use std::sync::Arc;
 
+use super::basis::is_fresh_due;
 use super::run::{Context, Job, RunError, walk};
 use crate::archive::Codec;
 use crate::catalog::{Catalog, Record};
@@ -20,28 +22,45 @@ const SHRINKS_AT_MOST: u64 = 20;
 /// A run that has less than this before it begins will not get anywhere.
 const ROOM_LEAST: ByteCount = ByteCount(1 << 20);
 
-/// Refuses a run that is sure not to fit, before anything is written. Of what it needs `stored` is there already, in
-/// volumes that it adopted.
+/// For what there is room.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Admitted {
+    /// For all that is to be done.
+    AsDue,
+    /// For what changed; not for storing everything anew, which is due.
+    NotFresh {
+        /// What is free.
+        free: ByteCount,
+        /// What storing everything needs at the least.
+        needed: ByteCount,
+    },
+}
+
+/// Refuses a run that began at `started` and is sure not to fit, before anything is written. Of what it needs `stored` is
+/// there already, in volumes that it adopted.
 pub(super) fn check_room(
     job: &Job,
     context: &Context<'_>,
     descriptors: &Arc<Descriptors>,
     catalog: &Catalog,
-    before: Option<&(Record, Digest)>,
+    (before, started): (Option<&(Record, Digest)>, jiff::Timestamp),
     stored: ByteCount,
-) -> Result<(), RunError> {
+) -> Result<Admitted, RunError> {
     let free = catalog.store().room()?.free;
+    let is_due = before.is_some_and(|(record, _)| is_fresh_due(job.reuse.fresh_every, record, started));
     let before = before.map(|(record, _)| &record.totals);
     // what the snapshot before holds is linked, unless all is read anew
-    let held = before.filter(|_| !job.reuse.full).map_or(ByteCount::ZERO, |totals| totals.content_bytes);
-    let more_than_held = |bytes: ByteCount| ByteCount(bytes.0.saturating_sub(held.0));
+    let linked = before.filter(|_| !job.reuse.full).map_or(ByteCount::ZERO, |totals| totals.content_bytes);
+    let needed_beside = |held: ByteCount, bytes: ByteCount| {
+        let more = ByteCount(bytes.0.saturating_sub(held.0));
+        ByteCount(least_stored(job.codec, before, more).0.saturating_sub(stored.0))
+    };
+    let held = if is_due { ByteCount::ZERO } else { linked };
     // what is in use on the source's file systems bounds what the source holds: looking through it costs time, and
     // is worth it only where the answer could be a refusal
     let bound = open_roots(&job.sources, job.naming(), descriptors)?.iter().map(Root::file_system_used).sum();
-    let needed_for =
-        |bytes| ByteCount(least_stored(job.codec, before, more_than_held(bytes)).0.saturating_sub(stored.0));
-    let doubtful = free < needed_for(bound);
-    let mut needed = ROOM_LEAST;
+    let doubtful = free < needed_beside(held, bound);
+    let (mut needed, mut without_fresh) = (ROOM_LEAST, ROOM_LEAST);
     if doubtful || (job.survey && before.is_none()) {
         context.observer.notice(&Event::Entered { phase: Phase::Surveying });
         let (entries, bytes) =
@@ -49,14 +68,15 @@ pub(super) fn check_room(
         // from here the store is waited for again: whoever watches shall not blame the source for its silence
         context.observer.notice(&Event::Entered { phase: Phase::Opening });
         context.observer.notice(&Event::Expected { entries, bytes });
-        needed = needed.max(needed_for(bytes));
+        needed = needed.max(needed_beside(held, bytes));
+        without_fresh = without_fresh.max(needed_beside(linked, bytes));
     } else if let Some(totals) = before {
         context.observer.notice(&Event::Expected { entries: totals.entries, bytes: totals.content_bytes });
     }
-    if free < needed {
-        return Err(StoreError::TooSmall { free, needed }.into());
+    if free < without_fresh {
+        return Err(StoreError::TooSmall { free, needed: without_fresh }.into());
     }
-    Ok(())
+    Ok(if free < needed { Admitted::NotFresh { free, needed } } else { Admitted::AsDue })
 }
 
 /// How many entries the source has, and how much they hold on disk.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::room::check_room;
+use super::room::{Admitted, check_room};
 use super::snapshot::{Done, Making};
 use super::staged::{Commands, NothingCame};
 use crate::archive::Codec;
@@ -295,7 +295,7 @@ fn attempt(
     let catalog = Catalog::new(store, job.name.clone());
     // where somebody prepares the source, it is not there yet
     let is_prepared = context.gate.is_kept();
-    let look_again = is_prepared || !is_room_sure(job, context, &descriptors, &catalog)?;
+    let admitted = if is_prepared { None } else { room_now(job, context, &descriptors, &catalog, started)? };
     let claim = Claim {
         run: context.run.clone(),
         host: context.host.clone(),
@@ -317,12 +317,16 @@ fn attempt(
         let mut draft = Draft::create(&catalog, &context.run)?;
         let result = take_leftovers(&catalog, context, job.lease_term, &lease, &draft, &mut note).and_then(|adopted| {
             let (descriptors, catalog, lease) = (&descriptors, &catalog, &lease);
-            if look_again {
-                let stored = adopted.iter().map(|volume| ByteCount(volume.file.size)).sum();
-                check_room(job, context, descriptors, catalog, before.as_ref(), stored)?;
-            }
+            let admitted = match admitted {
+                Some(admitted) => admitted,
+                None => {
+                    let stored = adopted.iter().map(|volume| ByteCount(volume.file.size)).sum();
+                    check_room(job, context, descriptors, catalog, (before.as_ref(), started), stored)?
+                }
+            };
             let yardstick = yardstick(catalog, before.as_ref())?;
-            let making = Making { job, context, descriptors, catalog, lease, started, before, yardstick, adopted };
+            let making =
+                Making { job, context, descriptors, catalog, lease, started, admitted, before, yardstick, adopted };
             making.make(&mut draft, &mut note)
         });
         if let Err(error) = &result {
@@ -343,21 +347,27 @@ fn attempt(
     result
 }
 
-/// Whether there is room as the store is now. Where there is not, and unfinished work lies there, that may be why: it is
-/// adopted or removed under the lease, and room is asked for again.
-fn is_room_sure(
+/// For what there is room as the store is now. Where there is too little, and unfinished work lies there, that may be why:
+/// it is adopted or removed under the lease, and room is asked for again, so this gives none.
+fn room_now(
     job: &Job,
     context: &Context<'_>,
     descriptors: &Arc<Descriptors>,
     catalog: &Catalog,
-) -> Result<bool, RunError> {
+    started: jiff::Timestamp,
+) -> Result<Option<Admitted>, RunError> {
     drop(open_roots(&job.sources, job.naming(), descriptors)?);
     let before = previous(catalog, &mut |_| ())?;
-    match check_room(job, context, descriptors, catalog, before.as_ref(), ByteCount::ZERO) {
-        Ok(()) => Ok(true),
-        Err(error) if is_lack_of_room(&error) && !catalog.leftovers()?.is_empty() => Ok(false),
-        Err(error) => Err(error),
+    let admitted = check_room(job, context, descriptors, catalog, (before.as_ref(), started), ByteCount::ZERO);
+    let is_too_little = match &admitted {
+        Ok(Admitted::AsDue) => false,
+        Ok(Admitted::NotFresh { .. }) => true,
+        Err(error) => is_lack_of_room(error),
+    };
+    if is_too_little && !catalog.leftovers()?.is_empty() {
+        return Ok(None);
     }
+    admitted.map(Some)
 }
 
 fn is_lack_of_room(error: &RunError) -> bool {

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::basis::{Basis, Linkable};
+use super::basis::{Basis, Linkable, is_fresh_due};
 use super::before::{Before, LinesError, Unchanged, is_unchanged};
 use super::likeness::Rules;
 use super::pipeline::{PipelineError, Work, store_all};
 use super::plan::{AdoptedLines, Earlier, PlanTotals};
+use super::room::Admitted;
 use super::run::{Context, Job, RunError, Unsound, choose_name, walk};
 use super::sanity::{clock_doubt, shrink_doubt};
 use super::staged::{FromCommands, run_commands};
@@ -37,6 +38,7 @@ pub(super) struct Making<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) lease: &'a Lease,
     pub(super) started: jiff::Timestamp,
+    pub(super) admitted: Admitted,
     pub(super) before: Option<(Record, Digest)>,
     /// What the source is measured by: the newest snapshot that was ok, else the newest.
     pub(super) yardstick: Option<(SnapshotName, Totals)>,
@@ -88,6 +90,10 @@ struct Finish {
     lists: ByteCount,
 }
 
+/// A fresh run that has no room is put off without a doubt until it has been due so many times: a partial run suspends
+/// retention, and that may be what makes the room.
+const PUT_OFF_TIMES: u32 = 2;
+
 impl Making<'_> {
     /// Makes the snapshot and publishes it.
     ///
@@ -100,6 +106,7 @@ impl Making<'_> {
         let commands = run_commands(self.job, self.context, draft)?;
         self.context.observer.notice(&Event::Entered { phase: Phase::Storing });
         let mut basis = self.basis(note)?;
+        let put_off = basis.as_ref().and_then(|basis| self.put_off(&basis.record, PUT_OFF_TIMES));
         let filled = loop {
             let filled = self.unchanged(basis.as_ref()).and_then(|found| match found {
                 Some((basis, unchanged)) => self.link_all(draft, basis, unchanged, note),
@@ -122,6 +129,7 @@ impl Making<'_> {
             .and_then(|(name, before)| shrink_doubt(name, before, &totals, self.job.max_shrink_percent))
             .into_iter()
             .chain(clock)
+            .chain(put_off)
             .chain(from_commands)
             .collect();
         let well = skips.is_empty() && doubts.is_empty();
@@ -177,11 +185,11 @@ impl Making<'_> {
         let Some(mut basis) = Basis::open(self.catalog, before, max_runs, note)? else {
             return Ok(None);
         };
-        let age = basis.oldest().map(|oldest| self.started.duration_since(oldest));
-        let is_due = |every| age.is_some_and(|age| age >= jiff::SignedDuration::try_from(every).unwrap_or_default());
+        let is_due = is_fresh_due(reuse.fresh_every, &basis.record, self.started);
+        let put_off = self.put_off(&basis.record, 1);
         if reuse.full {
             basis.let_go();
-        } else if reuse.fresh_every.is_some_and(is_due) {
+        } else if is_due && put_off.is_none() {
             note("the oldest volume in use has reached `fresh_every`: everything is read and stored anew".to_owned());
             basis.let_go();
         } else if basis.folded > 0 {
@@ -190,7 +198,23 @@ impl Making<'_> {
                 counted(basis.folded as u64, "volume")
             ));
         }
+        // later it is told as a doubt
+        if let Some(words) = put_off.filter(|_| self.put_off(&basis.record, PUT_OFF_TIMES).is_none()) {
+            note(words);
+        }
         Ok(Some(basis))
+    }
+
+    /// In words, if everything should have been stored anew so many times, and there is no room for it.
+    fn put_off(&self, before: &Record, times: u32) -> Option<String> {
+        let Admitted::NotFresh { free, needed } = self.admitted else { return None };
+        let every = self.job.reuse.fresh_every.map(|every| every.saturating_mul(times));
+        is_fresh_due(every, before, self.started).then(|| {
+            format!(
+                "the oldest volume in use has reached {}`fresh_every`, and there is no room to read and store everything anew ({free} are free, and about {needed} are needed): it was put off, and what did not change is linked once more. Make room, or set `fresh_every` to what the store can hold",
+                if times > 1 { "twice " } else { "" }
+            )
+        })
     }
 
     /// Something of the snapshot before is not sound after all: the run begins again without it.
@@ -208,7 +232,7 @@ impl Making<'_> {
             Unsound::Volume(number) => {
                 let volume = on.linkable(number).map(|volume| volume.name.clone()).unwrap_or_default();
                 note(format!(
-                    "{volume} of {name} cannot be copied as it was published, so what it holds is read again; run `backup verify {name}`"
+                    "{volume} of {name} cannot be taken over as it was published, so what it holds is read again; run `backup verify {name}`"
                 ));
                 on.give_up(number);
             }
@@ -255,7 +279,7 @@ impl Making<'_> {
         let mut copied = ByteCount::ZERO;
         let stale = volumes.iter().filter_map(|volume| volume.stale.clone());
         for file in volumes.iter().map(VolumeRecord::file).chain(stale).chain([manifest.clone()]) {
-            match draft.reuse(from, &file, self.context.observer)? {
+            match draft.reuse(from, &file, basis.seen(&file.name), self.context.observer)? {
                 Reuse::Linked => {}
                 Reuse::Copied => copied += ByteCount(file.size),
                 Reuse::Unsound => return Err(RunError::Unsound(basis.which(&file.name))),
@@ -408,12 +432,17 @@ impl Making<'_> {
             else {
                 continue;
             };
-            match draft.reuse(&basis.record.snapshot, &record.file(), self.context.observer)? {
+            match draft.reuse(
+                &basis.record.snapshot,
+                &record.file(),
+                basis.seen(&record.name),
+                self.context.observer,
+            )? {
                 Reuse::Linked => {}
                 Reuse::Copied => copied += ByteCount(record.size),
                 Reuse::Unsound => return Err(RunError::Unsound(Unsound::Volume(*number))),
             }
-            let stale = stale.take(*number, draft, self.context.observer)?;
+            let stale = stale.take(*number, draft, Some(basis), self.context.observer)?;
             records.push(VolumeRecord { live: *live, stale, ..record.clone() });
             lines.push(VolumeLine { volume: *number, ..line.clone() });
             self.go_on()?;
@@ -425,7 +454,7 @@ impl Making<'_> {
                 continue;
             };
             draft.add(adopted.file.clone());
-            let stale = stale.take(number, draft, self.context.observer)?;
+            let stale = stale.take(number, draft, None, self.context.observer)?;
             records.push(adopted_record(adopted, *live, stale).map_err(|error| unreadable(snapshot, error))?);
             lines.push(VolumeLine { volume: number, ..adopted.line.clone() });
         }

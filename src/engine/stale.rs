@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::basis::Basis;
+use super::run::{RunError, Unsound};
 use crate::archive::stale::{parse_name, put_name};
 use crate::catalog::{Catalog, CatalogError, Draft, DraftFile, FileRecord, Reuse};
 use crate::domain::{EntryPath, SnapshotName};
 use crate::observe::Observer;
-use crate::store::{StoreError, StoreReader};
+use crate::store::StoreReader;
 
 const READ_BYTES: usize = 64 << 10;
 
@@ -94,8 +96,9 @@ impl Finished {
         &mut self,
         volume: u32,
         draft: &mut Draft,
+        basis: Option<&Basis>,
         observer: &dyn Observer,
-    ) -> Result<Option<FileRecord>, CatalogError> {
+    ) -> Result<Option<FileRecord>, RunError> {
         if let Some(list) = self.written.remove(&volume) {
             draft.read_back(&list, observer)?;
             self.stored += list.size;
@@ -103,14 +106,11 @@ impl Finished {
             return Ok(Some(list));
         }
         let Some((snapshot, list)) = self.earlier.remove(&volume).and_then(|known| known.list) else { return Ok(None) };
-        match draft.reuse(&snapshot, &list, observer)? {
+        let seen = basis.and_then(|basis| basis.seen(&list.name));
+        match draft.reuse(&snapshot, &list, seen, observer)? {
             Reuse::Linked => {}
             Reuse::Copied => self.stored += list.size,
-            // its checksum was compared when the run began
-            Reuse::Unsound => {
-                let place = list.name;
-                return Err(StoreError::ReadBackDiffers { place, offset: 0 }.into());
-            }
+            Reuse::Unsound => return Err(RunError::Unsound(Unsound::Volume(volume))),
         }
         Ok(Some(list))
     }

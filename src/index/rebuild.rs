@@ -143,8 +143,8 @@ fn make(
         let line = &scanned.line;
         let volume = FileRecord { name: line.name.clone(), size: line.size, sha256: line.sha256 };
         for file in [Some(&volume), scanned.stale.as_ref()].into_iter().flatten() {
-            if draft.reuse(name, file, &Silent)? == Reuse::Unsound {
-                let why = "it had to be copied, and the copy is not what was read before".to_owned();
+            if draft.reuse(name, file, None, &Silent)? == Reuse::Unsound {
+                let why = "it, or the copy that had to be made of it, is not what was read before".to_owned();
                 return Err(IndexError::Volume { name: file.name.clone(), why });
             }
         }
