@@ -788,6 +788,21 @@ fn a_snapshot_that_was_made_anew_is_held_until_somebody_releases_it() {
     site.on_store(&["index", "latest", "--force"]).exits(0).says("`: the audit of 2026");
 }
 
+/// Whoever makes a snapshot anew and removes it, within one second, met what it was before in the place in the trash.
+#[test]
+fn what_is_removed_finds_a_place_in_the_trash_where_its_name_was_taken_in_this_second() {
+    let site = with_snapshots(2);
+    let (before, trash) = (names(&site), site.job().join(".trash"));
+    fs::create_dir(&trash).expect("a folder");
+    let now = open(&site).now().expect("a time");
+    for second in -100..100 {
+        let stamp = (now + SignedDuration::from_secs(second)).strftime("%Y%m%dT%H%M%SZ").to_string();
+        fs::create_dir(trash.join(format!("{stamp}-{}", before[0]))).expect("a folder");
+    }
+    prune(&site, &["--last", "1", "--floor", "1"]).exits(0).says("1 removed");
+    assert_eq!((names(&site), names_in(&trash).len()), (before[1..].to_vec(), 201));
+}
+
 #[test]
 fn whatever_fails_or_dies_while_a_snapshot_is_made_anew_it_is_listed_or_held_in_the_trash() {
     let site = with_snapshots(2);

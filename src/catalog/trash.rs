@@ -90,10 +90,17 @@ impl Catalog {
         }
     }
 
-    /// Where a snapshot comes to lie that is removed now.
+    /// Where a snapshot comes to lie that is removed now: under the store's time, or the next second of which nothing
+    /// with its name lies there, such as what it was before it was made anew.
     fn place_in_trash(&self, name: &SnapshotName) -> Result<Key, CatalogError> {
-        let trash = self.make_trash()?;
-        Ok(trash.join(&format!("{}-{name}", stamp_text(self.store().now()?)))?)
+        let (trash, mut at) = (self.make_trash()?, self.store().now()?);
+        loop {
+            let to = trash.join(&format!("{}-{name}", stamp_text(at)))?;
+            match (self.store().stat(&to)?, at.checked_add(Duration::from_secs(1))) {
+                (Some(_), Ok(next)) => at = next,
+                _ => return Ok(to),
+            }
+        }
     }
 
     fn make_trash(&self) -> Result<Key, CatalogError> {
@@ -234,8 +241,9 @@ impl Catalog {
         Ok(self.store().remove_folder(&going)?)
     }
 
-    /// Removes what a death left partly removed. The lease is the caller's to hold. What is held comes back to the trash as it is; taking it back tells what
-    /// is missing of it. Before each `may_go_on` is asked; at its no, the rest stays for the next time.
+    /// Removes what a death left partly removed. The lease is the caller's to hold. What is held comes back to the trash as
+    /// it is; taking it back tells what is missing of it. Before each `may_go_on` is asked; at its no, the rest stays for
+    /// the next time.
     ///
     /// # Errors
     /// If the store refuses; what is left is removed the next time.
