@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use site::tree::picture;
-use site::{Site, is_root, names_in};
+use site::{Ran, Site, is_root, names_in};
 
 #[test]
 fn a_store_that_was_one_and_lost_its_marker_is_another_disk() {
@@ -89,6 +89,25 @@ fn failed_runs_are_recorded_in_the_store_and_shown_by_status() {
 }
 
 #[test]
+fn status_knows_the_schedule_of_a_job_also_where_the_store_is_named() {
+    let site = Site::new();
+    let text = format!(
+        "stores: {{nas: {{path: {}}}}}\njobs: {{upload: {{source: {}, store: nas, schedule: \"0 2 * * *\"}}}}\n",
+        site.store().display(),
+        site.source().display()
+    );
+    fs::write(site.path().join("backup.yaml"), text).expect("a configuration");
+    site.file("a", "a").run(&[]).exits(0);
+    let status = |store: &str| -> Ran {
+        let mut command = site.command(["status", "--store", store]);
+        command.env("BACKUP_CONFIG", site.path().join("backup.yaml")).output().expect("the binary starts").into()
+    };
+    status("nas").exits(0).says("next run");
+    // a folder is asked about whatever the configuration is
+    status(site.store().to_str().expect("UTF-8")).exits(0).says("job upload").does_not_say("next run");
+}
+
+#[test]
 fn an_outcome_that_could_not_reach_its_store_reaches_it_with_the_next_run() {
     let site = Site::new();
     site.file("a", "a").run(&[]).exits(0);
@@ -102,7 +121,7 @@ fn an_outcome_that_could_not_reach_its_store_reaches_it_with_the_next_run() {
 }
 
 /// Runs a script in a mount namespace of its own.
-fn in_own_mounts(site: &Site, script: &str) -> site::Ran {
+fn in_own_mounts(site: &Site, script: &str) -> Ran {
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", script]).current_dir(site.path());
     command.env("BACKUP", env!("CARGO_BIN_EXE_backup")).env("STORE", site.store()).env("SOURCE", site.source());
@@ -178,7 +197,7 @@ fn a_store_that_this_user_may_not_write_is_told_with_the_reason() {
         .arg(site.source())
         .arg("--to")
         .arg(site.store());
-    let ran: site::Ran = command.output().expect("setpriv starts").into();
+    let ran: Ran = command.output().expect("setpriv starts").into();
     if ran.err.contains("execve") || ran.code == Some(127) {
         eprintln!("SKIPPED: another user cannot reach the binary");
         return;
@@ -204,7 +223,7 @@ fn one_empty_source_among_several_is_not_taken_for_well() {
     site.file("a", "a");
     let empty = site.path().join("empty");
     fs::create_dir(&empty).expect("a folder");
-    let run = |more: &[&str]| -> site::Ran {
+    let run = |more: &[&str]| -> Ran {
         let mut command = site.run_command(&["--job", "both"]);
         command.arg("--source").arg(&empty).args(more).output().expect("it starts").into()
     };
@@ -219,7 +238,7 @@ fn a_store_in_its_own_source_is_not_stored_into_itself() {
     let store = site.source().join("inner/store");
     for _ in 0..2 {
         let mut command = site.command(["run", "--state-dir", "state", "--json", "--source"]);
-        let ran: site::Ran = command.arg(site.source()).arg("--to").arg(&store).output().expect("it starts").into();
+        let ran: Ran = command.arg(site.source()).arg("--to").arg(&store).output().expect("it starts").into();
         let ran = ran.exits(0).says("the store lies in the source");
         assert_eq!(ran.json()["totals"]["files"], 1);
     }

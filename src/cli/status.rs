@@ -44,7 +44,7 @@ pub struct Verb {
 pub(super) fn run(verb: &Verb, global: &Global, screen: &Screen) -> Result<Exit, Failure> {
     let clock = SystemClock::new();
     let now = clock.now();
-    let settings = if verb.which.store.is_some() && global.config.is_none() { None } else { which::settings(global)? };
+    let settings = which::settings_of(&verb.which, global)?;
     let state = which::state(global, settings.as_ref());
     let live = state.kept(LIVE_FILE, LIVE_BYTES_MAX).as_deref().and_then(Live::decode);
     let live = live.map(|live| live.seen_by(state.daemon()));

@@ -89,7 +89,7 @@ pub(super) fn meant(which: &Which, global: &Global) -> Result<Vec<Meant>, Failur
 
 /// The configuration that a reading command needs: none where the store's folder is named, so that it works when the
 /// configuration is broken.
-fn settings_of(which: &Which, global: &Global) -> Result<Option<Settings>, Failure> {
+pub(super) fn settings_of(which: &Which, global: &Global) -> Result<Option<Settings>, Failure> {
     if is_needless(which, global) { Ok(None) } else { settings(global) }
 }
 

@@ -325,7 +325,7 @@ fn is_near(host: &str) -> bool {
 pub struct Answer {
     /// 100 to 599.
     pub status: u16,
-    /// `Retry-After` as it was sent, or else `X-RateLimit-Reset`; see [`Answer::after`].
+    /// `Retry-After` as it was sent, or else `X-RateLimit-Reset`; see [`Answer::wait`].
     pub retry_after: Option<String>,
     /// At most [`ANSWER_BYTES_MAX`] bytes; what is no UTF-8 is replaced. It is a stranger's text.
     pub body: String,
