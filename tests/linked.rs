@@ -731,14 +731,8 @@ fn runs_whose_volumes_are_adopted_count_among_those_that_a_snapshot_may_have() {
     site.run(&[]).exits(0);
     many_texts(&site);
     interrupted(&site);
-    let (source, store) = (site.source(), site.store());
-    let text = format!(
-        "stores:\n  nas: {{path: {}}}\njobs:\n  upload: {{source: {}, store: nas, max_volumes: 2}}\n",
-        store.display(),
-        source.display()
-    );
-    fs::write(site.path().join("two.yaml"), text).expect("written");
-    let run = site.with_config("two.yaml", &["run", "upload"]).output().expect("the binary starts");
+    site.configure("max_volumes: 2");
+    let run = site.with_config("backup.yaml", &["run", "upload"]).output().expect("the binary starts");
     site::Ran::from(run).exits(0).says("adopted").says("folded: 1 volume");
     assert_eq!(different(writers(&site.newest())), 2);
     assert_same(&picture(&site.source()), &restored(&site, &site.newest()));

@@ -424,12 +424,7 @@ fn a_variable_nobody_knows_is_refused_with_the_one_that_was_meant() {
 #[test]
 fn flag_beats_environment_beats_file_beats_default() {
     let site = Site::new();
-    let config = format!(
-        "stores: {{s: {{path: {}}}}}\njobs: {{upload: {{source: {}, threads: 3, compression: none}}}}\n",
-        site.store().display(),
-        site.source().display()
-    );
-    fs::write(site.path().join("backup.yaml"), config).expect("a configuration");
+    site.configure("threads: 3, compression: none");
     let show = |env: &[(&str, &str)]| {
         let mut command = site.command(["config", "show"]);
         let ran: site::Ran = command.envs(env.iter().copied()).output().expect("it starts").into();

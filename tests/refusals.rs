@@ -91,12 +91,7 @@ fn failed_runs_are_recorded_in_the_store_and_shown_by_status() {
 #[test]
 fn status_knows_the_schedule_of_a_job_also_where_the_store_is_named() {
     let site = Site::new();
-    let text = format!(
-        "stores: {{nas: {{path: {}}}}}\njobs: {{upload: {{source: {}, store: nas, schedule: \"0 2 * * *\"}}}}\n",
-        site.store().display(),
-        site.source().display()
-    );
-    fs::write(site.path().join("backup.yaml"), text).expect("a configuration");
+    site.configure("schedule: '0 2 * * *'");
     site.file("a", "a").run(&[]).exits(0);
     let status = |store: &str| -> Ran {
         let mut command = site.command(["status", "--store", store]);

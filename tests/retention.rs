@@ -6,7 +6,7 @@ mod faults;
 mod site;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -803,13 +803,19 @@ fn what_is_removed_finds_a_place_in_the_trash_where_its_name_was_taken_in_this_s
     assert_eq!((names(&site), names_in(&trash).len()), (before[1..].to_vec(), 201));
 }
 
-#[test]
-fn whatever_fails_or_dies_while_a_snapshot_is_made_anew_it_is_listed_or_held_in_the_trash() {
+/// A store of two snapshots, the first without its manifest; its name, and a copy of the store.
+fn without_a_manifest() -> (Site, SnapshotName, PathBuf) {
     let site = with_snapshots(2);
     let name: SnapshotName = names(&site)[0].parse().expect("a name");
     fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
     let master = site.path().join("master");
     copy_of(&site.store(), &master);
+    (site, name, master)
+}
+
+#[test]
+fn whatever_fails_or_dies_while_a_snapshot_is_made_anew_it_is_listed_or_held_in_the_trash() {
+    let (site, name, master) = without_a_manifest();
     // one error, before or after the deed; a store that is gone from then on, as for a run that died
     for (for_ever, after) in [(false, false), (false, true), (true, false), (true, true)] {
         let (mut failed, mut aside) = (0, 0);
@@ -844,11 +850,7 @@ fn whatever_fails_or_dies_while_a_snapshot_is_made_anew_it_is_listed_or_held_in_
 
 #[test]
 fn who_loses_the_lease_while_it_makes_a_snapshot_anew_leaves_it_where_it_was() {
-    let site = with_snapshots(2);
-    let name: SnapshotName = names(&site)[0].parse().expect("a name");
-    fs::remove_file(site.snapshots()[0].join("manifest.jsonl.zst")).expect("removed");
-    let master = site.path().join("master");
-    copy_of(&site.store(), &master);
+    let (site, name, master) = without_a_manifest();
     let mut lost = 0;
     for call in 1_u64.. {
         copy_of(&master, &site.store());

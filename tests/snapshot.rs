@@ -302,14 +302,9 @@ fn what_is_excluded_is_left_out_and_counted() {
     let site = Site::new();
     site.file("keep", "k").file("a.tmp", "t").file("deep/b.tmp", "t").file("cache/x", "c").file("cache/keep", "c");
     site.file("tagged/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n").file("tagged/big", "b");
-    let config = format!(
-        "stores: {{s: {{path: {}}}}}\njobs: {{upload: {{source: {}, exclude: ['*.tmp', 'cache/**'], exclude_caches: true, exclude_if_present: .no}}}}\n",
-        site.store().display(),
-        site.source().display()
-    );
+    site.configure("exclude: ['*.tmp', 'cache/**'], exclude_caches: true, exclude_if_present: .no");
     site.file("secret/.no", "").file("secret/file", "s");
-    fs::write(site.path().join("backup.yaml"), config).expect("a configuration");
-    site.backup(["init", "--store", "s", "--config", "backup.yaml"]).exits(6).says("does not exist");
+    site.backup(["init", "--store", "nas", "--config", "backup.yaml"]).exits(6).says("does not exist");
     fs::create_dir(site.store()).expect("a folder");
     site.backup(["init", "--config", "backup.yaml"]).exits(0);
     let ran = site.backup(["run", "--config", "backup.yaml", "--json"]).exits(0);

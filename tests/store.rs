@@ -811,6 +811,8 @@ fn a_volume_that_is_written_cut_or_removed_between_the_look_at_it_and_its_link_i
 fn a_volume_that_is_written_between_its_link_and_the_record_fails_the_run_and_is_not_built_on_by_the_next() {
     let (world, outcome) = harmed_when(Phase::Publishing, overwrite);
     assert_eq!(outcome.verdict(), Verdict::Failed, "{outcome:?}");
+    let (reason, trouble) = outcome.failure.expect("it failed");
+    assert!(reason == StopReason::Store && trouble.what.contains("was written to while this run"), "{trouble:?}");
     let next = world.run(2, Arc::clone(&world.store));
     assert!(next.notices.iter().any(|notice| notice.contains("written to after it was published")));
     assert_is_well(&world, &next);

@@ -300,7 +300,7 @@ impl Draft {
     /// what is written to from then on is younger than the record, and the next run sees it.
     ///
     /// # Errors
-    /// If the store fails, or what is linked was written to since it was looked at.
+    /// If the store fails; [`CatalogError::WrittenTo`] if what is linked was written to since it was looked at.
     pub fn seal(&mut self, record: &Record) -> Result<Digest, CatalogError> {
         let mut text = serde_json::to_string_pretty(record).expect("a record is plain values");
         text.push('\n');
@@ -309,7 +309,7 @@ impl Draft {
         self.add_small(SUMS_NAME, sums.encode().as_bytes())?;
         for (key, modified) in &self.linked {
             if self.store().stat(key)?.is_none_or(|found| found.modified != *modified) {
-                return Err(StoreError::ReadBackDiffers { place: key.to_string(), offset: 0 }.into());
+                return Err(CatalogError::WrittenTo { place: key.to_string() });
             }
         }
         Ok(file.sha256)

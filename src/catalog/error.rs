@@ -48,6 +48,12 @@ pub enum CatalogError {
         /// The snapshot.
         snapshot: SnapshotName,
     },
+    /// Somebody wrote to a file of an earlier snapshot while a run linked it.
+    #[error("{place}, which is a file of an earlier snapshot too, was written to while this run was at work")]
+    WrittenTo {
+        /// Which.
+        place: String,
+    },
     /// What was to be made anew is not in its place: the store refused to put it back there. It is held.
     #[error("{snapshot} was put aside to be made anew, and that failed")]
     LeftAside {
@@ -95,6 +101,11 @@ impl Advise for CatalogError {
             Self::TrashDamaged { snapshot, .. } => format!(
                 "other snapshots of the same time may be whole; `backup undelete {snapshot} --damaged` takes back what there is"
             ),
+            Self::WrittenTo { .. } => {
+                "nothing was published. Find out who writes into this store; `backup verify --all` shows what it cost. The next \
+                 run does not build on that file, and reads its content anew"
+                    .into()
+            }
             Self::StillThere { .. } => "nothing was overwritten, and what lies in the trash stays there".into(),
             Self::LeftAside { snapshot, .. } => format!(
                 "nothing of it is lost: where `backup list` does not show it, it lies in the trash, held, and `backup undelete {snapshot} --damaged` takes it back"

@@ -68,7 +68,7 @@ pub struct Verb {
 const JSON_HELP: &str = "With --json a line for each snapshot, of `type` verified: `snapshot`, `level` (quick, stored, deep or drill), `part` \
 (with --sample: {number, of}), `well`, `bytes` read, `frames` compared, `entries` of the manifest, `volumes_known` (read before, with another snapshot), `damages` \
 (each with `file`, `what`, `frame`, the first `entries` in it, `entries_count`, `shared_with`: other snapshots), `damages_count`, `notes`. \
-With --all, one that is removed meanwhile has no line.\n\n\
+One that is removed meanwhile has a line of `type` removed: `snapshot`.\n\n\
 With --against-source a line for each entry that differs, of `type` difference: `path` (`path_hex` if it is not UTF-8), `change` (added, removed, \
 content, metadata, rot, unread), `what` (words, one for each thing that differs); the last line has the `type` compared: `snapshot`, `sources`, `same_source` \
 (whether they are the folders that the snapshot was made of), the counts `added`, `removed`, `content`, `metadata`, `rot`, `unread`, `same`, and `bytes` that were read. \

@@ -66,6 +66,16 @@ impl Site {
         command
     }
 
+    /// Writes `backup.yaml`: the store `nas`, and the job `upload` with these keys besides its source.
+    pub fn configure(&self, keys: &str) {
+        let text = format!(
+            "stores: {{nas: {{path: {}}}}}\njobs: {{upload: {{source: {}, {keys}}}}}\n",
+            self.store().display(),
+            self.source().display()
+        );
+        fs::write(self.path().join("backup.yaml"), text).expect("a configuration");
+    }
+
     pub fn with_config(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command.args(["--config", name]);
